@@ -1,0 +1,32 @@
+# Everything runs in .venv, which the first call makes. `make` alone lists the commands.
+#
+#   ARGS=...     is handed on:       make lab ARGS="--port 8899"    make test ARGS="-k fit"
+#   PYTHON=...   makes .venv:        make lab PYTHON=python3.13
+#   TORCH=auto   torch for your GPU: make lab TORCH=auto    (each later call needs it too: export it)
+
+ifeq ($(OS),Windows_NT)
+VENV_PYTHON := .venv/Scripts/python.exe
+else
+VENV_PYTHON := .venv/bin/python
+endif
+
+.PHONY: help lab test notebooks lint env
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## */make \1 - /p' Makefile
+
+lab: env  ## open JupyterLab at the first lesson and print its address
+	@$(VENV_PYTHON) tools/lab.py $(ARGS)
+
+test: env  ## run the whole test suite
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+notebooks: env  ## build the lessons from their sources
+	@$(VENV_PYTHON) notebooks/build.py $(ARGS)
+
+lint: env  ## check style and layout
+	@$(VENV_PYTHON) -m ruff check
+	@$(VENV_PYTHON) -m ruff format --check
+
+env:
+	@python=$$($(SHELL) tools/find_python.sh) && "$$python" tools/setup_env.py

@@ -1,0 +1,47 @@
+"""The deep image prior: restore one picture with an untrained network.
+
+    import diplearn as dip
+
+    clean = dip.images.load("astronaut", size=256)
+    problem = dip.denoising(clean, sigma=25 / 255, seed=0)
+    run = dip.fit(problem)
+    run.output, run.psnr, run.stopped_at
+
+Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), doi:10.1007/s11263-020-01303-4.
+"""
+
+import lazy_loader
+
+# Loaded when first used: `diplearn --help` need not wait for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=[
+        "baselines",
+        "check",
+        "energy",
+        "figures",
+        "images",
+        "metrics",
+        "networks",
+        "operators",
+        "problems",
+        "recipes",
+        "stopping",
+    ],
+    submod_attrs={
+        "errors": ["ImageError", "InputError", "MemoryShortage"],
+        "fitting": ["Step", "fit", "iterate", "resume"],
+        "metrics": ["psnr", "ssim"],
+        "operators": ["Blur", "Downsample", "Identity", "Mask"],
+        "problems": [
+            "Problem",
+            "deblurring",
+            "denoising",
+            "inpainting",
+            "jpeg",
+            "super_resolution",
+        ],
+        "recipes": ["Recipe", "lab", "paper"],
+        "run": ["Run"],
+    },
+)

@@ -1,0 +1,105 @@
+"""The energy that a fit makes small: E(x; x0) + R(x), equation (1) of the paper.
+
+The deep image prior drops R and writes x = f_θ(z) instead (equation 2). Total variation is here
+for comparison: it is what R was before.
+"""
+
+from .errors import InputError
+
+DATA_TERMS = ("mse", "l1")
+
+
+def data_term(picture, problem, kind="mse"):
+    """E(x; x0): how badly a picture x explains the observation x0.
+
+    Denoising (paper, section 3.1), super-resolution (3.3) and inpainting (3.4) differ only in the
+    operator A; with a mask the missing pixels are zero on both sides and cost nothing.
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        x, (C, H, W).
+    problem : Problem
+        Holds the observation x0 and the operator A.
+    kind : {"mse", "l1"}, optional
+        Mean of the squares of A x − x0 (Gaussian noise), or of their absolute values (outliers,
+        such as salt and pepper).
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, at least 0. The mean runs over all pixels of x0, as in the published code.
+
+    Raises
+    ------
+    InputError
+        No data term is called that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from diplearn.problems import Problem
+    >>> x0 = torch.full((1, 16, 16), 0.5)
+    >>> data_term(x0 + 0.1, Problem(x0)).item()  # doctest: +ELLIPSIS
+    0.01...
+    """
+    residual = problem.operator(picture) - problem.observation
+    if kind == "mse":
+        return residual.square().mean()
+    if kind == "l1":
+        return residual.abs().mean()
+    raise InputError(f"no data term is called {kind!r}; there are {', '.join(DATA_TERMS)}")
+
+
+def total_variation(picture, smoothing=1e-12):
+    """Total variation, isotropic, summed over the pixels (Rudin, Osher & Fatemi 1992).
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        x, (..., H, W).
+    smoothing : float, optional
+        Added under the root, so that flat places have a gradient.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar: the sum of √(∂x² + ∂y²) over all pixels but the last row and column.
+        doi:10.1016/0167-2789(92)90242-F.
+
+    Examples
+    --------
+    >>> import torch
+    >>> step = torch.zeros(1, 17, 17)
+    >>> step[..., 9:] = 1
+    >>> round(total_variation(step).item(), 2)  # an edge of height 1, 16 pixels long
+    16.0
+    """
+    across = picture[..., :-1, 1:] - picture[..., :-1, :-1]
+    down = picture[..., 1:, :-1] - picture[..., :-1, :-1]
+    return (across.square() + down.square() + smoothing).sqrt().sum()
+
+
+def energy(picture, problem, kind="mse", tv_weight=0.0):
+    """E(x; x0) + R(x), with R the total variation times a weight.
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        x, (C, H, W).
+    problem : Problem
+        Holds the observation x0 and the operator A.
+    kind : {"mse", "l1"}, optional
+        The data term.
+    tv_weight : float, optional
+        Weight of the total variation; 0, the default, is the deep image prior's own energy.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar.
+    """
+    value = data_term(picture, problem, kind)
+    if tv_weight:
+        value = value + tv_weight * total_variation(picture)
+    return value

@@ -1,0 +1,171 @@
+"""Figures for lessons: contact sheets and curves. Plain objects in, a figure out.
+
+A figure shows itself at the end of a notebook cell, with its description as alternative text for
+those who cannot see it; outside a notebook, ``figure.savefig(path)`` writes it.
+"""
+
+import io
+import math
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as _Figure
+
+from .errors import InputError
+from .images import to_array
+
+# Okabe & Ito's colours: distinct to everybody.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)
+
+
+class Figure(_Figure):
+    """A matplotlib figure that knows its alternative text and needs no pyplot.
+
+    Parameters
+    ----------
+    alt : str
+        What is to be seen, for a reader who does not see it.
+    **options
+        As matplotlib's Figure takes them.
+    """
+
+    def __init__(self, alt="", **options):
+        super().__init__(layout="constrained", facecolor="white", **options)
+        FigureCanvasAgg(self)
+        self.alt = alt
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        memory = io.BytesIO()
+        self.savefig(memory, format="png")
+        return (
+            {"image/png": memory.getvalue(), "text/plain": self.alt},
+            {"image/png": {"alt": self.alt}},
+        )
+
+
+def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
+    """Show pictures side by side, each with its name.
+
+    Parameters
+    ----------
+    pictures : dict
+        Name -> picture: a tensor (C, H, W) in [0, 1], or uint8 as a run's snapshots are.
+    columns : int, optional
+        Pictures a row; by default all in one row up to five.
+    captions : dict, optional
+        Name -> a second line under the name, such as a PSNR.
+    alt : str, optional
+        Alternative text; by default the names.
+    width : float, optional
+        Inches, at 100 pixels each.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        There is no picture to show.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sheet = contact_sheet({"black": torch.zeros(1, 32, 32), "white": torch.ones(1, 32, 32)})
+    >>> len(sheet.axes)
+    2
+    """
+    if not pictures:
+        raise InputError("there is no picture to show")
+    columns = columns or min(len(pictures), 5)
+    rows = math.ceil(len(pictures) / columns)
+    arrays = {name: _shown(picture) for name, picture in pictures.items()}
+    tallest = max(array.shape[0] / array.shape[1] for array in arrays.values())
+    lines = 2 if captions else 1
+    height = rows * (width / columns * tallest + 0.24 * lines)
+    figure = Figure(alt or "Pictures: " + ", ".join(map(str, pictures)), figsize=(width, height))
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (name, array) in zip(axes, arrays.items()):
+        axis.imshow(array, cmap="gray", vmin=0, vmax=1 if array.dtype.kind == "f" else 255)
+        caption = (captions or {}).get(name, "")
+        axis.set_title(f"{name}\n{caption}" if captions else name, fontsize=10)
+    return figure
+
+
+def _shown(picture):
+    return picture if isinstance(picture, np.ndarray) else to_array(picture)
+
+
+def pick(snapshots, count=5):
+    """Choose a few of a run's snapshots, evenly spread over the logarithm of the iteration.
+
+    Parameters
+    ----------
+    snapshots : dict
+        Iteration -> frame, as ``run.snapshots``.
+    count : int, optional
+        How many; the first and the last are among them.
+
+    Returns
+    -------
+    dict
+        "iteration k" -> frame.
+    """
+    kept = sorted(snapshots)
+    wanted = np.geomspace(kept[0], kept[-1], count)
+    chosen = sorted({min(kept, key=lambda k: abs(math.log(k / w))) for w in wanted})
+    return {f"iteration {k}": snapshots[k] for k in chosen}
+
+
+def curves(runs, marks=None, alt="", width=10.0):
+    """Draw energy and PSNR over the iterations, on a logarithmic axis.
+
+    Parameters
+    ----------
+    runs : Run or dict
+        One run, or name -> run.
+    marks : dict, optional
+        Name -> iteration: vertical lines in both drawings.
+    alt : str, optional
+        Alternative text.
+    width : float, optional
+        Inches.
+
+    Returns
+    -------
+    Figure
+        The energy on the left; on the right, where the truth is known, the PSNR of the single
+        iterates (thin) and of their average (thick).
+    """
+    runs = runs if isinstance(runs, dict) else {"": runs}
+    known = all(run.problem.truth is not None for run in runs.values())
+    alt = alt or "Energy" + (" and PSNR" if known else "") + " over the iterations"
+    figure = Figure(alt, figsize=(width, 3.4))
+    axes = np.atleast_1d(figure.subplots(1, 2 if known else 1))
+    for colour, (name, run) in zip(COLOURS, runs.items()):
+        history = run.history
+        label = f"{name} " if name else ""
+        axes[0].loglog(history.index, history["loss"], color=colour, lw=1.2, label=name or None)
+        if known:
+            axes[1].semilogx(
+                history.index, history["psnr"], color=colour, lw=0.7, alpha=0.6,
+                label=f"{label}single iterate",
+            )  # fmt: skip
+            axes[1].semilogx(
+                history.index, history["psnr_average"], color=colour, lw=2.2,
+                label=f"{label}average",
+            )  # fmt: skip
+    axes[0].set(xlabel="iteration", ylabel="energy E", title="how well x₀ is explained")
+    if known:
+        axes[1].set(xlabel="iteration", ylabel="PSNR in dB", title="how close to the truth")
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        for colour, (name, iteration) in zip((GREY, GREEN, "black"), (marks or {}).items()):
+            axis.axvline(iteration, color=colour, ls="--", lw=1, label=name)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,595 @@
+"""The fit itself. `iterate` is the paper's equation as a generator; `fit` runs it and keeps a Run.
+
+θ* = argmin_θ E(f_θ(z); x0),    x* = f_θ*(z)        (equation 2 of the paper)
+"""
+
+import contextlib
+import copy
+import dataclasses
+import math
+import signal
+import threading
+import time
+import warnings
+
+import torch
+
+from . import memory, networks, recipes, stopping
+from .energy import energy
+from .errors import InputError
+from .files import check_writable
+from .progress import Progress
+from .randomness import derived, generator
+from .run import Run
+
+GOOD_EVERY = 50
+"""Iterations between two looks at whether the fit is well; a good state is kept at each."""
+
+SPIKE = 10 ** (5 / 10)
+"""A loss that grew by 5 dB since the last good state is a spike: the published rule."""
+
+SETBACKS = 3
+"""How often a fit may fall back before it gives up."""
+
+
+@dataclasses.dataclass
+class Step:
+    """One iteration, as `iterate` yields it.
+
+    Attributes
+    ----------
+    iteration : int
+        Counted from 1.
+    loss : torch.Tensor
+        The energy, a scalar; ``float(step.loss)`` reads it.
+    output : torch.Tensor
+        f_θ(z), the single iterate, (C, H, W), before the weights moved.
+    average : torch.Tensor
+        Moving average of the outputs so far, (C, H, W).
+    """
+
+    iteration: int
+    loss: torch.Tensor
+    output: torch.Tensor
+    average: torch.Tensor
+
+
+def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, state=None):
+    """Fit f_θ(z) to one observation, one iteration at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is to be restored.
+    recipe : Recipe or str, optional
+        ``"lab"`` (the default), ``"paper"``, or a recipe.
+    network : torch.nn.Module, optional
+        A network of your own, from (1, z_channels, H, W) to (1, C, H, W); it is trained in place.
+        By default the recipe's.
+    seed : int, optional
+        Of the weights, of z and of the input noise. The global random state is not touched.
+    device : str or torch.device, optional
+        By default CUDA or MPS where there is one, else the CPU.
+    z : torch.Tensor, optional
+        The fixed input (1, C, H, W), instead of the recipe's.
+    state : State, optional
+        Go on from here (see `resume`) instead of starting afresh.
+
+    Yields
+    ------
+    Step
+        Until the recipe's iterations are made, or the fit fell back three times.
+
+    Raises
+    ------
+    InputError
+        Something does not fit together; said before the first iteration.
+    MemoryShortage
+        The machine has too little memory for a picture of this size.
+
+    Warns
+    -----
+    RuntimeWarning
+        The loss spiked or was not finite, and the fit went back to its last good state.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images
+    >>> problem = denoising(images.load("camera", size=64))
+    >>> for step in iterate(problem, "lab"):
+    ...     if step.iteration == 5:
+    ...         break
+    >>> step.output.shape
+    torch.Size([1, 64, 64])
+    """
+    recipe = recipes.choose(recipe, problem)
+    if state is None:
+        state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
+    problem = problem.to(state.device)
+
+    while state.iteration < recipe.iterations and state.setbacks < SETBACKS:
+        state.set_rate(recipe.rate(state.iteration))
+        with state.autocast():
+            output = state.network(state.noisy_input())[0]  # f_θ(z)
+        output = output.float()
+        loss = energy(output, problem, recipe.data_term, recipe.tv_weight)  # E(f_θ(z); x0)
+
+        state.optimizer.zero_grad()
+        loss.backward()
+        state.optimizer.step()
+
+        state.iteration += 1
+        output, loss = output.detach(), loss.detach()
+        state.add_to_average(output, recipe.averaging(state.iteration))
+        if state.is_well(loss):
+            yield Step(state.iteration, loss, output, state.average)
+
+
+class State:
+    """All that changes while a fit goes on: what must be kept to go on as if it had never stopped.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        f_θ with its weights.
+    z : torch.Tensor
+        The fixed input.
+    recipe : Recipe
+        Decides noise, precision and optimiser.
+    generator : torch.Generator
+        Draws the input noise.
+    own_network : bool
+        Whether the network was handed in.
+    """
+
+    def __init__(self, network, z, recipe, generator, own_network=False):
+        self.network, self.z, self.recipe, self.generator = network, z, recipe, generator
+        self.device, self.own_network = z.device, own_network
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+        self.precision = _precision(recipe.precision, self.device)
+        self.iteration, self.setbacks, self.rate_factor = 0, 0, 1.0
+        self.average = None
+        self.good = None  # the last good state: (loss, weights, moments, average)
+
+    @classmethod
+    def begin(cls, problem, recipe, network=None, *, seed=0, device=None, z=None):
+        """Build network, z and generator from a seed, and check that the fit is possible."""
+        device = _device(device)
+        z = _input(problem, recipe, seed, z).to(device)
+        own = network is not None
+        if not own:
+            network = _build(problem, recipe, z.shape[1], seed)
+        network = network.to(device, memory_format=torch.channels_last).train()
+        z = z.contiguous(memory_format=torch.channels_last)
+        _check_network(network, z, problem.shape, own)
+        state = cls(network, z, recipe, generator(seed, "input noise", device), own)
+        memory.check(network, z.shape[1], problem.shape, state.autocast, device)
+        return state
+
+    def autocast(self):
+        """Return the context in which the network runs."""
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def set_rate(self, rate):
+        """Set Adam's learning rate, less after each setback."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * self.rate_factor
+
+    def noisy_input(self):
+        """Z, with fresh noise added: a regularisation of the paper (its section on denoising)."""
+        size = self.recipe.input_noise
+        if size == 0:
+            return self.z
+        noise = torch.empty_like(self.z)
+        if self.recipe.noise_kind == "uniform":
+            bound = size * math.sqrt(3)  # U(-a, a) has the standard deviation a / √3
+            noise.uniform_(-bound, bound, generator=self.generator)
+        else:
+            noise.normal_(0, size, generator=self.generator)
+        return noise.add_(self.z)
+
+    def add_to_average(self, output, weight):
+        """Let the moving average follow the outputs."""
+        self.average = output if self.average is None else output.lerp(self.average, weight)
+
+    def is_well(self, loss):
+        """Keep a good state from time to time; go back to the last one when the fit broke.
+
+        Reading the loss makes a GPU wait, so it is looked at in every iteration on a CPU only.
+        """
+        due = self.iteration % GOOD_EVERY == 0
+        if not due and self.iteration > 1 and self.device.type != "cpu":
+            return True
+        value = float(loss)
+        broken = not math.isfinite(value)
+        if broken or (due and self.good is not None and value > SPIKE * self.good[0]):
+            self._go_back(value)
+            return False
+        if due or self.good is None:
+            self._keep(value)
+        return True
+
+    def _keep(self, loss):
+        weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        moments = copy.deepcopy(self.optimizer.state_dict()["state"])
+        self.good = (loss, weights, moments, self.average.clone())
+
+    def _go_back(self, loss):
+        self.setbacks += 1
+        told = f"the loss was {loss:g} at iteration {self.iteration}"
+        if self.good is None:
+            self.setbacks = SETBACKS
+            raise InputError(f"{told}: nothing can be fitted; is the network's output finite?")
+        _, weights, moments, average = self.good
+        self.network.load_state_dict(weights)
+        self._set_moments(copy.deepcopy(moments))
+        self.average = average.clone()
+        self.rate_factor /= 2  # the same way again would end in the same place
+        what_next = (
+            "the fit goes on from its last good state at half the learning rate"
+            if self.setbacks < SETBACKS
+            else "this was the third time: the fit stops with the best so far; "
+            "a lower learning rate may help"
+        )
+        warnings.warn(f"{told}; {what_next}", RuntimeWarning, stacklevel=4)
+
+    def _set_moments(self, moments):
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+    def pack(self):
+        """Return the state as tensors by name and plain numbers, to be saved or to go on from."""
+        tensors = {"z": self.z, "average": self.average, "generator": self.generator.get_state()}
+        tensors |= _flat("network", self.network.state_dict())
+        tensors |= _flat_moments("adam", self.optimizer.state_dict()["state"])
+        loss = None
+        if self.good is not None:
+            loss, weights, moments, average = self.good
+            tensors |= _flat("good.network", weights) | _flat_moments("good.adam", moments)
+            tensors["good.average"] = average
+        numbers = {
+            "iteration": self.iteration,
+            "setbacks": self.setbacks,
+            "rate_factor": self.rate_factor,
+            "good_loss": loss,
+            "own_network": self.own_network,
+            "device": self.device.type,
+        }
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, numbers
+
+    @classmethod
+    def unpack(cls, packed, problem, recipe, network=None, device=None):
+        """Build the state again from what `pack` returned."""
+        tensors, numbers = packed
+        device = _device(device)
+        z = tensors["z"].to(device).contiguous(memory_format=torch.channels_last)
+        if network is None:
+            if numbers["own_network"]:
+                raise InputError(
+                    "this run's network was your own: hand the same module in as network="
+                )
+            network = _build(problem, recipe, z.shape[1], seed=0)  # its weights follow
+        network = network.to(device, memory_format=torch.channels_last).train()
+        noise = generator(numbers["iteration"], "input noise", device)
+        if numbers["device"] == device.type:  # elsewhere the noise is another, equally random
+            noise.set_state(tensors["generator"])
+        state = cls(network, z, recipe, noise, numbers["own_network"])
+        network.load_state_dict(_unflat("network", tensors))
+        state._set_moments(_unflat_moments("adam", tensors))
+        state.average = tensors["average"].to(device)
+        state.iteration, state.setbacks = numbers["iteration"], numbers["setbacks"]
+        state.rate_factor = numbers["rate_factor"]
+        if numbers["good_loss"] is not None:
+            state.good = (
+                numbers["good_loss"],
+                _unflat("good.network", tensors),
+                _unflat_moments("good.adam", tensors),
+                tensors["good.average"].to(device),
+            )
+        return state
+
+
+def _flat(prefix, tensors):
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unflat(prefix, tensors):
+    start = len(prefix) + 1
+    return {k[start:]: v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def _flat_moments(prefix, moments):
+    """Adam's state, parameter number -> name -> tensor, with one name each."""
+    return {f"{prefix}.{i}.{k}": v for i, each in moments.items() for k, v in each.items()}
+
+
+def _unflat_moments(prefix, tensors):
+    moments = {}
+    for name, tensor in _unflat(prefix, tensors).items():
+        number, key = name.split(".")
+        moments.setdefault(int(number), {})[key] = tensor
+    return moments
+
+
+def _device(device):
+    if device is not None:
+        try:
+            device = torch.device(device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"there is no device {device!r} here: {error}") from None
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _precision(wanted, device):
+    """bfloat16 pays only where the processor multiplies it natively; elsewhere it is emulated."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = device.type == "cpu" and _cpu_has_bfloat16()
+        wanted = "bfloat16" if native else "float32"
+    return getattr(torch, wanted)
+
+
+def _cpu_has_bfloat16():
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.9
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _input(problem, recipe, seed, z):
+    """Z: what the caller handed in, or the recipe's noise or mesh, as large as the picture."""
+    height, width = problem.shape[-2:]
+    if z is not None:
+        if z.ndim != 4 or z.shape[0] != 1 or tuple(z.shape[-2:]) != (height, width):
+            raise InputError(
+                f"z has shape {tuple(z.shape)}; it must be (1, channels, {height}, {width})"
+            )
+        return z.detach().float()
+    if recipe.z == "given":
+        raise InputError("this recipe takes its input from you: hand it in as z=")
+    if recipe.z == "mesh":
+        rows, columns = torch.linspace(0, 1, height), torch.linspace(0, 1, width)
+        return torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1])[None]
+    shape = (1, recipe.z_channels, height, width)
+    return torch.rand(shape, generator=generator(seed, "z")) * recipe.z_scale
+
+
+def _build(problem, recipe, channels, seed):
+    """Build the recipe's network from a seed, and leave the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived(seed, "weights"))
+        network = networks.build(recipe.network, channels, problem.shape, **recipe.options)
+    if recipe.start_at_mean:
+        _start_at_mean(network, problem)
+    return network
+
+
+def _start_at_mean(network, problem):
+    """Let the first output have the observation's mean colour instead of mid-grey."""
+    last = getattr(network, "picture", None)
+    if getattr(last, "bias", None) is None:
+        return
+    known = problem.operator(torch.ones(problem.shape)).mean(dim=(1, 2))  # 1 but for a mask
+    mean = (problem.observation.cpu().mean(dim=(1, 2)) / known).clamp(0.02, 0.98)
+    with torch.no_grad():
+        last.bias.copy_(torch.logit(mean) if getattr(network, "sigmoid", False) else mean)
+
+
+def _check_network(network, z, shape, own):
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InputError("the network has no parameters to fit")
+    if not own:
+        return  # the package's own make pictures of any size: tested
+    height, width = shape[-2:]
+    try:
+        with torch.no_grad():
+            made = tuple(network(z).shape)
+    except Exception as error:
+        raise InputError(f"the network cannot take z of shape {tuple(z.shape)}: {error}") from error
+    if made != (1, *shape):
+        raise InputError(f"the network makes {made} out of z; wanted is {(1, *shape)}")
+
+
+def fit(
+    problem,
+    recipe=None,
+    network=None,
+    *,
+    stop=None,
+    iterations=None,
+    seed=0,
+    device=None,
+    z=None,
+    progress=True,
+    halt=None,
+    save=None,
+):
+    """Restore one picture: run `iterate` until a rule stops it, and keep what happened.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is to be restored.
+    recipe : Recipe or str, optional
+        ``"lab"`` (the default), ``"paper"``, or a recipe.
+    network : torch.nn.Module, optional
+        A network of your own, trained in place.
+    stop : rule, str or int, optional
+        A stopping rule, its name, or a number of iterations; by default the recipe's number.
+    iterations : int, optional
+        Change the recipe's number of iterations.
+    seed, device, z
+        As in `iterate`.
+    progress : bool, optional
+        Show a bar in a terminal or notebook, a few lines in a pipe.
+    halt : threading.Event, optional
+        Anything with ``is_set()``: the fit ends after the iteration in which it is set.
+    save : str or path-like, optional
+        Save the run here when it ends, and once a minute on the way.
+
+    Returns
+    -------
+    Run
+        Also when the fit was halted or interrupted (Ctrl-C, the notebook's stop button).
+
+    Raises
+    ------
+    InputError
+        Something does not fit together; said before the first iteration.
+    MemoryShortage
+        The machine has too little memory for a picture of this size.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images
+    >>> problem = denoising(images.load("camera", size=64), sigma=25 / 255)
+    >>> fit(problem, iterations=20, progress=False).stopped_by
+    'count'
+    """
+    recipe = recipes.choose(recipe, problem)
+    if iterations is not None:
+        recipe = recipe.but(iterations=iterations)
+    rule = _prepared(stop, problem, recipe)
+    if save is not None:
+        check_writable(save)
+    state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
+    run = Run(problem, recipe, seed, state.network)
+    return _advance(run, state, rule, progress, halt, save)
+
+
+def resume(
+    run,
+    iterations=None,
+    *,
+    stop=None,
+    network=None,
+    device=None,
+    progress=True,
+    halt=None,
+    save=None,
+):
+    """Go on with a run, bit for bit as if it had never stopped.
+
+    Parameters
+    ----------
+    run : Run
+        As `fit` returned or `Run.load` read it. It is extended in place.
+    iterations : int, optional
+        The number of iterations to reach in all. More than the recipe's change the recipe's, and
+        with it a learning rate that decays towards the end. By default the recipe's.
+    stop : rule, str or int, optional
+        A stopping rule for the iterations to come.
+    network : torch.nn.Module, optional
+        The module that was fitted, where it was your own.
+    device, progress, halt, save
+        As in `fit`.
+
+    Returns
+    -------
+    Run
+        The same run.
+
+    Raises
+    ------
+    InputError
+        The run has made that many iterations already, or has nothing to go on from.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images
+    >>> problem = denoising(images.load("camera", size=64))
+    >>> run = fit(problem, iterations=20, stop=5, progress=False)
+    >>> resume(run, progress=False).stopped_at
+    20
+    """
+    if run.state is None:
+        raise InputError("this run holds nothing to go on from")
+    if iterations is not None and iterations > run.recipe.iterations:
+        run.recipe = run.recipe.but(iterations=iterations)
+    goal = run.recipe.iterations if iterations is None else iterations
+    if goal <= run.stopped_at:
+        raise InputError(
+            f"the run has made {run.stopped_at} iterations already; ask for more than that"
+        )
+    rule = _prepared(goal if stop is None else stop, run.problem, run.recipe)
+    if save is not None:
+        check_writable(save)
+    if network is None and run.state_is_own_network:
+        network = run.network
+    state = State.unpack(run.state, run.problem, run.recipe, network, device)
+    run.network = state.network
+    return _advance(run, state, rule, progress, halt, save)
+
+
+def _prepared(stop, problem, recipe):
+    rule = stopping.choose(stop)
+    rule.prepare(problem, recipe)
+    return rule
+
+
+SAVE_EVERY = 60.0
+"""Seconds between two saves on the way."""
+
+
+def _advance(run, state, rule, progress, halt, save):
+    """Drive the iterations, write them down, and close the record however they end."""
+    total = min(run.recipe.iterations, getattr(rule, "iterations", run.recipe.iterations))
+    shown = Progress(total, run.stopped_at, progress)
+    begun = time.perf_counter() - run.seconds
+    saved = time.perf_counter()
+    stopped_by = "setbacks"
+    with interruptible() as interrupted, contextlib.closing(shown):
+        for step in iterate(run.problem, run.recipe, state=state):
+            run.record(step, time.perf_counter() - begun)
+            shown.update(step.iteration, run._rows[-1][2], _finite(run._rows[-1][4]))
+            if rule(step):
+                stopped_by = rule.name
+                break
+            if interrupted.is_set() or (halt is not None and halt.is_set()):
+                stopped_by = "interrupted" if interrupted.is_set() else "halted"
+                break
+            if save is not None and time.perf_counter() - saved > SAVE_EVERY:
+                run.finish("unfinished", step.average, state.pack())
+                run.save(save)
+                saved = time.perf_counter()
+        else:
+            stopped_by = "setbacks" if state.setbacks >= SETBACKS else "count"
+    run.finish(stopped_by, state.average, state.pack())
+    if save is not None:
+        run.save(save)
+    return run
+
+
+def _finite(value):
+    return value if math.isfinite(value) else None
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Turn Ctrl-C into a flag, so that an iteration is never cut in half; twice means at once.
+
+    Yields
+    ------
+    threading.Event
+        Set once the interrupt came. Outside the main thread it is never set.
+    """
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def take_note(number, frame):
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    before = signal.signal(signal.SIGINT, take_note)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, before)

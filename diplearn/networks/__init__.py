@@ -1,0 +1,64 @@
+"""What f_θ can be. Each is a plain module from z (1, C, H, W) to a picture (1, 1 or 3, H, W)."""
+
+from ..errors import InputError
+from .decoder import DeepDecoder
+from .hourglass import Hourglass
+from .pixels import Pixels
+from .resnet import ResNet
+from .unet import UNet
+
+BY_NAME = {
+    "hourglass": Hourglass,
+    "decoder": DeepDecoder,
+    "unet": UNet,
+    "resnet": ResNet,
+    "pixels": Pixels,
+}
+
+
+def build(name, inputs, shape, **options):
+    """Build a network by its name.
+
+    Parameters
+    ----------
+    name : str
+        ``"hourglass"``, ``"decoder"``, ``"unet"``, ``"resnet"`` or ``"pixels"``.
+    inputs : int
+        Channels of z.
+    shape : tuple of int
+        (C, H, W) of the picture that the network shall make.
+    **options
+        What else the network's class takes.
+
+    Returns
+    -------
+    torch.nn.Module
+        With fresh weights from torch's own generator.
+
+    Raises
+    ------
+    InputError
+        No network has that name, or it has no such option.
+
+    Examples
+    --------
+    >>> network = build("hourglass", 32, (3, 256, 256), down=(32,) * 5)
+    >>> type(network).__name__
+    'Hourglass'
+    """
+    if name not in BY_NAME:
+        raise InputError(f"no network is called {name!r}; there are {', '.join(BY_NAME)}")
+    channels, height, width = shape
+    if name == "pixels":
+        required = {"outputs": channels, "height": height, "width": width}
+    else:
+        required = {"inputs": inputs, "outputs": channels}
+    try:
+        return BY_NAME[name](**required, **options)
+    except TypeError as error:
+        raise InputError(f"the network {name!r}: {error}") from None
+
+
+def parameter_count(network):
+    """Count the numbers that a fit may change."""
+    return sum(parameter.numel() for parameter in network.parameters())

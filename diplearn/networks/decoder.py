@@ -1,0 +1,62 @@
+"""The deep decoder: 1x1 filters and upsampling, and nothing else.
+
+Heckel & Hand, Deep Decoder, ICLR 2019, arXiv:1810.03982. With fewer parameters than pixels it
+cannot fit the noise, and it shows that learned filters are not what makes a prior: upsampling is.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .layers import norm
+
+
+class DeepDecoder(nn.Module):
+    """f_θ: a small tensor, mixed across channels and upsampled, layer by layer.
+
+    Parameters
+    ----------
+    inputs : int, optional
+        Channels of z, k in the paper.
+    outputs : int, optional
+        Channels of the picture: 1 or 3.
+    width : int, optional
+        Channels of each layer.
+    layers : int, optional
+        Number of layers; all but the last double the size.
+    sigmoid : bool, optional
+        Squash the output into (0, 1).
+
+    Examples
+    --------
+    >>> DeepDecoder(layers=3)(torch.rand(1, 64, 48, 40)).shape
+    torch.Size([1, 3, 48, 40])
+    """
+
+    def __init__(self, inputs=64, outputs=3, width=64, layers=6, sigmoid=True):
+        super().__init__()
+        self.mix = nn.ModuleList(
+            nn.Conv2d(inputs if layer == 0 else width, width, 1, bias=False)
+            for layer in range(layers)
+        )
+        self.norms = nn.ModuleList(norm(width) for _ in range(layers))
+        self.picture = nn.Conv2d(width, outputs, 1, bias=False)
+        self.sigmoid = sigmoid
+
+    def forward(self, z):
+        """Make a picture (1, outputs, H, W) out of the first few values of z (1, inputs, H, W)."""
+        height, width = z.shape[-2:]
+        doublings = len(self.mix) - 1
+        # The decoder starts from a small tensor; of a z as large as the picture it reads a corner.
+        x = z[..., : _start(height, doublings), : _start(width, doublings)]
+        for layer, (mix, normalise) in enumerate(zip(self.mix, self.norms)):
+            x = mix(x)
+            if layer < doublings:
+                x = F.interpolate(x, scale_factor=2, mode="bilinear")
+            x = normalise(F.relu(x))
+        x = self.picture(x)[..., :height, :width]
+        return torch.sigmoid(x) if self.sigmoid else x
+
+
+def _start(side, doublings):
+    return max(2, -(-side // 2**doublings))

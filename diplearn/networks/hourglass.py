@@ -1,0 +1,147 @@
+"""The paper's network: an encoder-decoder ("hourglass") with thin skip connections.
+
+Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), section 4 and its figure of the
+architecture. doi:10.1007/s11263-020-01303-4.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import InputError
+from .layers import continued, conv, norm, round_up
+
+
+class Hourglass(nn.Module):
+    """f_θ: halve the picture level by level, then bring it back up, with skips on each level.
+
+    Parameters
+    ----------
+    inputs : int, optional
+        Channels of z.
+    outputs : int, optional
+        Channels of the picture: 1 or 3.
+    down, up : sequence of int, optional
+        Widths on the way down and up, from the full resolution to the coarsest.
+    skip : sequence of int, optional
+        Channels of the skip connection of each level; 0 for none.
+    down_filter, up_filter, skip_filter : int, optional
+        Filter sizes; odd.
+    pointwise : bool, optional
+        Follow each upward block with a 1x1 convolution.
+    upsampling : str or sequence of str, optional
+        ``"bilinear"`` or ``"nearest"``, for all levels or one for each.
+    padding : str, optional
+        ``"reflect"`` as published, ``"zeros"`` or ``"replicate"``.
+    sigmoid : bool, optional
+        Squash the output into (0, 1).
+
+    Raises
+    ------
+    InputError
+        The lists differ in length, or a name is unknown.
+
+    Examples
+    --------
+    The paper's denoising network, with its 2,217,831 parameters:
+
+    >>> network = Hourglass()
+    >>> sum(p.numel() for p in network.parameters())
+    2217831
+    """
+
+    def __init__(
+        self,
+        inputs=32,
+        outputs=3,
+        down=(128,) * 5,
+        up=None,
+        skip=(4,) * 5,
+        *,
+        down_filter=3,
+        up_filter=3,
+        skip_filter=1,
+        pointwise=True,
+        upsampling="bilinear",
+        padding="reflect",
+        sigmoid=True,
+    ):
+        super().__init__()
+        up = down if up is None else up
+        depth = len(down)
+        modes = (upsampling,) * depth if isinstance(upsampling, str) else tuple(upsampling)
+        if not depth == len(up) == len(skip) == len(modes) or depth == 0:
+            raise InputError(
+                f"down, up, skip and upsampling must name the same levels; they name "
+                f"{depth}, {len(up)}, {len(skip)} and {len(modes)}"
+            )
+        if not set(modes) <= {"bilinear", "nearest"}:
+            raise InputError(f"upsampling is bilinear or nearest, not {upsampling!r}")
+        # At the coarsest level a reflection needs more pixels than it adds.
+        self.multiple = 2**depth
+        self.smallest = self.multiple * (max(down_filter, up_filter) // 2 + 1)
+        self.levels = nn.ModuleList()
+        for level in range(depth):
+            self.levels.append(
+                Level(
+                    inputs=inputs if level == 0 else down[level - 1],
+                    down=down[level],
+                    below=up[level + 1] if level + 1 < depth else down[level],
+                    up=up[level],
+                    skip=skip[level],
+                    filters=(down_filter, up_filter, skip_filter),
+                    pointwise=pointwise,
+                    mode=modes[level],
+                    padding=padding,
+                )
+            )
+        self.picture = conv(up[0], outputs, 1)
+        self.sigmoid = sigmoid
+
+    def forward(self, z):
+        """Make a picture (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        height, width = z.shape[-2:]
+        x = continued(z, *(max(self.smallest, round_up(n, self.multiple)) for n in (height, width)))
+        coming_down = []
+        for level in self.levels:
+            coming_down.append(x)
+            x = level.encode(x)
+        for level, above in zip(reversed(self.levels), reversed(coming_down)):
+            x = level.decode(x, above)
+        x = self.picture(x)[..., :height, :width]
+        return torch.sigmoid(x) if self.sigmoid else x
+
+
+class Level(nn.Module):
+    """One level of the hourglass: what happens on the way down, beside, and on the way up."""
+
+    def __init__(self, inputs, down, below, up, skip, filters, pointwise, mode, padding):
+        super().__init__()
+        down_filter, up_filter, skip_filter = filters
+        self.encode = nn.Sequential(
+            *block(inputs, down, down_filter, padding, stride=2),
+            *block(down, down, down_filter, padding),
+        )
+        self.skip = nn.Sequential(*block(inputs, skip, skip_filter, padding)) if skip else None
+        self.mode = mode
+        self.merge = nn.Sequential(
+            norm(skip + below),
+            *block(skip + below, up, up_filter, padding),
+            *(block(up, up, 1, padding) if pointwise else ()),
+        )
+
+    def decode(self, below, above):
+        """Bring what comes from below up to the size of `above`, and merge the two."""
+        x = F.interpolate(below, scale_factor=2, mode=self.mode)
+        if self.skip is not None:
+            x = torch.cat([self.skip(above), x], dim=1)
+        return self.merge(x)
+
+
+def block(inputs, outputs, size, padding, stride=1):
+    """Return convolution, normalisation, activation: the unit that everything is made of."""
+    return (
+        conv(inputs, outputs, size, stride, padding),
+        norm(outputs),
+        nn.LeakyReLU(0.2, inplace=True),
+    )

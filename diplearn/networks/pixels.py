@@ -1,0 +1,30 @@
+"""No network at all: the parameters are the pixels. The "no prior" control of the paper."""
+
+import torch
+from torch import nn
+
+
+class Pixels(nn.Module):
+    """f_θ(z) = θ: every pixel is a parameter of its own, and z says nothing.
+
+    Parameters
+    ----------
+    outputs : int
+        Channels of the picture: 1 or 3.
+    height, width : int
+        Pixels of the picture. The one network that must know them before it sees z.
+
+    Examples
+    --------
+    >>> Pixels(3, 16, 20)(torch.rand(1, 32, 16, 20)).shape
+    torch.Size([1, 3, 16, 20])
+    """
+
+    def __init__(self, outputs, height, width):
+        super().__init__()
+        # As z starts elsewhere: a little uniform noise (paper, section 3.3, "no prior").
+        self.picture = nn.Parameter(torch.rand(1, outputs, height, width) / 10)
+
+    def forward(self, z):
+        """Return the pixels, whatever z is."""
+        return self.picture

@@ -1,0 +1,327 @@
+"""What is to be restored: an observation, how it came about, and what is known about the noise."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import torch
+from skimage.restoration import estimate_sigma
+
+from . import operators
+from .errors import InputError
+from .images import SMALLEST_SIDE, check, to_array
+
+TASKS = ("denoising", "jpeg", "super_resolution", "inpainting", "deblurring")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One degraded picture x0 = A x + noise, from which x is sought.
+
+    Parameters
+    ----------
+    observation : torch.Tensor
+        x0, (C, H, W) float in [0, 1].
+    operator : Operator, optional
+        A; the identity by default.
+    truth : torch.Tensor, optional
+        The clean picture x, where it is known: for measuring only, no fit ever sees it.
+    sigma : float, optional
+        Standard deviation of the noise in the observation, in the units of [0, 1]; None where it
+        is not known (see `noise_level`).
+    task : str, optional
+        Selects the recipe: one of `TASKS`; by default it follows from the operator.
+
+    Raises
+    ------
+    InputError
+        Something does not fit together; the message says what.
+
+    Examples
+    --------
+    A photograph of one's own, with no truth:
+
+    >>> import torch
+    >>> photo = torch.rand(3, 64, 64)  # or images.read("photo.jpg")
+    >>> Problem(photo).task
+    'denoising'
+    """
+
+    observation: torch.Tensor
+    operator: operators.Operator = dataclasses.field(default_factory=operators.Identity)
+    truth: torch.Tensor | None = None
+    sigma: float | None = None
+    task: str | None = None
+
+    def __post_init__(self):
+        # Frozen, so that nobody changes a problem under a running fit: fields are set once, here.
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        smallest = 1 if isinstance(self.operator, operators.Downsample) else SMALLEST_SIDE
+        put("observation", check(self.observation, "the observation", smallest))
+        if self.truth is not None:
+            put("truth", check(self.truth, "the truth"))
+        if self.sigma is not None:
+            operators.check_sigma(self.sigma)
+            put("sigma", float(self.sigma))
+        if self.task is None:
+            put("task", _TASK_OF.get(type(self.operator), "denoising"))
+        if self.task not in TASKS:
+            raise InputError(f"no task is called {self.task!r}; there are {', '.join(TASKS)}")
+        if isinstance(self.operator, operators.Mask):
+            _check_mask(self.operator, self.observation)
+            put("observation", self.operator(self.observation))  # what is missing tells nothing
+        self._check_shapes()
+
+    def _check_shapes(self):
+        if min(self.shape[-2:]) < SMALLEST_SIDE:
+            raise InputError(
+                f"the picture that is sought would be {self.shape[-1]}x{self.shape[-2]} pixels; "
+                f"at least {SMALLEST_SIDE} on each side are needed"
+            )
+        expected = tuple(self.operator.observed_shape(self.shape))
+        if expected != tuple(self.observation.shape):
+            raise InputError(
+                f"the operator makes {expected} out of a picture of shape {self.shape}, "
+                f"but the observation has shape {tuple(self.observation.shape)}"
+            )
+
+    @property
+    def shape(self):
+        """(C, H, W) of the picture that is sought."""
+        if self.truth is not None:
+            return tuple(self.truth.shape)
+        return tuple(self.operator.picture_shape(self.observation.shape))
+
+    def noise_level(self):
+        """σ of the noise: as given, or estimated from the observation's finest details.
+
+        Returns
+        -------
+        float
+            Standard deviation in the units of [0, 1], from the median of the finest wavelet
+            coefficients (Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425).
+
+        Raises
+        ------
+        InputError
+            The operator hides the noise (an inpainting mask), so it cannot be estimated.
+        """
+        if self.sigma is not None:
+            return self.sigma
+        if isinstance(self.operator, operators.Mask):
+            raise InputError("the noise level cannot be estimated through a mask; give sigma")
+        array = to_array(self.observation)
+        axis = -1 if array.ndim == 3 else None
+        return float(np.mean(estimate_sigma(array, channel_axis=axis, average_sigmas=True)))
+
+    def need_truth(self, wanted):
+        """Return the truth, or raise an InputError that says what needs it."""
+        if self.truth is None:
+            raise InputError(
+                f"{wanted} compares with the clean picture, and this problem has none: "
+                "it holds a picture of your own"
+            )
+        return self.truth
+
+    def to(self, device):
+        """Return the same problem with its tensors on a device."""
+        return dataclasses.replace(
+            self,
+            observation=self.observation.to(device),
+            operator=self.operator.to(device),
+            truth=None if self.truth is None else self.truth.to(device),
+        )
+
+
+_TASK_OF = {
+    operators.Identity: "denoising",
+    operators.Downsample: "super_resolution",
+    operators.Mask: "inpainting",
+    operators.Blur: "deblurring",
+}
+
+
+def _check_mask(mask, observation):
+    if tuple(mask.known.shape[-2:]) != tuple(observation.shape[-2:]) or (
+        mask.known.shape[0] not in (1, observation.shape[0])
+    ):
+        raise InputError(
+            f"the mask is {mask.known.shape[-1]}x{mask.known.shape[-2]} pixels and the picture "
+            f"{observation.shape[-1]}x{observation.shape[-2]}; they must be of the same size"
+        )
+    if mask.missing == 0:
+        warnings.warn("nothing is missing in the mask: there is nothing to fill in", stacklevel=4)
+
+
+def denoising(clean, sigma=25 / 255, seed=0):
+    """Make a denoising problem out of a clean picture.
+
+    The noisy picture is clipped to [0, 1], as a camera does it and as the published inputs are.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1]; it becomes the truth.
+    sigma : float, optional
+        Standard deviation of the Gaussian noise, in the units of [0, 1].
+    seed : int, optional
+        Seed of the noise.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    InputError
+        The picture is none, or sigma is negative.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> denoising(images.load("camera", size=64), sigma=25 / 255).shape
+    (1, 64, 64)
+    """
+    clean = check(clean, "the clean picture")
+    return Problem(operators.gaussian_noise(clean, sigma, seed), truth=clean, sigma=sigma)
+
+
+def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
+    """Make a super-resolution problem out of a clean picture.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1]; it becomes the truth.
+    factor : int, optional
+        How many times smaller the observation is; a side that it does not divide is continued
+        by its last pixel.
+    kernel : str, optional
+        The antialiasing filter; see `operators.Downsample`.
+    sigma : float, optional
+        Standard deviation of Gaussian noise on the small picture.
+    seed : int, optional
+        Seed of the noise.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    InputError
+        The picture or the factor cannot be used.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> super_resolution(images.load("camera", size=64), factor=4).observation.shape
+    torch.Size([1, 16, 16])
+    """
+    clean = check(clean, "the clean picture")
+    operator = operators.Downsample(factor, kernel)
+    if min(clean.shape[-2:]) < 2 * operator.factor:
+        raise InputError(
+            f"factor={factor} leaves less than 2 pixels of a "
+            f"{clean.shape[-1]}x{clean.shape[-2]} picture"
+        )
+    # Lanczos overshoots at edges; a small picture has no values outside [0, 1].
+    observation = operators.gaussian_noise(operator(clean), sigma, seed, clip=True)
+    return Problem(observation, operator, truth=clean, sigma=sigma)
+
+
+def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
+    """Make an inpainting problem out of a clean picture.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1]; it becomes the truth.
+    mask : Mask, torch.Tensor or float, optional
+        What is known: an operator, a tensor of 0 (missing) and 1 (known), or the fraction of
+        pixels that are missing at random.
+    sigma : float, optional
+        Standard deviation of Gaussian noise on the known pixels.
+    seed : int, optional
+        Seed of the noise and of a random mask.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    InputError
+        The mask has another size than the picture, or leaves nothing known.
+
+    Warns
+    -----
+    UserWarning
+        Nothing is missing.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> problem = inpainting(images.load("camera", size=64), mask=0.5)
+    >>> abs(problem.operator.missing - 0.5) < 0.05
+    True
+    """
+    clean = check(clean, "the clean picture")
+    if isinstance(mask, float):
+        mask = operators.Mask.pixels(*clean.shape[-2:], missing=mask, seed=seed)
+    elif not isinstance(mask, operators.Mask):
+        mask = operators.Mask(mask)
+    noisy = operators.gaussian_noise(clean, sigma, seed, clip=True)
+    return Problem(noisy, mask, truth=clean, sigma=sigma)
+
+
+def jpeg(clean, quality=10):
+    """Make a problem out of a clean picture that JPEG has compressed too hard.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1]; it becomes the truth.
+    quality : int, optional
+        1 (worst) to 95.
+
+    Returns
+    -------
+    Problem
+        With the identity as operator: the restoration is blind to how JPEG works. The level of
+        its error is not given, since nobody knows it in practice.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> jpeg(images.load("camera", size=64), quality=10).task
+    'jpeg'
+    """
+    clean = check(clean, "the clean picture")
+    return Problem(operators.jpeg(clean, quality), truth=clean, task="jpeg")
+
+
+def deblurring(clean, width=1.5, sigma=0.0, seed=0):
+    """Make a deblurring problem out of a clean picture.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1]; it becomes the truth.
+    width : float, optional
+        Standard deviation of the Gaussian blur in pixels.
+    sigma : float, optional
+        Standard deviation of the Gaussian noise on the blurred picture.
+    seed : int, optional
+        Seed of the noise.
+
+    Returns
+    -------
+    Problem
+    """
+    clean = check(clean, "the clean picture")
+    operator = operators.Blur(width)
+    observation = operators.gaussian_noise(operator(clean), sigma, seed, clip=True)
+    return Problem(observation, operator, truth=clean, sigma=sigma)

@@ -1,0 +1,51 @@
+"""Random numbers from a seed and a purpose; the global random state is never touched."""
+
+import zlib
+
+import numpy as np
+import torch
+
+from .errors import InputError
+
+
+def generator(seed, purpose, device="cpu"):
+    """Return a generator of its own for each seed and purpose.
+
+    The purpose matters more than it looks. If the noise on a picture and the network's input z were
+    both drawn from plain seed 0, they would be made from the same bits, and a network that sees z
+    would find the noise in it: it overfits at once, 4 dB too low.
+
+    Parameters
+    ----------
+    seed : int
+        At least 0.
+    purpose : str
+        What the numbers are for, such as ``"noise"``.
+    device : str or torch.device, optional
+        Where they are drawn.
+
+    Returns
+    -------
+    torch.Generator
+
+    Raises
+    ------
+    InputError
+        The seed is no whole number of at least 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> draws = [torch.rand(1, generator=generator(0, p)).item() for p in ("noise", "z", "z")]
+    >>> draws[0] == draws[1], draws[1] == draws[2]
+    (False, True)
+    """
+    return torch.Generator(device).manual_seed(derived(seed, purpose))
+
+
+def derived(seed, purpose):
+    """Return a 63-bit seed for one purpose."""
+    if int(seed) != seed or seed < 0:
+        raise InputError(f"seed={seed!r} is no whole number of at least 0")
+    sequence = np.random.SeedSequence([int(seed), zlib.crc32(purpose.encode())])
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,120 @@
+"""Make the lessons: notebooks/src/**/NN_topic.py (jupytext percent) -> executed notebooks.
+
+python notebooks/build.py            every lesson that changed
+python notebooks/build.py 01         those whose name begins with 01
+python notebooks/build.py --all      everything, also what has not changed
+python notebooks/build.py --check    build nothing; fail if a notebook differs from its source
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+SOURCES = HERE / "src"
+
+
+def sources():
+    """Every lesson's source, in order."""
+    return sorted(SOURCES.rglob("[0-9][0-9]_*.py"))
+
+
+def target(source):
+    """Where the notebook of a source lies: src/01_x.py -> 01_x.ipynb."""
+    return HERE / source.relative_to(SOURCES).with_suffix(".ipynb")
+
+
+def read(source):
+    """Turn a source into a notebook that has not been executed."""
+    notebook = jupytext.read(source)
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        }
+    )
+    for number, cell in enumerate(notebook.cells):  # the same ids each time: a quiet diff
+        cell.id = hashlib.sha256(f"{number}{cell.source}".encode()).hexdigest()[:8]
+    return notebook
+
+
+def drift(source):
+    """Say how a notebook differs from its source, or return None."""
+    path = target(source)
+    if not path.exists():
+        return f"{path.name} has not been built"
+    built, wanted = nbformat.read(path, as_version=4), read(source)
+    old, new = ([(c.cell_type, c.source) for c in n.cells] for n in (built, wanted))
+    if old != new:
+        changed = next(
+            (i for i, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new))
+        )
+        return f"{path.name} differs from its source from cell {changed} on"
+    for number, cell in enumerate(built.cells):
+        if cell.cell_type == "code" and cell.execution_count is None:
+            return f"{path.name}: cell {number} has not been executed"
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            return f"{path.name}: cell {number} ended in an error"
+    return None
+
+
+def build(source):
+    """Execute a lesson and write it, whole or not at all."""
+    notebook = read(source)
+    path = target(source)
+    path.parent.mkdir(exist_ok=True)
+    begun = time.perf_counter()
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = last_lines(output.text)
+    temporary = path.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    temporary.replace(path)
+    kilobytes = path.stat().st_size / 1024
+    print(f"{path.name}: {time.perf_counter() - begun:.0f} s, {kilobytes:.0f} KiB")
+
+
+def last_lines(text):
+    """Keep of a progress bar what a terminal would show in the end."""
+    lines = [re.split(r"\r+(?!\n)", line.rstrip("\r"))[-1] for line in text.split("\n")]
+    return "\n".join(lines)
+
+
+def main():
+    """Build what was asked for; 1 if a notebook differs from its source."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="beginnings of the lessons' names")
+    parser.add_argument("--all", action="store_true", help="also what has not changed")
+    parser.add_argument("--check", action="store_true", help="only compare")
+    options = parser.parse_args()
+    found = [s for s in sources() if not options.names or s.name.startswith(tuple(options.names))]
+    if options.check:
+        drifts = [difference for source in found if (difference := drift(source))]
+        print("\n".join(drifts) or f"{len(found)} notebooks agree with their sources")
+        return 1 if drifts else 0
+    for source in found:
+        if options.all or options.names or drift(source):
+            print(f"building {source.name} ...", flush=True)
+            build(source)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,394 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · Motivation: a prior that nobody trained
+#
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/01_motivation.ipynb)
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/01_motivation.ipynb)
+#
+# **When you are through, you will be able to**
+#
+# - say why restoring a picture needs a *prior*, and name three kinds: hand-made, learned, structural;
+# - restore a noisy photograph with a network that has never seen another picture, in three lines;
+# - read the two curves of such a fit, the energy and the PSNR, and say why they disagree;
+# - say what this method promises, and what it does not.
+#
+# **Time:** @MINUTES@ of computing on two cores, half an hour with the exercises.
+# **Needs:** a little Python and linear algebra. No network is trained here, no GPU is used, and
+# nothing is downloaded.
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
+    import subprocess
+
+    address = "git+https://github.com/diplearn/diplearn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
+
+import torch
+
+import diplearn as dip
+from diplearn.figures import contact_sheet, curves, pick
+
+# %% [markdown]
+# ## 1 · The challenge
+#
+# Here is a photograph. Its sensor was starved of light, and every number in it is off by a random
+# amount: Gaussian noise with a standard deviation of σ = 25 on the scale of 0 to 255.
+
+# %%
+clean = dip.images.load("chelsea", size=256)  # kept aside: only to measure against
+problem = dip.denoising(clean, sigma=25 / 255, seed=0)
+x0 = problem.observation
+
+contact_sheet({"x₀, all we have": x0}, width=3.5, alt="A cat's face under strong colour noise")
+
+# %% [markdown]
+# **Your task:** give back the photograph without the noise. You have this one picture. There is no
+# second exposure, no clean version, no collection of other cats to learn from.
+#
+# Because this is a lesson, we do know the clean picture `clean`. It is used for one thing only: to
+# *measure* what comes out. No method below ever sees it.
+#
+# ### Explaining the observation is not enough
+#
+# Call the clean picture $x$. We know how the observation came about,
+#
+# $$x_0 = x + n, \qquad n \sim \mathcal N(0, \sigma^2),$$
+#
+# so a first idea is to look for a picture that *explains* $x_0$ well. The **data term**
+#
+# $$E(x; x_0) = \tfrac1N \lVert x - x_0 \rVert^2$$
+#
+# measures how badly it does; $N$ counts the numbers in the picture. Let us hold three candidates
+# against it.
+#
+# > **Predict.** One candidate is the truth itself, one is the noisy picture, and one is the noisy
+# > picture with a *second* helping of noise. Which has the lowest energy? Can the energy tell the
+# > first from the last?
+
+# %%
+from diplearn.energy import data_term
+
+other_noise = dip.operators.gaussian_noise(torch.zeros_like(x0), 25 / 255, seed=7, clip=False)
+candidates = {
+    "the truth": clean,
+    "the observation": x0,
+    "twice as noisy": (x0 + other_noise).clamp(0, 1),
+}
+energies = {name: f"E = {data_term(x, problem):.4f}" for name, x in candidates.items()}
+contact_sheet(candidates, captions=energies, alt="Truth, observation, and a noisier picture")
+
+# %% [markdown]
+# The lowest energy, zero, belongs to the noisy picture: it explains itself perfectly. The truth and
+# the doubly noisy picture lie at the same distance from $x_0$, one as good as the other. The data
+# term alone knows nothing about what pictures look like.
+
+# %%
+assert data_term(x0, problem) == 0
+ratio = data_term(candidates["twice as noisy"], problem) / data_term(clean, problem)
+assert 0.8 < ratio < 1.25  # equally good explanations, although the eye sees at once which is which
+
+# %% [markdown]
+# ## 2 · What a prior is
+#
+# Something has to say "but *this* is what pictures look like". That something is the **prior**. In
+# Bayes' words, among all pictures that could have led to $x_0$ we want the most probable one,
+#
+# $$x^* = \arg\max_x\; p(x_0 \mid x)\, p(x)
+#        \quad\Longleftrightarrow\quad
+#   x^* = \arg\min_x\; E(x; x_0) + R(x), \tag{1}$$
+#
+# where taking minus the logarithm has turned the likelihood into the data term and the prior $p(x)$
+# into a **regulariser** $R(x)$: a price on pictures that do not look like pictures. Everything
+# hinges on $R$. There are three ways to come by one.
+#
+# | kind of prior | where it comes from | examples | what it costs |
+# |---|---|---|---|
+# | **hand-made** | somebody thinks about pictures and writes down a formula | total variation, wavelets, non-local means, BM3D | decades of thought; each formula knows one thing |
+# | **learned** | a network sees a million clean and noisy pairs | DnCNN, diffusion models | the million pairs; and it may paint in what *they* looked like |
+# | **structural** | the *architecture* of an untrained network | the deep image prior, this course | time: every picture is a fit of its own |
+#
+# Total variation is a good example of the first kind. It adds up how much neighbouring pixels
+# differ, $R(x) = \sum \lVert \nabla x \rVert$, and so prefers flat regions with sharp borders. That
+# is *one* true thing about pictures. A cat has fur.
+#
+# Until 2018 most people would have said that what a convolutional network knows about pictures, it
+# has learned from pictures. Ulyanov, Vedaldi and Lempitsky asked what is left if you take the
+# learning away.
+#
+# ### Noise in, structure out
+#
+# Take an hourglass-shaped network: convolutions that halve the picture five times and bring it up
+# again. Give it random weights θ. Feed it noise $z$. It has seen nothing, ever.
+#
+# > **Predict.** What do its outputs look like: like noise, like a uniform grey, or like something
+# > else?
+
+
+# %%
+def stretched(picture):
+    """Spread the values over [0, 1], to see a faint picture."""
+    return (picture - picture.min()) / (picture.max() - picture.min())
+
+
+untrained = {"random pixels": torch.rand(3, 256, 256)}
+for seed in range(3):
+    first = next(dip.iterate(problem, seed=seed))  # the output before any step was made
+    untrained[f"random network {seed}"] = stretched(first.output)
+contact_sheet(untrained, alt="Random pixels are grain; random networks make clouds and blobs")
+
+# %% [markdown]
+# Random *pixels* look like nothing. Random *networks* look like something: neighbouring pixels
+# agree, there are blobs at several scales, in places there are edges. Nobody told them to. It comes
+# from how they are built: small filters shared over the whole picture, coarse levels that are
+# brought up and refined by finer ones. **A convolutional network speaks a language in which
+# pictures are short sentences and noise is a long one.**
+#
+# ## 3 · The idea
+#
+# So write the picture as the output of such a network, $x = f_\theta(z)$, keep its random input $z$
+# fixed, and look for the weights instead of the pixels:
+#
+# $$\theta^* = \arg\min_\theta\; E\big(f_\theta(z);\, x_0\big), \qquad x^* = f_{\theta^*}(z). \tag{2}$$
+#
+# Compare this with (1). $R$ is gone. Nothing asks for smoothness, nothing has been learned; the
+# only training picture is the noisy one itself, and the only instruction is to reproduce it, noise
+# and all. If that sounds as if it could not possibly work, you are in good company.
+#
+# ### Count before you believe
+
+# %%
+step = next(dip.iterate(problem, seed=0))
+network = dip.networks.build("hourglass", 32, problem.shape, **dip.lab().options)
+parameters = dip.networks.parameter_count(network)
+print(f"{parameters:,} parameters for a picture of {x0.numel():,} numbers")
+# NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# There are about as many parameters as numbers in the picture, and the published network has ten
+# times more. It is no bottleneck: such a network *can* reproduce any picture, noise included. If it
+# nevertheless finds the cat first, the reason must lie in the order in which it finds things.
+#
+# ## 4 · A first fit
+#
+# > **Predict.** We minimise the distance to the *noisy* picture, step by step. Sketch two curves
+# > over the iterations: the energy, and the PSNR against the clean picture (how *right* the result
+# > is, in decibels; more is better). Will they be mirror images?
+
+# %%
+run = dip.fit(problem, seed=0)
+run
+
+# %% [markdown]
+# That was all of it. Below is the same fit as a film strip. Each frame is the network's output at
+# one iteration; the last is what `fit` returns, a moving average of the latest outputs.
+
+# %%
+frames = pick(run.snapshots, 9)
+frames["run.output"] = run.output
+contact_sheet(
+    frames, columns=5, alt="From a blur over a recognisable cat to fine fur without noise"
+)
+
+# %% [markdown]
+# **Explain.** First comes a smear of the mean colour, then the large shapes, then eyes, then
+# whiskers and fur. Each frame is *smoother than the noisy picture that it was told to imitate*. The
+# authors call this **impedance**: what looks like a picture meets low impedance and passes quickly
+# through the network into the weights; noise meets high impedance and comes late.
+
+# %%
+curves(run, alt="The energy falls and levels off; the PSNR rises, quickly at first, then slowly")
+
+# %% [markdown]
+# On the left the energy falls towards a floor. The dashed floor that you could draw at about
+# σ² ≈ 0.0096 is what the noise alone accounts for: at that level the network has explained the cat
+# and none of the noise. On the right the thin curve belongs to single iterates, which flicker
+# because fresh noise is added to $z$ in each iteration; their average (thick) is calmer and about a
+# decibel better.
+
+# %%
+noisy_psnr = dip.psnr(x0, clean)
+print(f"noisy {noisy_psnr:.1f} dB, restored {run.psnr:.1f} dB, in {run.seconds:.0f} s")
+assert run.psnr > noisy_psnr + 7  # no training set, no clean picture, no formula for cats
+
+# %% [markdown]
+# ## 5 · Against what you would use otherwise
+#
+# A gain over the noise is easy. The question is what a good engineer would have done with the tools
+# at hand. `scikit-image` has three classics, and BM3D is the strongest hand-made denoiser there is.
+
+# %%
+pictures, table = dip.baselines.compare(problem)
+table.loc["deep image prior"] = [run.seconds, run.psnr, dip.ssim(run.output, clean)]
+table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "ssim": "{:.3f}"})
+
+# %%
+shown = {"noisy": x0, **pictures, "deep image prior": run.output, "truth": clean}
+captions = {name: f"{dip.psnr(p, clean):.2f} dB" for name, p in shown.items() if name != "truth"}
+contact_sheet(shown, columns=4, captions=captions, alt="Five restorations beside the truth")
+
+# %% [markdown]
+# Look at the pictures before you look at the numbers: at the whiskers, the fur on the forehead, the
+# catchlight in the eye. Total variation has made plastic of the fur. Non-local means left blotches.
+#
+# And be fair. BM3D is @BM3D@, in a small part of the time. Forty years of thought about
+# noise went into it. The network had none of that thought, only its shape. **The point is not that
+# it wins. The point is that it plays at all.** And unlike BM3D, which was built for Gaussian noise,
+# equation (2) does not care what was done to the picture: put another operator into the data term
+# and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).
+
+# %%
+assert run.psnr > table.loc["total variation", "psnr"]
+assert table.loc["BM3D", "seconds"] < run.seconds  # it is slow, and we say so
+
+# %% [markdown]
+# ### How much of this is luck?
+#
+# The weights and $z$ are random. Before two numbers are compared, one should know how far they move
+# when nothing but the seed changes. Three seeds at a quarter of the size, to save time:
+
+# %%
+small = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
+scores = torch.tensor([dip.fit(small, seed=s, progress=False).psnr for s in range(3)])
+print(f"{scores.mean():.2f} ± {scores.std():.2f} dB over three seeds")
+assert scores.std() < 0.5
+
+# %% [markdown]
+# Differences of a tenth of a decibel mean nothing here. Every comparison in this course is shown
+# with its spread.
+#
+# ## 6 · The catch
+#
+# The network *can* reproduce the noise (section 3). What if we simply go on? We take the small
+# picture, switch off everything that slows overfitting down (the input noise), and let it run.
+#
+# > **Predict.** The energy keeps falling. What does the PSNR do?
+
+# %%
+greedy = dip.lab("denoising", input_noise=0, learning_rate=0.01, iterations=1200)
+overfitted = dip.fit(small, greedy, seed=0)
+curves(overfitted, marks={"best": overfitted.oracle_at}, alt="Energy falls; PSNR peaks, then falls")
+
+# %%
+strip = pick(overfitted.snapshots, 6)
+strip["truth"] = small.truth
+contact_sheet(strip, columns=7, alt="The cat appears, and then sinks back into the noise")
+
+# %% [markdown]
+# **Explain.** On the left nothing happens that would warn you: the energy just falls. On the right
+# the PSNR climbs, passes a best iterate, and comes down again as the weights begin to find room for
+# the noise. Both ends of this film are useless; the picture we want lies *on the way*.
+#
+# Nobody tells you where. The dashed line was drawn with the truth at hand, which is why the package
+# calls it `oracle`. Stopping without the truth is the subject of lesson 08.
+
+# %%
+history = overfitted.history
+assert history.loss.iloc[-1] < history.loss[overfitted.oracle_at]  # explains x₀ better, and yet
+assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is further from the truth
+
+# %% [markdown]
+# ## 7 · What is promised, and what is not
+#
+# **Promised.** One method for many tasks: only the data term changes. No training set, so nothing
+# leaks in from other people's pictures, and it works where no training set can exist: a microscope
+# nobody else has, a single old photograph. It is a control experiment as well: what a trained
+# network achieves *beyond* this is what it has really learned.
+#
+# **Not promised.**
+#
+# - *Speed.* Every picture is a fit of its own. The published settings take half an hour for this
+#   picture on two cores; the `lab` recipe that you used takes about a minute (lesson 09).
+# - *The best number.* Trained networks are ahead wherever there is training data like yours, and
+#   BM3D is hard to beat on Gaussian noise.
+# - *Knowing when to stop.* You saw it (lesson 08).
+# - *New knowledge.* Behind a large hole the network continues what surrounds it; it cannot know that
+#   there was a face (lesson 06).
+# - *Texture.* Whatever looks like noise to the network, fine sand or a grainy fabric, is treated
+#   like noise (lesson 04).
+#
+# ## What to take away
+#
+# 1. The data term cannot tell a picture from noise; a **prior** must.
+# 2. The *structure* of a convolutional network is one: natural pictures pass with low impedance,
+#    noise with high impedance.
+# 3. The deep image prior fits an untrained network to **one** degraded picture and **stops on the
+#    way**.
+# 4. It needs no data and no formula, only time; and somebody who says when to stop.
+#
+# ## Exercises
+#
+# Put your answer in the place of `None`; the check says whether it is right, or gives a hint.
+# Worked answers: [solutions/01_motivation.ipynb](solutions/01_motivation.ipynb).
+#
+# **1. The yardstick.** Write `psnr(picture, truth)` with torch: $10 \log_{10}(1 / \text{MSE})$ for
+# pictures in [0, 1].
+
+# %%
+my_psnr = None
+
+dip.check.psnr_function(my_psnr)
+
+# %% [markdown]
+# **2. No bottleneck.** How many parameters does the *published* network have for each number of our
+# picture `x0`? (`dip.networks.Hourglass()` is that network.)
+
+# %%
+published = dip.networks.Hourglass()
+my_ratio = None
+
+dip.check.numbers_per_parameter(my_ratio, published, x0)
+
+# %% [markdown]
+# **3. No network.** Fit `small` with the recipe `dip.lab(network="pixels", options={})`, changed so
+# that every *pixel* is a parameter: `dip.lab().but(...)` will complain about the hourglass's
+# options, so write a `dip.Recipe(network="pixels", learning_rate=0.02, iterations=300)`. First say
+# what the best PSNR on the way will be, and why.
+
+# %%
+my_run = None
+
+dip.check.no_prior(my_run)
+
+# %% [markdown]
+# **4. Your own structure.** Write an `nn.Module` that maps `(1, 32, H, W)` to `(1, 3, H, W)`, ends
+# in a sigmoid, and gains at least 1 dB on `small`. Five layers are enough. What happens with 1×1
+# filters only?
+
+# %%
+my_fit = None  # dip.fit(small, network=...)
+
+dip.check.own_network(my_fit)
+
+# %% [markdown]
+# **5. Your own photograph.** No check here, and no truth either: `dip.images.read("photo.jpg",
+# longest=512)` gives a picture, `dip.Problem(picture)` a problem, `dip.fit` a run, and
+# `dip.images.write(run.output, "restored.png")` keeps it. `run.psnr` will refuse; read why.
+#
+# ## References
+#
+# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision
+#   128 (2020) 1867–1888. [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
+#   First at CVPR 2018, [doi:10.1109/CVPR.2018.00984](https://doi.org/10.1109/CVPR.2018.00984).
+# - L. Rudin, S. Osher, E. Fatemi, *Nonlinear total variation based noise removal algorithms*, Physica D
+#   60 (1992). [doi:10.1016/0167-2789(92)90242-F](https://doi.org/10.1016/0167-2789(92)90242-F).
+# - A. Buades, B. Coll, J.-M. Morel, *A non-local algorithm for image denoising*, CVPR 2005.
+#   [doi:10.1109/CVPR.2005.38](https://doi.org/10.1109/CVPR.2005.38).
+# - K. Dabov, A. Foi, V. Katkovnik, K. Egiazarian, *Image denoising by sparse 3-D transform-domain
+#   collaborative filtering*, IEEE Transactions on Image Processing 16 (2007).
+#   [doi:10.1109/TIP.2007.901238](https://doi.org/10.1109/TIP.2007.901238).
+# - K. Zhang et al., *Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising*
+#   (DnCNN), IEEE Transactions on Image Processing 26 (2017).
+#   [doi:10.1109/TIP.2017.2662206](https://doi.org/10.1109/TIP.2017.2662206).

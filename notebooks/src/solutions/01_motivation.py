@@ -1,0 +1,117 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Worked exercises · 01 Motivation
+#
+# Back to the lesson: [01_motivation.ipynb](../01_motivation.ipynb)
+
+# %%
+import torch
+from torch import nn
+
+import diplearn as dip
+from diplearn.figures import contact_sheet, curves
+
+small = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
+noisy = dip.psnr(small.observation, small.truth)
+
+# %% [markdown]
+# ## 1 · The yardstick
+
+
+# %%
+def my_psnr(picture, truth):
+    """Peak signal-to-noise ratio in decibels, of pictures whose peak is 1."""
+    return 10 * torch.log10(1 / (picture - truth).square().mean())
+
+
+dip.check.psnr_function(my_psnr)
+
+# %% [markdown]
+# The noisy picture shows what the number means: a noise of σ has a mean squared error of σ², so
+# −20 log₁₀(25/255) = 20.2 dB. Clipping to [0, 1] takes a little of the noise away.
+
+# %%
+print(f"{-20 * torch.log10(torch.tensor(25 / 255)):.2f} dB expected, {noisy:.2f} dB measured")
+assert abs(my_psnr(small.observation, small.truth) - noisy) < 1e-3
+
+# %% [markdown]
+# ## 2 · No bottleneck
+
+# %%
+x0 = dip.denoising(dip.images.load("chelsea", size=256)).observation
+published = dip.networks.Hourglass()
+my_ratio = sum(p.numel() for p in published.parameters()) / x0.numel()
+
+dip.check.numbers_per_parameter(my_ratio, published, x0)
+
+# %% [markdown]
+# Eleven numbers to adjust for every number to reproduce. Counting parameters does not explain why
+# this works; the *order* in which the network reaches pictures does.
+#
+# ## 3 · No network
+#
+# Every pixel is a parameter of its own, and the energy is a sum over pixels: each of them walks
+# straight to its noisy value and knows nothing of its neighbours. On the way the picture is a blend
+# of the start and of $x_0$; nowhere does it come closer to the truth than a darker or lighter
+# version of the noisy picture. The best PSNR is about that of $x_0$ itself.
+
+# %%
+pixels = dip.Recipe(network="pixels", learning_rate=0.02, iterations=300)
+my_run = dip.fit(small, pixels, progress=False)
+
+dip.check.no_prior(my_run)
+
+# %%
+curves(my_run, alt="Without a network the PSNR rises to that of the noisy picture and stays there")
+
+# %%
+best = my_run.history.psnr.max()
+assert abs(best - noisy) < 1.5  # no prior, no gain worth the name
+
+# %% [markdown]
+# ## 4 · Your own structure
+#
+# Halve the resolution, work there, bring it up again: five layers with weights are enough. The
+# second network has as many layers, but 1×1 filters and no change of resolution; a pixel cannot
+# see its neighbours, and so the structure says nothing about pictures.
+
+# %%
+structured = nn.Sequential(
+    nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.LeakyReLU(0.2),
+    nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
+    nn.Conv2d(32, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.LeakyReLU(0.2), nn.Upsample(scale_factor=2),
+    nn.Conv2d(32, 16, 3, 1, 1), nn.BatchNorm2d(16), nn.LeakyReLU(0.2),
+    nn.Conv2d(16, 3, 1), nn.Sigmoid(),
+)  # fmt: skip
+my_fit = dip.fit(small, dip.Recipe(iterations=300), structured, progress=False)
+
+dip.check.own_network(my_fit)
+
+# %%
+pointwise = nn.Sequential(
+    nn.Conv2d(32, 64, 1), nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
+    nn.Conv2d(64, 64, 1), nn.BatchNorm2d(64), nn.LeakyReLU(0.2),
+    nn.Conv2d(64, 3, 1), nn.Sigmoid(),
+)  # fmt: skip
+flat = dip.fit(small, dip.Recipe(iterations=300), pointwise, progress=False)
+
+dip.check.own_network(flat)
+
+# %%
+shown = {"noisy": small.observation, "structured": my_fit.output, "1×1 filters": flat.output}
+captions = {k: f"{dip.psnr(p, small.truth):.1f} dB" for k, p in shown.items()}
+contact_sheet(shown, captions=captions, width=8, alt="Noisy; restored; a grainy flat grey")
+
+# %%
+assert my_fit.psnr > noisy + 1 > flat.psnr

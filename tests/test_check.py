@@ -1,0 +1,71 @@
+"""The checks of the exercises: right is right, every common slip gets its own hint."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import diplearn as dip
+from diplearn import check
+
+
+def mse(picture, truth):
+    return (picture - truth).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "words"),
+    [
+        (None, None, "no answer"),
+        (lambda x, t: 10 * torch.log10(1 / mse(x, t)), True, "right"),
+        (lambda x, t: 10 * torch.log10(mse(x, t)), False, "sign"),
+        (lambda x, t: -20 * torch.log10(mse(x, t)), False, "10"),
+        (lambda x, t: -10 * math.log(mse(x, t)), False, "base 10"),
+        (lambda x, t: mse(x, t), False, "mean squared error"),
+        (lambda x, t: -10 * torch.log10((x - t).square().sum()), False, "sum"),
+        (lambda x, t: 3.0, False, "3.00"),
+        (lambda x, t: x.nonsense, False, "failed"),
+        (42, False, "failed"),
+    ],
+)
+def test_the_yardstick(answer, right, words):
+    verdict = check.psnr_function(answer)
+    assert verdict.right is right and words in verdict.words
+
+
+def test_counting_parameters():
+    network, picture = nn.Linear(9, 30), torch.zeros(3, 10, 10)  # 300 for 300
+    wide = nn.Linear(19, 30)  # 600 for 300
+    for answer, right in [(None, None), (1.0, True), (3.0, False), (7, False)]:
+        assert check.numbers_per_parameter(answer, network, picture).right is right
+    assert "other way" in check.numbers_per_parameter(0.5, wide, picture).words
+    assert "3 numbers" in check.numbers_per_parameter(6.0, wide, picture).words
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return dip.denoising(dip.images.load("chelsea", size=48), sigma=25 / 255)
+
+
+def test_no_prior(problem):
+    recipe = dip.Recipe(network="pixels", learning_rate=0.02, iterations=300)
+    run = dip.fit(problem, recipe, progress=False)
+    assert check.no_prior(run) and "nothing prefers" in check.no_prior(run).words
+    assert "fit on" in check.no_prior(dip.fit(problem, recipe, stop=5, progress=False)).words
+    assert "hourglass" in check.no_prior(dip.fit(problem, stop=2, progress=False)).words
+    assert "Run" in check.no_prior(3).words and check.no_prior(None).right is None
+
+
+def test_a_network_of_ones_own(problem):
+    good = nn.Sequential(
+        nn.Conv2d(32, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(16, 16, 3, 1, 1),
+        nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 3, 1), nn.Sigmoid(),
+    )  # fmt: skip
+    poor = nn.Sequential(nn.Conv2d(32, 3, 1), nn.Sigmoid())
+    recipe = dip.Recipe(iterations=150)
+    assert check.own_network(dip.fit(problem, recipe, good, progress=False))
+    verdict = check.own_network(dip.fit(problem, recipe, poor, progress=False))
+    assert verdict.right is False and "1x1" in verdict.words
+    assert "network=" in check.own_network(dip.fit(problem, stop=2, progress=False)).words

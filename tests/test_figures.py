@@ -1,0 +1,59 @@
+"""Figures: something is drawn, and those who cannot see it are told what."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import diplearn as dip
+from diplearn.errors import InputError
+from diplearn.figures import contact_sheet, curves, pick
+
+
+@pytest.fixture(scope="module")
+def run():
+    problem = dip.denoising(dip.images.load("camera", size=32))
+    return dip.fit(problem, dip.lab().but(options={"down": (4, 4)  , "skip": (2, 2)}),
+                   iterations=30, progress=False)  # fmt: skip
+
+
+def drawn(figure):
+    data, metadata = figure._repr_mimebundle_()
+    picture = np.asarray(Image.open(io.BytesIO(data["image/png"])).convert("RGB"))
+    return picture, metadata["image/png"]["alt"]
+
+
+def test_a_contact_sheet_shows_every_picture():
+    red, blue = torch.zeros(3, 32, 32), torch.zeros(3, 32, 32)
+    red[0], blue[2] = 1, 1
+    picture, alt = drawn(contact_sheet({"red": red, "blue": blue}, captions={"red": "20 dB"}))
+    colours = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
+    assert (255, 0, 0) in colours and (0, 0, 255) in colours
+    assert "red" in alt and "blue" in alt
+
+
+def test_a_grey_picture_keeps_its_grey():
+    """No stretching: a picture that is dark must look dark."""
+    picture, _ = drawn(contact_sheet({"": torch.full((1, 32, 32), 0.25)}, width=2))
+    middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+    assert abs(int(middle[0]) - 64) <= 1
+
+
+def test_an_empty_sheet_is_an_error():
+    with pytest.raises(InputError):
+        contact_sheet({})
+
+
+def test_curves_with_and_without_truth(run):
+    assert len(curves(run, marks={"best": 10}).axes) == 2
+    blind = dip.Problem(run.problem.observation)
+    other = dip.fit(blind, run.recipe, iterations=3, progress=False)
+    assert len(curves({"blind": other}).axes) == 1
+
+
+def test_pick_takes_the_first_the_last_and_some_between(run):
+    chosen = pick(run.snapshots, 4)
+    assert list(chosen)[0] == "iteration 1" and list(chosen)[-1] == "iteration 30"
+    assert 3 <= len(chosen) <= 4

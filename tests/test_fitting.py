@@ -1,0 +1,344 @@
+"""The fit: it restores, it is reproducible, it survives trouble, and it refuses nonsense early."""
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import diplearn as dip
+from diplearn import fitting, images, recipes
+from diplearn.errors import InputError
+from diplearn.fitting import State
+from diplearn.recipes import Recipe
+
+TINY = Recipe(
+    options={"down": (8, 8, 8), "skip": (4, 4, 4), "upsampling": "nearest"},
+    z_channels=8,
+    input_noise=0.02,
+    noise_kind="uniform",
+    iterations=40,
+    average_window=1 / 6,
+    start_at_mean=True,
+)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return images.load("chelsea", size=64)
+
+
+@pytest.fixture(scope="module")
+def problem(clean):
+    return dip.denoising(clean, sigma=25 / 255, seed=0)
+
+
+def quick(problem, recipe=TINY, **options):
+    return dip.fit(problem, recipe, progress=False, **options)
+
+
+def test_an_untrained_network_removes_noise():
+    """The promise of the whole package, at a size that takes seconds."""
+    problem = dip.denoising(images.load("chelsea", size=96), sigma=25 / 255, seed=0)
+    run = quick(problem, "lab", iterations=300)
+    assert run.psnr > dip.psnr(problem.observation, problem.truth) + 4
+    assert run.history.loss.iloc[-1] < run.history.loss.iloc[0] / 2
+
+
+def test_the_loop_by_hand_and_the_fit_are_one(problem):
+    run = quick(problem)
+    by_hand = [(s.iteration, float(s.loss)) for s in dip.iterate(problem, TINY)]
+    assert by_hand == list(zip(run.history.index, run.history.loss))
+
+
+def test_same_seed_same_bits_other_seed_other_bits(problem):
+    first, again, other = quick(problem), quick(problem), quick(problem, seed=1)
+    assert torch.equal(first.output, again.output)
+    assert first.history.loss.equals(again.history.loss)
+    assert not torch.equal(first.output, other.output)
+
+
+def test_the_global_random_state_is_untouched(problem):
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    quick(problem, iterations=3)
+    dip.denoising(problem.truth, seed=3)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()
+    assert before[2] == random.getstate()
+
+
+def test_z_and_the_noise_do_not_share_their_bits(clean):
+    """With one seed for both, the network would see the noise in z, and overfit 4 dB too low."""
+    problem = dip.denoising(clean, sigma=0.1, seed=0)
+    noise = (problem.observation - clean).flatten()
+    z = State.begin(problem, TINY, seed=0).z
+    flat = z.permute(0, 2, 3, 1).flatten(), z.contiguous().flatten()
+    for values in flat:
+        for start in range(0, len(values) - len(noise) + 1, len(noise)):
+            pair = torch.stack([noise, values[start : start + len(noise)]])
+            assert torch.corrcoef(pair)[0, 1].abs() < 0.04
+    # Gaussian numbers are made from pairs of uniform ones: look at all lags near zero, too.
+    stream = flat[1][: len(noise)] - flat[1].mean()
+    for lag in range(1, 16):
+        pair = torch.stack([noise[lag:], stream[:-lag]])
+        assert torch.corrcoef(pair)[0, 1].abs() < 0.05
+
+
+def test_the_output_starts_at_the_mean_colour(problem):
+    first = next(dip.iterate(problem, TINY))
+    other = next(dip.iterate(problem, TINY.but(start_at_mean=False)))
+    mean = problem.observation.mean(dim=(1, 2))
+    near, far = ((s.output.mean(dim=(1, 2)) - mean).abs().max() for s in (first, other))
+    assert near < far and near < 0.12
+
+
+def test_the_mean_colour_of_what_is_known(clean):
+    """Missing pixels are stored as zero; they must not darken the start."""
+    problem = dip.inpainting(clean, mask=0.8)
+    first = next(dip.iterate(problem, TINY)).output.mean()
+    assert abs(first - clean.mean()) < 0.12
+
+
+def test_gaussian_and_uniform_input_noise_have_their_spread(problem):
+    for kind in ("gaussian", "uniform"):
+        state = State.begin(problem, TINY.but(noise_kind=kind, input_noise=0.03))
+        noise = state.noisy_input() - state.z
+        assert abs(float(noise.std()) - 0.03) < 1e-3 and abs(float(noise.mean())) < 1e-3
+    silent = State.begin(problem, TINY.but(input_noise=0))
+    assert silent.noisy_input() is silent.z
+
+
+@pytest.mark.parametrize("size", [(17, 31), (16, 16), (300, 20)])
+def test_odd_and_oblong_pictures(size):
+    torch.manual_seed(0)
+    problem = dip.denoising(torch.rand(3, *size), sigma=0.1)
+    run = quick(problem, iterations=2)
+    assert run.output.shape == (3, *size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: dip.super_resolution(x, factor=4),
+        lambda x: dip.super_resolution(x, factor=3),
+        lambda x: dip.inpainting(x, mask=0.5),
+        lambda x: dip.jpeg(x, quality=10),
+        lambda x: dip.deblurring(x, width=1.5),
+        lambda x: dip.denoising(x.mean(dim=0, keepdim=True)),
+    ],
+)
+def test_every_task_brings_its_energy_down(clean, make):
+    problem = make(clean)
+    run = quick(problem, recipes.choose("lab", problem).but(iterations=40))
+    assert run.output.shape == problem.shape
+    assert run.history.loss.iloc[-1] < 0.6 * run.history.loss.iloc[0]
+
+
+def test_a_picture_of_ones_own_has_no_truth(problem):
+    run = quick(dip.Problem(problem.observation), iterations=3)
+    assert run.output.shape == problem.shape and run.history.psnr.isna().all()
+    for wants_truth in ("psnr", "oracle", "oracle_at", "oracle_psnr"):
+        with pytest.raises(InputError, match="clean picture"):
+            getattr(run, wants_truth)
+
+
+def test_the_output_never_depends_on_the_truth(problem):
+    blind = quick(dip.Problem(problem.observation, sigma=problem.sigma))
+    assert torch.equal(blind.output, quick(problem).output)
+
+
+def test_the_oracle_is_the_best_of_the_same_series(problem):
+    run = quick(problem)
+    averages = {s.iteration: s.average for s in dip.iterate(problem, TINY)}
+    scores = {k: dip.psnr(picture, problem.truth) for k, picture in averages.items()}
+    best = max(scores, key=scores.get)
+    assert run.oracle_at == best and torch.equal(run.oracle, averages[best])
+    assert run.oracle_psnr == pytest.approx(scores[best], abs=1e-3)
+    assert run.psnr <= run.oracle_psnr + 1e-3
+
+
+class Breaks(nn.Module):
+    """A network whose output becomes NaN in chosen iterations."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.filters = nn.Conv2d(8, 3, 3, padding=1)
+        self.at, self.passes = at, 0
+
+    def forward(self, z):
+        # Not the looks at shape and memory that come before the fit.
+        self.passes += torch.is_grad_enabled() and z.shape[-1] == 64
+        picture = torch.sigmoid(self.filters(z))
+        return self.broken(picture) if self.passes in self.at else picture
+
+    def broken(self, picture):
+        return picture * float("nan")
+
+
+def test_a_nan_goes_back_to_the_last_good_state(problem):
+    with pytest.warns(RuntimeWarning, match="last good state") as told:
+        run = quick(problem, network=Breaks({20}))
+    assert len(told) == 1
+    assert 20 not in run.history.index and run.stopped_at == 40
+    assert run.output.isfinite().all()
+    assert all(p.isfinite().all() for p in run.network.parameters())
+    assert run.history.loss.iloc[-1] < run.history.loss.iloc[0]
+
+
+def test_going_back_restores_weights_and_moments(problem):
+    """Copied by value: a checkpoint that shares memory with the weights would restore nothing."""
+    state = State.begin(problem, TINY)
+    steps = dip.iterate(problem, TINY, state=state)
+    for _ in range(5):
+        next(steps)
+    state._keep(1.0)
+    weights = {k: v.clone() for k, v in state.network.state_dict().items()}
+    moments = [v["exp_avg"].clone() for v in state.optimizer.state_dict()["state"].values()]
+    average = state.average.clone()
+    for _ in range(5):
+        next(steps)
+    assert any(not torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
+    with pytest.warns(RuntimeWarning):
+        state._go_back(float("nan"))
+    assert all(torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
+    now = [v["exp_avg"] for v in state.optimizer.state_dict()["state"].values()]
+    assert all(torch.equal(a, b) for a, b in zip(moments, now))
+    assert torch.equal(average, state.average)
+    next(steps)  # and the kept state is a copy again: another step must not change it
+    assert torch.equal(state.good[1]["picture.bias"], weights["picture.bias"])
+
+
+def test_the_third_setback_ends_the_fit_with_the_best_so_far(problem):
+    with pytest.warns(RuntimeWarning, match="third time"):
+        run = quick(problem, network=Breaks({10, 20, 30}))
+    assert run.stopped_by == "setbacks" and run.stopped_at == 29
+    assert run.output.isfinite().all()
+
+
+def test_a_spike_of_five_decibels_is_a_setback(problem, monkeypatch):
+    monkeypatch.setattr(fitting, "GOOD_EVERY", 10)
+
+    class Jumps(Breaks):
+        def broken(self, picture):
+            return 1 - picture
+
+    dark = dip.Problem(torch.full((3, 64, 64), 0.02))
+    with pytest.warns(RuntimeWarning, match="half the learning rate"):
+        run = quick(dark, TINY.but(learning_rate=0.1), network=Jumps({30}))
+    assert run.stopped_at == 40 and 30 not in run.history.index
+
+
+def test_a_network_that_never_works_says_so(problem):
+    with pytest.raises(InputError, match="nothing can be fitted"):
+        quick(problem, network=Breaks(range(99)))
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (nn.Conv2d(8, 1, 3, padding=1), "makes"),
+        (nn.Conv2d(8, 3, 3), "makes"),
+        (nn.Conv2d(5, 3, 3), "cannot take z"),
+        (nn.Upsample(scale_factor=1), "no parameters"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_before_the_fit(problem, network, words):
+    with pytest.raises(InputError, match=words):
+        quick(problem, network=network)
+
+
+def test_a_network_of_ones_own_is_trained_in_place(problem):
+    network = nn.Sequential(nn.Conv2d(8, 3, 3, padding=1), nn.Sigmoid())
+    before = network[0].weight.detach().clone()
+    run = quick(problem, network=network, iterations=5)
+    assert run.network is network and not torch.equal(before, network[0].weight)
+
+
+def test_z_may_be_handed_in(problem):
+    flash = images.load("coffee", size=64)[None]
+    run = quick(problem, TINY.but(z="given", z_channels=3), z=flash, iterations=2)
+    assert torch.equal(run.state[0]["z"], flash)
+    with pytest.raises(InputError, match="hand it in"):
+        quick(problem, TINY.but(z="given"))
+    with pytest.raises(InputError, match="64, 64"):
+        quick(problem, z=torch.rand(1, 3, 32, 64))
+
+
+def test_a_mesh_says_where_each_pixel_is(problem):
+    z = State.begin(problem, TINY.but(z="mesh", z_channels=2)).z
+    assert z.shape == (1, 2, 64, 64)
+    assert torch.equal(z[0, 0, 0], torch.linspace(0, 1, 64))  # x grows to the right
+    assert torch.equal(z[0, 1, :, 0], torch.linspace(0, 1, 64))
+
+
+def test_total_variation_and_pixels_are_the_old_way(clean):
+    """No network, but an explicit R: it must beat no network and no R."""
+    problem = dip.denoising(clean, sigma=50 / 255)
+    plain = Recipe(network="pixels", learning_rate=0.02, iterations=150, z_channels=1)
+    weight = 0.15 / problem.observation.numel()
+    free, regular = quick(problem, plain), quick(problem, plain.but(tv_weight=weight))
+    assert free.history.psnr.iloc[-1] < dip.psnr(problem.observation, clean) + 1
+    assert regular.history.psnr.iloc[-1] > free.history.psnr.iloc[-1] + 2
+
+
+def test_snapshots_are_log_spaced_and_keep_their_promise(problem, monkeypatch):
+    run = quick(problem, TINY.but(iterations=120))
+    kept = sorted(run.snapshots)
+    assert kept[0] == 1 and kept[-1] == 120 and 20 < len(kept) < 60
+    assert run.snapshots[1].dtype == np.uint8 and run.snapshots[1].shape == (64, 64, 3)
+    monkeypatch.setattr("diplearn.run.SNAPSHOT_MEMORY", 5 * 64 * 64 * 3)
+    small = quick(problem, TINY.but(iterations=120))
+    assert sum(f.nbytes for f in small.snapshots.values()) <= 5 * 64 * 64 * 3
+    assert max(small.snapshots) == 120 and len(small.snapshots) >= 3
+
+
+def test_a_rule_decides_and_is_named(problem):
+    class Impatient:
+        name = "impatient"
+
+        def prepare(self, problem, recipe):
+            self.truth = problem.truth
+
+        def __call__(self, step):
+            return step.iteration == 7
+
+    run = quick(problem, stop=Impatient())
+    assert (run.stopped_at, run.stopped_by) == (7, "impatient")
+    assert quick(problem, stop=5).stopped_at == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"iterations": 0},
+        {"stop": 0},
+        {"stop": "soon"},
+        {"seed": -1},
+        {"recipe": "fast"},
+        {"device": "abacus"},
+        {"save": "no/such/folder/run.dip"},
+    ],
+)
+def test_nonsense_is_refused_before_any_work(problem, wrong, monkeypatch):
+    def never(*_):
+        raise AssertionError("the fit began")
+
+    monkeypatch.setattr(fitting.State, "noisy_input", never)
+    wrong = {"recipe": TINY, **wrong}
+    with pytest.raises(InputError):
+        dip.fit(problem, progress=False, **wrong)
+
+
+def test_bfloat16_comes_close_to_float32(problem):
+    low, full = (quick(problem, TINY.but(precision=p)) for p in ("bfloat16", "float32"))
+    assert abs(low.psnr - full.psnr) < 0.7
+    assert low.output.dtype == torch.float32
+
+
+def test_no_warning_in_an_ordinary_fit(problem):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(problem, iterations=3)

@@ -1,0 +1,84 @@
+"""The lessons: built from their sources, executed, and in the form that a lesson has.
+
+That they *run* is nbval's business: pytest collects the notebooks themselves.
+"""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+_spec = importlib.util.spec_from_file_location("build", NOTEBOOKS / "build.py")
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
+
+SOURCES = build.sources()
+LESSONS = [source for source in SOURCES if source.parent == build.SOURCES]
+
+
+def label(source):
+    return str(source.relative_to(build.SOURCES))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=label)
+def test_the_notebook_is_what_its_source_says(source):
+    assert build.drift(source) is None
+
+
+def test_every_notebook_has_a_source():
+    built = {path for path in NOTEBOOKS.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts}
+    assert built == {build.target(source) for source in SOURCES}
+
+
+def test_drift_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
+    source = tmp_path / "src" / "01_x.py"
+    source.parent.mkdir()
+    source.write_text("# %% [markdown]\n# # Title\n\n# %%\nprint(1 + 1)\n", encoding="utf-8")
+    assert "has not been built" in build.drift(source)
+    build.build(source)
+    assert build.drift(source) is None
+    source.write_text(source.read_text().replace("1 + 1", "1 + 2"), encoding="utf-8")
+    assert "from cell 1 on" in build.drift(source)
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=label)
+def test_a_lesson_has_the_form_of_a_lesson(source):
+    cells = build.read(source).cells
+    prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+    code = [c.source for c in cells if c.cell_type == "code"]
+    for part in ("mybinder.org", "colab", "able to", "**Time:**", "Predict", "take away",
+                 "Exercises", "solutions/", "References", "doi.org"):  # fmt: skip
+        assert part in prose, f"{source.name} has no {part!r}"
+    words = len(re.findall(r"\w+", re.sub(r"\$\$?.*?\$\$?|\(http\S*\)", "", prose, flags=re.S)))
+    assert 800 <= words <= 2800, f"{words} words"
+    assert all(len(c.splitlines()) <= 15 for c in code), "a cell of more than 15 lines"
+    assert 3 <= sum("dip.check." in c for c in code) <= 5
+    figures = [c for c in code if re.search(r"^(contact_sheet|curves)\(", c, flags=re.M)]
+    assert all("alt=" in c for c in figures), "a picture without alternative text"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=label)
+def test_a_notebook_is_small_and_shows_real_results(source):
+    path = build.target(source)
+    assert path.stat().st_size < 3 * 1024 * 1024
+    notebook = nbformat.read(path, as_version=4)
+    assert "widgets" not in notebook.metadata
+    text = path.read_text("utf-8")
+    assert not re.search(r"/(home|root|tmp|Users)/", text), "a path of the machine that built it"
+    pictures = [
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert source.parent != build.SOURCES or len(pictures) >= 5
+    assert all(p.metadata["image/png"]["alt"] for p in pictures)
+
+
+def test_a_progress_bar_is_stored_as_it_ended():
+    assert build.last_lines("0%\r50%\r100%\ndone\n") == "100%\ndone\n"
