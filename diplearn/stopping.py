@@ -59,7 +59,7 @@ class Discrepancy:
     """Stop when the picture differs from the observation by as much as the noise does.
 
     Morozov's principle: a picture that explains x0 better than the truth itself would must be
-    explaining noise. It needs the noise level; where the problem does not state it, it is estimated.
+    explaining noise. It needs the noise level; where the problem states none, it is estimated.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ class Discrepancy:
     Notes
     -----
     The observation was clipped to [0, 1], which removes a part of the noise where the picture is
-    nearly black or white. `expected` counts that part with the present picture in the truth's place.
+    nearly black or white. `clipped_variance` counts what is left, with the present picture in the
+    truth's place.
     Morozov, Methods for Solving Incorrectly Posed Problems (1984), doi:10.1007/978-1-4612-5280-1.
     """
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError
-from .layers import continued, conv, norm, round_up
+from .layers import continued, conv, norm
 
 
 class Hourglass(nn.Module):
@@ -101,7 +101,7 @@ class Hourglass(nn.Module):
     def forward(self, z):
         """Make a picture (1, outputs, H, W) out of z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
-        x = continued(z, *(max(self.smallest, round_up(n, self.multiple)) for n in (height, width)))
+        x = continued(z, self.multiple, self.smallest)
         coming_down = []
         for level in self.levels:
             coming_down.append(x)

@@ -15,8 +15,8 @@ def norm(channels):
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
-def continued(z, height, width):
-    """Continue z by mirroring to at least (height, width), below and to the right.
+def continued(z, multiple, smallest):
+    """Continue z by mirroring, below and to the right, until the network can halve its sides.
 
     Unlike reflection padding this also works where the picture is smaller than what is added.
 
@@ -24,28 +24,21 @@ def continued(z, height, width):
     ----------
     z : torch.Tensor
         (..., H, W).
-    height, width : int
-        Pixels wanted; at least H and W.
+    multiple : int
+        Each side becomes a multiple of this ...
+    smallest : int
+        ... and at least this.
 
     Returns
     -------
     torch.Tensor
-        (..., height, width).
+        (..., H', W'); z itself where nothing is missing.
     """
-    if z.shape[-2:] == (height, width):
-        return z
-    rows, columns = (
-        _mirrored(now, wanted, z.device) for now, wanted in zip(z.shape[-2:], (height, width))
-    )
-    return z.index_select(-2, rows).index_select(-1, columns)
-
-
-def _mirrored(now, wanted, device):
-    """0, 1, ..., n-1, n-1, ..., 1, 0, 0, 1, ... : `wanted` of them."""
-    place = torch.arange(wanted, device=device) % (2 * now)
-    return torch.minimum(place, 2 * now - 1 - place)
-
-
-def round_up(side, multiple):
-    """Return the smallest multiple that is at least `side`."""
-    return -(-side // multiple) * multiple
+    for axis in (-2, -1):
+        side = z.shape[axis]
+        wanted = max(smallest, -(-side // multiple) * multiple)
+        if wanted > side:
+            place = torch.arange(wanted, device=z.device) % (2 * side)
+            mirrored = torch.minimum(place, 2 * side - 1 - place)  # 0 1 ... n-1 n-1 ... 1 0 0 1 ...
+            z = z.index_select(axis, mirrored)
+    return z

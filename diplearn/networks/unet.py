@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .hourglass import block
-from .layers import continued, round_up
+from .layers import continued
 
 
 class UNet(nn.Module):
@@ -57,13 +57,7 @@ class UNet(nn.Module):
     def forward(self, z):
         """Make a picture (1, outputs, H, W) out of z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
-        x = continued(
-            z,
-            *(
-                max(2, round_up(n, self.multiple) // self.multiple) * self.multiple
-                for n in (height, width)
-            ),
-        )
+        x = continued(z, self.multiple, 2 * self.multiple)
         skips = []
         for level, encode in enumerate(self.encoders):
             x = encode(x if level == 0 else F.avg_pool2d(x, 2))
