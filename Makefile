@@ -29,4 +29,4 @@ lint: env  ## check style and layout
 	@$(VENV_PYTHON) -m ruff format --check
 
 env:
-	@python=$$($(SHELL) tools/find_python.sh) && "$$python" tools/setup_env.py
+	@python=$$("$(SHELL)" tools/find_python.sh) && "$$python" tools/setup_env.py

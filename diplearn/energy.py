@@ -54,6 +54,8 @@ def data_term(picture, problem, kind="mse"):
 def total_variation(picture, smoothing=1e-12):
     """Total variation, isotropic, summed over the pixels (Rudin, Osher & Fatemi 1992).
 
+    The published code's `tv_loss`, but for the smoothing.
+
     Parameters
     ----------
     picture : torch.Tensor
@@ -98,6 +100,19 @@ def energy(picture, problem, kind="mse", tv_weight=0.0):
     -------
     torch.Tensor
         A scalar.
+
+    Raises
+    ------
+    InputError
+        No data term is called that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from diplearn.problems import Problem
+    >>> x0 = torch.full((1, 16, 16), 0.5)
+    >>> round(energy(x0, Problem(x0), tv_weight=0.1).item(), 3)  # a flat picture, perfectly fitted
+    0.0
     """
     value = data_term(picture, problem, kind)
     if tv_weight:

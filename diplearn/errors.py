@@ -11,3 +11,43 @@ class ImageError(InputError):
 
 class MemoryShortage(InputError, MemoryError):
     """A fit would need more memory than the machine has; the message names sizes that fit."""
+
+
+def whole(value, name, smallest, largest=None):
+    """Return `value` as an int if it is a whole number in range; raise InputError if not.
+
+    Parameters
+    ----------
+    value : object
+        What the user handed in; 4 and 4.0 are whole numbers, 2.5, NaN and "4" are not.
+    name : str
+        How the message calls it.
+    smallest, largest : int
+        The range, both included; None for no upper end.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        With the value found and the range wanted.
+
+    Examples
+    --------
+    >>> whole(4.0, "factor", 2)
+    4
+    >>> whole(2.5, "factor", 2)
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.InputError: factor=2.5 must be a whole number of at least 2
+    """
+    try:
+        found = int(value) if value == int(value) else None
+    except (TypeError, ValueError, OverflowError):  # None, NaN, infinity
+        found = None
+    if found is None or found < smallest or (largest is not None and found > largest):
+        wanted = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+        raise InputError(f"{name}={value!r} must be a whole number {wanted}")
+    return found

@@ -30,11 +30,17 @@ def replacing(path):
 
     Examples
     --------
-    >>> with replacing("notes.txt") as temporary:  # doctest: +SKIP
-    ...     temporary.write_text("whole or not at all")
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     notes = Path(folder, "notes.txt")
+    ...     with replacing(notes) as temporary:
+    ...         written = temporary.write_text("whole or not at all")
+    ...     notes.read_text()
+    'whole or not at all'
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}.", dir=path.parent)
+    path = Path(path).resolve()  # through a symbolic link, as an ordinary `open` writes
+    # A short prefix, so that the longest name which `path` may have works here too.
+    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".new-", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -68,7 +74,8 @@ def check_writable(path):
     Raises
     ------
     InputError
-        The folder is missing, is not a folder or refuses new files, or `path` is a folder.
+        The folder is missing, is not a folder or refuses new files; `path` is a folder, is
+        read-only, or is a name that no file can have.
 
     Examples
     --------
@@ -78,14 +85,20 @@ def check_writable(path):
     diplearn.errors.InputError: cannot write no/such/folder/out.png: there is no folder no/such/folder
     """  # noqa: E501 (the message is one line)
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: there is no folder {path.parent}")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise InputError(f"cannot write {path}: the file is read-only")
-    try:  # the only honest test of a folder: read-only disks, quotas and permissions all show here
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name with a NUL byte, or too long for the disk, fails here
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"cannot write {path}: the file is read-only")
+        # The only honest test of a folder: read-only disks, quotas and permissions all show here.
         with tempfile.NamedTemporaryFile(dir=path.parent):
             pass
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {path}: {reason}") from None

@@ -17,7 +17,6 @@ import torch
 from . import memory, networks, recipes, stopping
 from .energy import energy
 from .errors import InputError
-from .files import check_writable
 from .progress import Progress
 from .randomness import derived, generator
 from .run import Run
@@ -109,14 +108,15 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
 
     while state.iteration < recipe.iterations and state.setbacks < SETBACKS:
         state.set_rate(recipe.rate(state.iteration))
-        with state.autocast():
-            output = state.network(state.noisy_input())[0]  # f_θ(z)
-        output = output.float()
-        loss = energy(output, problem, recipe.data_term, recipe.tv_weight)  # E(f_θ(z); x0)
+        with reproducible(state.device):
+            with state.autocast():
+                output = state.network(state.noisy_input())[0]  # f_θ(z)
+            output = output.float()
+            loss = energy(output, problem, recipe.data_term, recipe.tv_weight)  # E(f_θ(z); x0)
 
-        state.optimizer.zero_grad()
-        loss.backward()
-        state.optimizer.step()
+            state.optimizer.zero_grad()
+            loss.backward()
+            state.optimizer.step()
 
         state.iteration += 1
         output, loss = output.detach(), loss.detach()
@@ -163,7 +163,8 @@ class State:
         z = z.contiguous(memory_format=torch.channels_last)
         _check_network(network, z, problem.shape, own)
         state = cls(network, z, recipe, generator(seed, "input noise", device), own)
-        memory.check(network, z.shape[1], problem.shape, state.autocast, device)
+        factor = getattr(problem.operator, "factor", 1)
+        memory.check(network, z.shape[1], problem.shape, state.autocast, device, factor)
         return state
 
     def autocast(self):
@@ -275,7 +276,10 @@ class State:
         if numbers["device"] == device.type:  # elsewhere the noise is another, equally random
             noise.set_state(tensors["generator"])
         state = cls(network, z, recipe, noise, numbers["own_network"])
-        network.load_state_dict(_unflat("network", tensors))
+        try:
+            network.load_state_dict(_unflat("network", tensors))
+        except RuntimeError as error:
+            raise InputError(f"the saved weights are those of another network: {error}") from error
         state._set_moments(_unflat_moments("adam", tensors))
         state.average = tensors["average"].to(device)
         state.iteration, state.setbacks = numbers["iteration"], numbers["setbacks"]
@@ -288,6 +292,21 @@ class State:
                 tensors["good.average"].to(device),
             )
         return state
+
+
+@contextlib.contextmanager
+def reproducible(device):
+    """Ask a GPU for algorithms that give the same bits each time; a CPU's always do."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _flat(prefix, tensors):
@@ -308,6 +327,8 @@ def _unflat_moments(prefix, tensors):
     moments = {}
     for name, tensor in _unflat(prefix, tensors).items():
         number, key = name.split(".")
+        if tensor.ndim == 4:  # as the weights lie in memory
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
         moments.setdefault(int(number), {})[key] = tensor
     return moments
 
@@ -455,10 +476,11 @@ def fit(
     if iterations is not None:
         recipe = recipe.but(iterations=iterations)
     rule = _prepared(stop, problem, recipe)
+    run = Run(problem, recipe, seed)
     if save is not None:
-        check_writable(save)
+        run.check_savable(save)
     state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
-    run = Run(problem, recipe, seed, state.network)
+    run.network = state.network
     return _advance(run, state, rule, progress, halt, save)
 
 
@@ -518,8 +540,8 @@ def resume(
         )
     rule = _prepared(goal if stop is None else stop, run.problem, run.recipe)
     if save is not None:
-        check_writable(save)
-    if network is None and run.state_is_own_network:
+        run.check_savable(save)
+    if network is None and run.own_network:
         network = run.network
     state = State.unpack(run.state, run.problem, run.recipe, network, device)
     run.network = state.network
@@ -555,14 +577,27 @@ def _advance(run, state, rule, progress, halt, save):
                 break
             if save is not None and time.perf_counter() - saved > SAVE_EVERY:
                 run.finish("unfinished", step.average, state.pack())
-                run.save(save)
+                _save(run, save)
                 saved = time.perf_counter()
         else:
             stopped_by = "setbacks" if state.setbacks >= SETBACKS else "count"
-    run.finish(stopped_by, state.average, state.pack())
-    if save is not None:
-        run.save(save)
+        run.finish(stopped_by, state.average, state.pack())
+        if save is not None:
+            _save(run, save)
     return run
+
+
+def _save(run, path):
+    """Save, but lose no fit to a disk that is full: the run is still in memory."""
+    try:
+        run.save(path)
+    except OSError as error:
+        warnings.warn(
+            f"the run could not be saved to {path}: {error.strerror or error}; an earlier file is "
+            "as it was",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _finite(value):
@@ -579,7 +614,9 @@ def interruptible():
         Set once the interrupt came. Outside the main thread it is never set.
     """
     flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere or before in (signal.SIG_IGN, None):  # ignored, as in the background of a shell
         yield flag
         return
 
@@ -588,7 +625,7 @@ def interruptible():
             raise KeyboardInterrupt
         flag.set()
 
-    before = signal.signal(signal.SIGINT, take_note)
+    signal.signal(signal.SIGINT, take_note)
     try:
         yield flag
     finally:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-from .errors import ImageError, InputError
+from .errors import ImageError, InputError, whole
 from .files import replacing
 
 SMALLEST_SIDE = 16
@@ -93,6 +93,11 @@ def names():
     -------
     list of str
         Names for `load`; these need no network.
+
+    Examples
+    --------
+    >>> names()[:3]
+    ['astronaut', 'brick', 'camera']
     """
     return sorted(BUNDLED)
 
@@ -102,7 +107,8 @@ def read(path, size=None, longest=None):
 
     Whatever the file holds becomes a grey or RGB picture: palettes and CMYK are converted, 16-bit
     grey keeps its precision, a camera's rotation (EXIF) is applied, of an animation the first frame
-    is taken and transparency is laid over white; the last two are said in a warning.
+    is taken and transparency is laid over white; the last two are said in a warning. Integers wider
+    than 16 bits must lie between 0 and 65535, floating values (TIFF) between 0 and 1.
 
     Parameters
     ----------
@@ -124,6 +130,11 @@ def read(path, size=None, longest=None):
         The file is missing, empty, damaged, no picture, too large or too small. Nothing else is
         raised, whatever the bytes.
 
+    Warns
+    -----
+    UserWarning
+        The file holds more than one frame, or is transparent in places.
+
     Examples
     --------
     >>> read("missing.png")
@@ -131,7 +142,7 @@ def read(path, size=None, longest=None):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    path = Path(str(path))
+    path = Path(path)
     picture = _to_tensor(_decode(path), path)
     if min(picture.shape[-2:]) < SMALLEST_SIDE:
         raise ImageError(
@@ -150,18 +161,19 @@ def _decode(path):
     try:  # a path may hold a NUL byte or be too long: also the caller's mistake, said the same way
         if path.is_dir():
             raise ImageError(f"{path} is a folder; name a picture file in it")
-        if not path.exists():
-            raise ImageError(f"there is no file {path}")
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty")
+        file = path.open("rb")
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no file {path}") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(f"cannot read {path}: {error}") from error
     try:
-        with warnings.catch_warnings():
+        with file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-            with Image.open(path, formats=_FORMATS) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 width, height = image.size
                 if width * height > LARGEST_AREA:
                     raise ImageError(
@@ -170,11 +182,11 @@ def _decode(path):
                     )
                 frames = getattr(image, "n_frames", 1)
                 image.load()
-                picture = ImageOps.exif_transpose(image)
+                picture = _upright(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is refused: {error}") from error
+        raise ImageError(f"{path} is refused, its pixels are too many: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not a picture that can be read (known: {', '.join(_FORMATS)})"
@@ -186,40 +198,50 @@ def _decode(path):
     return picture
 
 
+def _upright(image):
+    """Turn a photograph as its EXIF orientation says; metadata may be damaged, and is then void."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image.copy()
+
+
 def _to_tensor(image, path):
     """Turn any Pillow mode into a picture of one or three channels in [0, 1]."""
     if image.mode in _SIXTEEN_BIT:
-        return _from_numpy(np.asarray(image).astype(np.float32) / 65535)
+        return _from_numpy(np.asarray(image), 65535)
     if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
+        values = np.asarray(image)
         top = 65535 if image.mode == "I" else 1
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= top):
+        if not (values.min() >= 0 and values.max() <= top):  # so that NaN is refused too
             raise ImageError(
                 f"{path} holds values from {values.min():g} to {values.max():g}; "
                 f"between 0 and {top} can be read"
             )
-        return _from_numpy(values / top)
+        return _from_numpy(values, top)
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     try:
         if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
             if image.getextrema()[3][0] < 255:
                 warnings.warn(f"{path} is transparent in places; white shows there", stacklevel=3)
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image).convert("RGB")
-        elif image.mode in ("1", "L"):
-            image = image.convert("L")
-        else:
-            image = image.convert("RGB")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert(mode)
     except Exception as error:
         raise ImageError(f"{path} has colours that cannot be converted: {error}") from error
-    return _from_numpy(np.asarray(image).astype(np.float32) / 255)
+    return _from_numpy(np.asarray(image), 255)
 
 
-def _from_numpy(values):
-    """(H, W) or (H, W, C) in [0, 1] to (C, H, W)."""
-    if values.ndim == 2:
-        values = values[..., None]
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+def _from_numpy(values, top):
+    """Scale (H, W) or (H, W, C) from [0, top] to (C, H, W) in [0, 1].
+
+    The only copy is the result: a camera's 24 million pixels are 290 MB as float32.
+    """
+    planes = np.atleast_3d(values).transpose(2, 0, 1)
+    picture = np.empty(planes.shape, np.float32)
+    picture[...] = planes
+    picture /= top
+    return torch.from_numpy(picture)
 
 
 def from_array(array):
@@ -252,8 +274,9 @@ def from_array(array):
             f"an array of shape {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); "
             "a tensor that is (C, H, W) already needs no conversion"
         )
-    top = {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
-    return check(_from_numpy(array.astype(np.float32) / top))
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"an array of {array.dtype} holds no numbers that a picture could have")
+    return check(_from_numpy(array, {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)))
 
 
 def to_array(picture):
@@ -268,6 +291,11 @@ def to_array(picture):
     -------
     numpy.ndarray
         (H, W) or (H, W, 3) float32, clipped to [0, 1].
+
+    Examples
+    --------
+    >>> to_array(torch.full((3, 16, 20), 1.5)).shape
+    (16, 20, 3)
     """
     array = picture.detach().float().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
     return array[..., 0] if array.shape[2] == 1 else array
@@ -285,6 +313,11 @@ def to_uint8(picture):
     -------
     numpy.ndarray
         (H, W) or (H, W, 3) uint8.
+
+    Examples
+    --------
+    >>> to_uint8(torch.full((3, 16, 20), 0.5)).shape
+    (16, 20, 3)
     """
     return (to_array(picture) * 255 + 0.5).astype(np.uint8)
 
@@ -295,9 +328,9 @@ def write(picture, path):
     Parameters
     ----------
     picture : torch.Tensor
-        (C, H, W) with values in [0, 1].
+        (C, H, W) with values in [0, 1], of any size: a small observation is a picture too.
     path : str or path-like
-        The suffix decides the format: .png, .jpg, .tif, .bmp, .webp.
+        The suffix decides the format: .png, .jpg, .tif, .bmp, .webp, .ppm.
 
     Raises
     ------
@@ -308,21 +341,40 @@ def write(picture, path):
 
     Examples
     --------
-    >>> write(load("camera", size=64), "small.png")  # doctest: +SKIP
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(load("camera", size=64), Path(folder, "small.png"))
+    ...     read(Path(folder, "small.png")).shape
+    torch.Size([1, 64, 64])
     """
     check_suffix(path)
-    image = Image.fromarray(to_uint8(check(picture)))
+    image = Image.fromarray(to_uint8(check(picture, smallest=1)))
     with replacing(path) as temporary:
         image.save(temporary, **({"quality": 95} if image_format(path) == "JPEG" else {}))
 
 
 def image_format(path):
-    """Name the format that Pillow would write for this suffix, or None."""
+    """Name the format that Pillow would write for this suffix, or None.
+
+    Examples
+    --------
+    >>> image_format("photo.JPG"), image_format("notes.docx")
+    ('JPEG', None)
+    """
     return Image.registered_extensions().get(Path(path).suffix.lower())
 
 
 def check_suffix(path, formats=("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")):
-    """Raise InputError unless the suffix of `path` is that of one of the formats."""
+    """Raise InputError unless the suffix of `path` is that of one of the formats.
+
+    Examples
+    --------
+    >>> check_suffix("result.docx", ["PNG", "GIF"])
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.InputError: result.docx: the suffix names no format that can be written \
+(.gif, .png)
+    """
     if image_format(path) not in formats:
         known = ", ".join(sorted(f".{name.lower()}" for name in formats))
         raise InputError(f"{path}: the suffix names no format that can be written ({known})")
@@ -346,15 +398,19 @@ def centre_square(picture, size):
     Raises
     ------
     ImageError
-        `size` is larger than the picture, or smaller than 16.
+        `size` is larger than the picture, smaller than 16 or no whole number.
+
+    Examples
+    --------
+    >>> centre_square(load("coffee"), 128).shape
+    torch.Size([3, 128, 128])
     """
     height, width = picture.shape[-2:]
     side = min(height, width)
-    if not SMALLEST_SIDE <= size <= side:
-        raise ImageError(
-            f"size={size} is not between {SMALLEST_SIDE} and {side}, "
-            f"the shorter side of this {_sides(picture)} picture"
-        )
+    try:
+        size = whole(size, "size", SMALLEST_SIDE, side)
+    except InputError as error:
+        raise ImageError(f"{error}, the shorter side of this {_sides(picture)} picture") from None
     top, left = (height - side) // 2, (width - side) // 2
     return _resize(picture[:, top : top + side, left : left + side], size, size)
 
@@ -377,10 +433,18 @@ def shrink(picture, longest):
     Raises
     ------
     ImageError
-        The shorter side would fall under 16 pixels.
+        The shorter side would fall under 16 pixels, or `longest` is no whole number.
+
+    Examples
+    --------
+    >>> shrink(load("coffee"), 300).shape  # 600x400 before
+    torch.Size([3, 200, 300])
     """
     height, width = picture.shape[-2:]
-    ratio = longest / max(height, width)
+    try:
+        ratio = whole(longest, "longest", SMALLEST_SIDE) / max(height, width)
+    except InputError as error:
+        raise ImageError(str(error)) from None
     if ratio >= 1:
         return picture
     height, width = round(height * ratio), round(width * ratio)
@@ -429,8 +493,9 @@ def check(picture, what="the picture", smallest=SMALLEST_SIDE):
     diplearn.errors.ImageError: the picture has shape (32, 32, 3), which looks like (H, W, C); \
 diplearn wants (C, H, W): use images.from_array(array), or picture.permute(2, 0, 1)
     """
-    if isinstance(picture, np.ndarray):
-        picture = torch.from_numpy(np.ascontiguousarray(picture))
+    if isinstance(picture, np.ndarray) and picture.dtype.kind in "buif":
+        native = picture.dtype.newbyteorder("=")  # FITS and some TIFF files have the other order
+        picture = torch.from_numpy(np.ascontiguousarray(picture, native))
     if not isinstance(picture, torch.Tensor):
         kind = type(picture).__name__
         raise ImageError(f"{what} is a {kind}, not a tensor; images.read(path) reads a file")
@@ -457,7 +522,15 @@ diplearn wants (C, H, W): use images.from_array(array), or picture.permute(2, 0,
 
 
 def check_range(values, what):
-    """Raise ImageError, naming the range found, unless all values are finite and in [0, 1]."""
+    """Raise ImageError, naming the range found, unless all values are finite and in [0, 1].
+
+    Examples
+    --------
+    >>> check_range(torch.tensor([-0.5, 1.0]), "the picture")
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.ImageError: the picture holds values from -0.5 to 1; they must be in [0, 1]
+    """
     broken = int((~torch.isfinite(values)).sum())
     if broken:
         raise ImageError(f"{what} has {broken} values that are NaN or infinite")
@@ -487,6 +560,11 @@ def paper_names():
     -------
     list of str
         Names for `load` and `fetch`, such as ``"denoising/F16_GT.png"``.
+
+    Examples
+    --------
+    >>> "denoising/F16_GT.png" in paper_names()
+    True
     """
     return sorted(_paper_pictures())
 
@@ -503,12 +581,18 @@ def fetch(name):
     -------
     pathlib.Path
         The file: in the folder that the environment variable DIPLEARN_DATA_DIR names if it is
-        there, else in the user's cache.
+        there (under the same name, folders included), else in the user's cache. Nothing is ever
+        written to the former.
 
     Raises
     ------
     ImageError
-        No such name; no network; or the checksum does not match (the file is then removed).
+        No such name; no network; or the checksum does not match (a bad download is not kept).
+
+    Examples
+    --------
+    >>> fetch("denoising/F16_GT.png")  # doctest: +SKIP
+    PosixPath('/home/ada/.cache/diplearn/denoising/F16_GT.png')
     """
     import pooch  # only here: most users never download
 
@@ -522,11 +606,10 @@ def fetch(name):
             raise ImageError(f"{path} is not the published file (its SHA-256 differs)")
         return path
     folder, file = os.path.split(name)
-    target = Path(local or pooch.os_cache("diplearn")) / folder
-    try:
+    target = pooch.os_cache("diplearn") / folder
+    try:  # pooch compares checksums before the file gets its name
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file, path=target))
     except Exception as error:  # the network fails in many ways; the remedy is the same
-        (target / file).unlink(missing_ok=True)
         raise ImageError(
             f"cannot download {name} ({error}); without a network, point DIPLEARN_DATA_DIR "
             "at a folder that holds it"

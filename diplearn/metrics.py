@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from .errors import InputError
+from .errors import InputError, whole
 from .images import to_array
 
 
@@ -18,7 +18,7 @@ def psnr(picture, truth, *, luma=False, shave=0):
     luma : bool, optional
         Measure on the luma Y alone, as super-resolution tables do.
     shave : int, optional
-        Pixels to leave out along each edge.
+        Pixels to leave out along each edge, as super-resolution tables do.
 
     Returns
     -------
@@ -28,27 +28,30 @@ def psnr(picture, truth, *, luma=False, shave=0):
     Raises
     ------
     InputError
-        The two differ in shape.
+        The two differ in shape, or `shave` leaves nothing.
 
     Examples
     --------
     >>> import torch
-    >>> psnr(torch.zeros(1, 32, 32), torch.full((1, 32, 32), 0.1))
+    >>> round(psnr(torch.zeros(1, 32, 32), torch.full((1, 32, 32), 0.1)), 4)
     20.0
     """
     a, b = _pair(picture, truth, luma, shave)
     if np.array_equal(a, b):
         return float("inf")
-    return round(float(peak_signal_noise_ratio(b, a, data_range=1)), 6)
+    return float(peak_signal_noise_ratio(b, a, data_range=1))
 
 
 def ssim(picture, truth, *, luma=False, shave=0):
-    """Structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
+    """Structural similarity with the authors' window (Wang et al. 2004).
+
+    A Gaussian of 1.5 pixels, 11x11: scikit-image's own default is another one.
+    doi:10.1109/TIP.2003.819861
 
     Parameters
     ----------
     picture, truth : torch.Tensor
-        (C, H, W) with values in [0, 1].
+        (C, H, W) with values in [0, 1]; what lies outside is clipped first. At least 11x11.
     luma : bool, optional
         Measure on the luma Y alone.
     shave : int, optional
@@ -62,7 +65,7 @@ def ssim(picture, truth, *, luma=False, shave=0):
     Raises
     ------
     InputError
-        The two differ in shape.
+        The two differ in shape, or are smaller than the window.
 
     Examples
     --------
@@ -70,16 +73,26 @@ def ssim(picture, truth, *, luma=False, shave=0):
     >>> ssim(torch.zeros(1, 32, 32), torch.zeros(1, 32, 32))
     1.0
     """
-    a, b = _pair(picture, truth, luma, shave)
+    a, b = _pair(picture, truth, luma, shave, smallest=11)
     axis = 2 if a.ndim == 3 else None
-    return float(structural_similarity(b, a, data_range=1, channel_axis=axis))
+    return float(
+        structural_similarity(
+            b, a, data_range=1, channel_axis=axis,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+    )  # fmt: skip
 
 
-def _pair(picture, truth, luma, shave):
+def _pair(picture, truth, luma, shave, smallest=1):
     if picture.shape != truth.shape:
         raise InputError(
             f"cannot compare a picture of shape {tuple(picture.shape)} "
             f"with a truth of shape {tuple(truth.shape)}"
+        )
+    if min(picture.shape[-2:]) - 2 * whole(shave, "shave", 0) < smallest:
+        raise InputError(
+            f"{picture.shape[-1]}x{picture.shape[-2]} pixels without {shave} along each edge: "
+            f"at least {smallest} must be left on each side"
         )
     if luma:
         picture, truth = luminance(picture), luminance(truth)
@@ -100,6 +113,13 @@ def luminance(picture):
     -------
     torch.Tensor
         (1, H, W).
+
+    Examples
+    --------
+    >>> import torch
+    >>> white = luminance(torch.ones(3, 16, 16))
+    >>> round(255 * white.max().item())
+    235
     """
     if picture.shape[0] == 1:
         return picture
@@ -125,7 +145,8 @@ def band_correspondence(picture, target, bands=5):
     Returns
     -------
     numpy.ndarray
-        (bands,), each at least 0; 1 where picture and target agree.
+        (bands,), each at least 0; 1 where picture and target agree; NaN for a band in which the
+        target has nothing.
 
     Raises
     ------
@@ -139,6 +160,7 @@ def band_correspondence(picture, target, bands=5):
     >>> band_correspondence(picture, picture).round(6).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
+    bands = whole(bands, "bands", 1)
     if picture.shape != target.shape:
         raise InputError(f"shapes differ: {tuple(picture.shape)} and {tuple(target.shape)}")
     spectrum, reference = (
@@ -149,5 +171,5 @@ def band_correspondence(picture, target, bands=5):
     ring = np.minimum((radius / 0.5 * bands).astype(int), bands - 1)  # corners join the last ring
     # A target without any energy at a frequency says nothing there.
     told = reference > 1e-8 * reference.max()
-    ratio = np.divide(spectrum, reference, out=np.zeros_like(spectrum), where=told)
-    return np.array([ratio[told & (ring == k)].mean() for k in range(bands)])
+    ratios = [spectrum[told & (ring == k)] / reference[told & (ring == k)] for k in range(bands)]
+    return np.array([r.mean() if r.size else np.nan for r in ratios])

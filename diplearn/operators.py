@@ -11,13 +11,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from .errors import InputError
-from .images import check, to_uint8
+from .errors import InputError, whole
+from .images import check, from_array, to_uint8
 from .randomness import generator
 
 
 class Operator:
-    """What every forward operator offers; A user's own needs the same four methods.
+    """What every forward operator offers.
+
+    One of your own defines ``__call__``; `adjoint`, if a method asks for it; `observed_shape` and
+    `picture_shape`, if the observation has another size than the picture; `to`, if it holds
+    tensors; and `settings`, so that a saved run can make it again.
 
     Examples
     --------
@@ -54,7 +58,15 @@ class Operator:
 
 
 class Identity(Operator):
-    """A x = x: denoising."""
+    """A x = x: denoising.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.rand(3, 16, 16)
+    >>> Identity()(x) is x
+    True
+    """
 
     def __call__(self, picture):
         """Return the picture."""
@@ -80,6 +92,15 @@ class Mask(Operator):
     ------
     InputError
         The mask is no mask, or everything is missing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask = Mask(torch.tensor([[1, 1], [1, 0]]))
+    >>> mask(torch.full((1, 2, 2), 0.5)).tolist()
+    [[[0.5, 0.5], [0.5, 0.0]]]
+    >>> mask.missing
+    0.25
     """
 
     KINDS = ("pixels", "text", "hole")
@@ -119,6 +140,16 @@ class Mask(Operator):
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        InputError
+            `missing` is no such fraction, or leaves nothing known.
+
+        Examples
+        --------
+        >>> round(Mask.pixels(64, 64, missing=0.5).missing, 1)
+        0.5
         """
         if not 0 <= missing < 1:
             raise InputError(f"missing={missing} is no fraction in [0, 1)")
@@ -136,12 +167,25 @@ class Mask(Operator):
         words : str, optional
             Repeated to fill each line.
         lines : int, optional
-            Number of lines.
+            Number of lines; as many as fit, if these would be less than 8 pixels high.
 
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        InputError
+            There are no words, or less than one line.
+
+        Examples
+        --------
+        >>> Mask.text(64, 64, lines=4).known.shape
+        torch.Size([1, 64, 64])
         """
+        if not words.strip():
+            raise InputError("words must hold something to write")
+        lines = whole(lines, "lines", 1)
         canvas = Image.new("L", (width, height), 255)
         step = max(8, height // lines)
         font = ImageFont.load_default(size=round(step * 0.8))
@@ -165,6 +209,16 @@ class Mask(Operator):
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        InputError
+            These are no such fractions, or leave nothing known.
+
+        Examples
+        --------
+        >>> Mask.hole(100, 100, size=0.5).missing
+        0.25
         """
         if not (0 <= top < 1 and 0 <= left < 1 and 0 < size < 1):
             raise InputError(
@@ -179,7 +233,7 @@ class Mask(Operator):
     @property
     def missing(self):
         """Fraction of the pixels that are missing."""
-        return float(1 - self.known.mean())
+        return float((self.known == 0).double().mean())
 
     def __call__(self, picture):
         """Set the missing pixels to zero."""
@@ -228,7 +282,8 @@ class Separable(Operator):
 
 @lru_cache(maxsize=8)  # the operator is part of the key: operators are never changed once made
 def _as_tensor(operator, side, dtype, device):
-    return torch.from_numpy(operator.matrix(side)).to(device, dtype)
+    # The dtype first: some devices have no float64.
+    return torch.from_numpy(operator.matrix(side)).to(dtype).to(device)
 
 
 def _lanczos2(t):
@@ -279,7 +334,8 @@ class Downsample(Separable):
         At least 2. A side that it does not divide is continued by its last pixel, so that the
         observation has ceil(side / factor) pixels.
     kernel : {"lanczos2", "lanczos3", "cubic", "box"}, optional
-        The antialiasing filter, widened by the factor. The paper uses Lanczos2.
+        The antialiasing filter, widened by the factor. The paper uses Lanczos2, for which this is
+        the published downsampler (of even factors), edges included.
 
     Raises
     ------
@@ -294,11 +350,9 @@ class Downsample(Separable):
     """
 
     def __init__(self, factor, kernel="lanczos2"):
-        if int(factor) != factor or factor < 2:
-            raise InputError(f"factor={factor} is no whole number of at least 2")
         if kernel not in _KERNELS:
             raise InputError(f"no kernel is called {kernel!r}; there are {', '.join(_KERNELS)}")
-        self.factor, self.kernel = int(factor), kernel
+        self.factor, self.kernel = whole(factor, "factor", 2), kernel
 
     def matrix(self, pixels):
         """Return the (ceil(n / factor), n) matrix along an axis of n pixels."""
@@ -327,7 +381,13 @@ class Blur(Separable):
     Raises
     ------
     InputError
-        The width is not positive.
+        The width is not positive, or is 100 pixels and more.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Blur(2.0)(torch.ones(1, 16, 16)).std().item() < 1e-6  # what is flat stays flat
+    True
     """
 
     def __init__(self, width=1.5):
@@ -375,7 +435,14 @@ def gaussian_noise(picture, sigma=25 / 255, seed=0, clip=True):
     Raises
     ------
     InputError
-        `sigma` is negative or not finite.
+        `sigma` is negative, not finite, or in units of [0, 255].
+
+    Examples
+    --------
+    >>> import torch
+    >>> noisy = gaussian_noise(torch.full((1, 64, 64), 0.5), sigma=25 / 255)
+    >>> round(255 * noisy.std().item())
+    25
     """
     check_sigma(sigma)
     noise = torch.randn(picture.shape, generator=generator(seed, "noise")).to(picture)
@@ -384,7 +451,15 @@ def gaussian_noise(picture, sigma=25 / 255, seed=0, clip=True):
 
 
 def check_sigma(sigma):
-    """Raise InputError unless sigma is a finite number that is not negative."""
+    """Raise InputError unless sigma is a finite number that is not negative.
+
+    Examples
+    --------
+    >>> check_sigma(25)
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.InputError: sigma=25 is in units of [0, 1]; did you mean 25/255?
+    """
     if not (np.isfinite(sigma) and sigma >= 0):
         raise InputError(f"sigma={sigma} is no noise level: it must be 0 or more")
     if sigma > 2:
@@ -412,6 +487,12 @@ def poisson_noise(picture, peak=30.0, seed=0):
     ------
     InputError
         `peak` is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> poisson_noise(torch.full((1, 16, 16), 0.5), peak=1).unique().tolist()  # photons
+    [0.0, 1.0]
     """
     if not (np.isfinite(peak) and peak > 0):
         raise InputError(f"peak={peak}: a white pixel must receive more than 0 photons")
@@ -440,6 +521,12 @@ def salt_and_pepper(picture, amount=0.1, seed=0):
     ------
     InputError
         `amount` is no fraction.
+
+    Examples
+    --------
+    >>> import torch
+    >>> salt_and_pepper(torch.full((1, 64, 64), 0.5)).unique().tolist()
+    [0.0, 0.5, 1.0]
     """
     if not 0 <= amount <= 1:
         raise InputError(f"amount={amount} is no fraction in [0, 1]")
@@ -466,12 +553,15 @@ def jpeg(picture, quality=10):
     Raises
     ------
     InputError
-        `quality` is outside 1 to 95.
+        `quality` is no whole number from 1 to 95.
+
+    Examples
+    --------
+    >>> import torch
+    >>> jpeg(torch.full((3, 16, 16), 0.5), quality=10).shape
+    torch.Size([3, 16, 16])
     """
-    if int(quality) != quality or not 1 <= quality <= 95:
-        raise InputError(f"quality={quality}: JPEG knows 1 to 95")
+    quality = whole(quality, "quality", 1, 95)
     memory = io.BytesIO()
-    Image.fromarray(to_uint8(check(picture))).save(memory, format="JPEG", quality=int(quality))
-    array = np.asarray(Image.open(memory)).astype(np.float32) / 255
-    array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(array)).to(picture)
+    Image.fromarray(to_uint8(check(picture))).save(memory, format="JPEG", quality=quality)
+    return from_array(np.asarray(Image.open(memory))).to(picture)

@@ -1,9 +1,9 @@
 """What is to be restored: an observation, how it came about, and what is known about the noise."""
 
 import dataclasses
+import numbers
 import warnings
 
-import numpy as np
 import torch
 from skimage.restoration import estimate_sigma
 
@@ -14,7 +14,7 @@ from .images import SMALLEST_SIDE, check, to_array
 TASKS = ("denoising", "jpeg", "super_resolution", "inpainting", "deblurring")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """One degraded picture x0 = A x + noise, from which x is sought.
 
@@ -43,8 +43,8 @@ class Problem:
 
     >>> import torch
     >>> photo = torch.rand(3, 64, 64)  # or images.read("photo.jpg")
-    >>> Problem(photo).task
-    'denoising'
+    >>> Problem(photo)
+    <Problem denoising: picture of shape (3, 64, 64), truth unknown, sigma unknown>
     """
 
     observation: torch.Tensor
@@ -87,6 +87,12 @@ class Problem:
                 f"but the observation has shape {tuple(self.observation.shape)}"
             )
 
+    def __repr__(self):  # the tensors' values would fill a page
+        truth = "unknown" if self.truth is None else "known"
+        sigma = "unknown" if self.sigma is None else f"{self.sigma:.4g}"
+        about = f"picture of shape {self.shape}, truth {truth}, sigma {sigma}"
+        return f"<Problem {self.task}: {about}>"
+
     @property
     def shape(self):
         """(C, H, W) of the picture that is sought."""
@@ -107,6 +113,13 @@ class Problem:
         ------
         InputError
             The operator hides the noise (an inpainting mask), so it cannot be estimated.
+
+        Examples
+        --------
+        >>> from diplearn import images
+        >>> noisy = denoising(images.load("camera", size=256), sigma=25 / 255).observation
+        >>> 22 < 255 * Problem(noisy).noise_level() < 28
+        True
         """
         if self.sigma is not None:
             return self.sigma
@@ -114,7 +127,7 @@ class Problem:
             raise InputError("the noise level cannot be estimated through a mask; give sigma")
         array = to_array(self.observation)
         axis = -1 if array.ndim == 3 else None
-        return float(np.mean(estimate_sigma(array, channel_axis=axis, average_sigmas=True)))
+        return float(estimate_sigma(array, channel_axis=axis, average_sigmas=True))
 
     def need_truth(self, wanted):
         """Return the truth, or raise an InputError that says what needs it."""
@@ -127,6 +140,8 @@ class Problem:
 
     def to(self, device):
         """Return the same problem with its tensors on a device."""
+        if self.observation.device == torch.device(device):
+            return self
         return dataclasses.replace(
             self,
             observation=self.observation.to(device),
@@ -148,8 +163,9 @@ def _check_mask(mask, observation):
         mask.known.shape[0] not in (1, observation.shape[0])
     ):
         raise InputError(
-            f"the mask is {mask.known.shape[-1]}x{mask.known.shape[-2]} pixels and the picture "
-            f"{observation.shape[-1]}x{observation.shape[-2]}; they must be of the same size"
+            f"the mask has shape {tuple(mask.known.shape)} and the picture "
+            f"{tuple(observation.shape)}; they must be of the same size (a mask may have one "
+            "channel for all)"
         )
     if mask.missing == 0:
         warnings.warn("nothing is missing in the mask: there is nothing to fill in", stacklevel=4)
@@ -176,7 +192,7 @@ def denoising(clean, sigma=25 / 255, seed=0):
     Raises
     ------
     InputError
-        The picture is none, or sigma is negative.
+        The picture is none, or sigma is no noise level.
 
     Examples
     --------
@@ -269,7 +285,7 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     True
     """
     clean = check(clean, "the clean picture")
-    if isinstance(mask, float):
+    if isinstance(mask, numbers.Real):
         mask = operators.Mask.pixels(*clean.shape[-2:], missing=mask, seed=seed)
     elif not isinstance(mask, operators.Mask):
         mask = operators.Mask(mask)
@@ -292,6 +308,11 @@ def jpeg(clean, quality=10):
     Problem
         With the identity as operator: the restoration is blind to how JPEG works. The level of
         its error is not given, since nobody knows it in practice.
+
+    Raises
+    ------
+    InputError
+        The picture or the quality cannot be used.
 
     Examples
     --------
@@ -320,6 +341,17 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
     Returns
     -------
     Problem
+
+    Raises
+    ------
+    InputError
+        The picture, the width or sigma cannot be used.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> deblurring(images.load("camera", size=64), width=2, sigma=0.01).task
+    'deblurring'
     """
     clean = check(clean, "the clean picture")
     operator = operators.Blur(width)

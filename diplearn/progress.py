@@ -5,6 +5,9 @@ import time
 
 from tqdm import tqdm
 
+LINES = 10
+"""How many lines a whole fit writes into a pipe."""
+
 
 class Progress:
     """Show how far a fit is, its pace, the time left, the loss and (truth known) the PSNR.
@@ -18,38 +21,33 @@ class Progress:
     """
 
     def __init__(self, total, done=0, show=True):
-        self.total = total
+        self.total, self.begun_at = total, done
+        self.started = time.monotonic()
         self.bar = None
-        self.lines = show and not _interactive()
-        self.next_line = 0.1 * total
-        self.started, self.first = time.monotonic(), done
-        if show and not self.lines:
+        self.lines = show and sys.stderr is not None  # None: a program without a console
+        if self.lines and _interactive():
+            self.lines = False
             self.bar = tqdm(
-                total=total,
-                initial=done,
-                unit="it",
-                dynamic_ncols=True,
-                mininterval=0.25,
-                leave=True,
-                file=sys.stderr,
-            )
+                total=total, initial=done, unit="it", dynamic_ncols=True, mininterval=0.25,
+                leave=True, file=sys.stderr,
+            )  # fmt: skip
 
     def update(self, iteration, loss, psnr=None):
         """Take note of one iteration."""
+        words = f"loss {loss:.5f}" + ("" if psnr is None else f", PSNR {psnr:.2f} dB")
         if self.bar is not None:
-            quality = "" if psnr is None else f", PSNR {psnr:.2f} dB"
-            self.bar.set_postfix_str(f"loss {loss:.5f}{quality}", refresh=False)
-            self.bar.update(1)
-        elif self.lines and iteration >= self.next_line:
-            self.next_line += 0.1 * self.total
-            pace = (time.monotonic() - self.started) / max(1, iteration - self.first)
+            self.bar.set_postfix_str(words, refresh=False)
+            self.bar.update(iteration - self.bar.n)
+        elif self.lines and iteration * LINES // self.total > (iteration - 1) * LINES // self.total:
+            pace = (time.monotonic() - self.started) / (iteration - self.begun_at)
             left = pace * (self.total - iteration)
-            quality = "" if psnr is None else f", PSNR {psnr:.2f} dB"
-            print(
-                f"{iteration}/{self.total}: loss {loss:.5f}{quality}, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._line(f"{iteration}/{self.total}: {words}, {left:.0f} s left")
+
+    def _line(self, words):
+        try:
+            print(words, file=sys.stderr, flush=True)
+        except (OSError, ValueError):  # the reader went away: no reason to lose the fit
+            self.lines = False
 
     def close(self):
         """Leave the bar as it stands."""

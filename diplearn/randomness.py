@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import torch
 
-from .errors import InputError
+from .errors import whole
 
 
 def generator(seed, purpose, device="cpu"):
@@ -44,8 +44,28 @@ def generator(seed, purpose, device="cpu"):
 
 
 def derived(seed, purpose):
-    """Return a 63-bit seed for one purpose."""
-    if int(seed) != seed or seed < 0:
-        raise InputError(f"seed={seed!r} is no whole number of at least 0")
-    sequence = np.random.SeedSequence([int(seed), zlib.crc32(purpose.encode())])
+    """Return a 63-bit seed for one purpose.
+
+    Parameters
+    ----------
+    seed : int
+        At least 0.
+    purpose : str
+        What the numbers are for.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        The seed is no whole number of at least 0.
+
+    Examples
+    --------
+    >>> derived(0, "noise") == derived(0, "noise"), derived(0, "noise") == derived(1, "noise")
+    (True, False)
+    """
+    sequence = np.random.SeedSequence([whole(seed, "seed", 0), zlib.crc32(purpose.encode())])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)

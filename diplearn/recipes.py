@@ -108,7 +108,8 @@ class Recipe:
         Parameters
         ----------
         **changes
-            Fields of the recipe. `options` is merged into the present ones.
+            Fields of the recipe. `options` is merged into the present ones, unless another
+            `network` is named: the options were the former network's.
 
         Returns
         -------
@@ -122,8 +123,8 @@ class Recipe:
         known = [field.name for field in dataclasses.fields(self)]
         for unknown in set(changes) - set(known):
             raise InputError(f"a recipe has no {unknown!r}; it has {', '.join(known)}")
-        if "options" in changes:
-            changes["options"] = {**self.options, **changes["options"]}
+        same = changes.get("network", self.network) == self.network
+        changes["options"] = {**(self.options if same else {}), **changes.get("options", {})}
         return dataclasses.replace(self, **changes)
 
     def rate(self, iteration):
@@ -175,9 +176,9 @@ def lab(task="denoising", **changes):
     recipe = Recipe(
         name="lab",
         options={"down": (16, 32, 64, 64, 64), "upsampling": "nearest"},
-        input_noise=0.02,
+        input_noise=0.015,
         noise_kind="uniform",
-        learning_rate=0.015,
+        learning_rate=0.01,
         iterations=700,
         average_window=1 / 6,
         start_at_mean=True,

@@ -6,11 +6,9 @@ import math
 import zipfile
 from importlib import metadata
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -41,10 +39,10 @@ class Run:
     stopped_at : int
         Iterations that were made.
     stopped_by : str
-        The rule's name, or "halted", "interrupted", "setbacks".
-    snapshots : dict
-        Iteration -> the iterate as (H, W) or (H, W, 3) uint8, log-spaced, at most
-        `SNAPSHOT_MEMORY` bytes in all.
+        The rule's name, or "halted", "interrupted", "setbacks"; "unfinished" in a file that was
+        saved on the way.
+    saved_at : int
+        Iterations that had been made when the run was last saved; 0 if it never was.
     state : tuple or None
         Tensors and numbers from which the fit can go on as if it had never stopped.
 
@@ -60,11 +58,11 @@ class Run:
     def __init__(self, problem, recipe, seed=0, network=None):
         self.problem, self.recipe, self.seed, self.network = problem, recipe, seed, network
         self.output = self.last = self.average = None
-        self.stopped_at, self.stopped_by = 0, ""
-        self.snapshots = {}
+        self.stopped_at, self.stopped_by, self.saved_at = 0, "", 0
         self.state = None
         self._rows = []  # iteration, seconds, loss, psnr, psnr_average
         self._best = (-math.inf, 0, None)  # psnr, iteration, picture: of the averages
+        self._frames = {}  # snapshots, but for the last iterate
         self._spacing = 1.1  # ratio of one snapshot's iteration to the next
 
     # What a learner looks at.
@@ -86,6 +84,19 @@ class Run:
     def seconds(self):
         """Seconds that the iterations took."""
         return self._rows[-1][1] if self._rows else 0.0
+
+    @property
+    def snapshots(self):
+        """Iterates on the way, log-spaced, at most `SNAPSHOT_MEMORY` bytes; and the last one.
+
+        Returns
+        -------
+        dict
+            Iteration -> (H, W) or (H, W, 3) uint8.
+        """
+        if self.last is None:
+            return {}
+        return {**self._frames, self.stopped_at: images.to_uint8(self.last)}
 
     @property
     def psnr(self):
@@ -113,7 +124,8 @@ class Run:
     def __repr__(self):
         quality = ""
         if self.problem.truth is not None and self.output is not None:
-            quality = f", {self.psnr:.2f} dB (oracle {self.oracle_psnr:.2f} at iteration {self.oracle_at})"
+            best = f"oracle {self.oracle_psnr:.2f} at iteration {self.oracle_at}"
+            quality = f", {self.psnr:.2f} dB ({best})"
         return (
             f"<Run {self.problem.task}, {self.recipe.name} recipe, seed {self.seed}: "
             f"{self.stopped_at} iterations in {self.seconds:.0f} s, "
@@ -137,32 +149,40 @@ class Run:
         self._rows.append((step.iteration, seconds, float(step.loss), single, averaged))
         if averaged > self._best[0]:
             self._best = (averaged, step.iteration, step.average)
-        if self._due(step.iteration):
-            self.snapshots[step.iteration] = images.to_uint8(step.output)
+        if step.iteration >= self._next_frame():
+            self._frames[step.iteration] = images.to_uint8(step.output)
             self._thin()
         self.last, self.average, self.stopped_at = step.output, step.average, step.iteration
 
-    def _due(self, iteration):
-        last = max(self.snapshots, default=0)
-        return iteration >= max(last + 1, math.floor(last * self._spacing))
+    def _next_frame(self):
+        last = max(self._frames, default=0)
+        return max(last + 1, math.floor(last * self._spacing))
 
     def _thin(self):
         """Keep the memory's promise: drop every other snapshot, and take fewer from now on."""
-        while (
-            len(self.snapshots) > 2
-            and sum(frame.nbytes for frame in self.snapshots.values()) > SNAPSHOT_MEMORY
-        ):
-            kept = sorted(self.snapshots)[::-1][::2]
-            self.snapshots = {k: self.snapshots[k] for k in reversed(kept)}
+        frame = next(iter(self._frames.values()))
+        while len(self._frames) > 1 and (len(self._frames) + 1) * frame.nbytes > SNAPSHOT_MEMORY:
+            kept = sorted(self._frames)[::-1][::2]
+            self._frames = {k: self._frames[k] for k in reversed(kept)}
             self._spacing = self._spacing**2
 
     def finish(self, stopped_by, output, state):
         """Close the record: why the fit stopped, the picture that was chosen, how to go on."""
         self.stopped_by, self.output, self.state = stopped_by, output, state
-        self.snapshots.setdefault(self.stopped_at, images.to_uint8(self.last))
-        self._thin()
+
+    @property
+    def own_network(self):
+        """Whether the network was handed in rather than built by the recipe."""
+        return bool(self.state and self.state[1].get("own_network"))
+
+    state_is_own_network = own_network
 
     # Files.
+
+    def check_savable(self, path):
+        """Raise InputError now if `save` could not write this run to `path` later."""
+        check_writable(path)
+        json.dumps(self._settings(), default=_plain)
 
     def save(self, path):
         """Save everything, so that `load` gives the run back and `resume` goes on bit for bit.
@@ -170,14 +190,15 @@ class Run:
         Parameters
         ----------
         path : str or path-like
-            One file, a zip archive: run.json (settings), state.safetensors (weights, Adam's
-            moments, generators, pictures), arrays.npz (history, snapshots), output.png. Nothing
-            in it is executable. It is written whole or not at all.
+            One file, a zip archive: run.json (settings), tensors.safetensors (weights, Adam's
+            moments, generators, history, pictures), output.png (to look at). Nothing in it is
+            executable. It is written whole or not at all.
 
         Raises
         ------
         InputError
-            The folder cannot be written, or the operator is one that the package does not know.
+            The folder cannot be written, the operator is one that the package does not know, or
+            the run has not begun.
         OSError
             The disk is full; an earlier file survives.
 
@@ -185,48 +206,47 @@ class Run:
         --------
         >>> run.save("astronaut.dip")  # doctest: +SKIP
         """
-        check_writable(path)
+        if self.state is None:
+            raise InputError("this run has not begun: there is nothing to save")
+        self.check_savable(path)
         tensors, numbers = self.state
-        about = {
+        psnr, iteration, oracle = self._best
+        about = self._settings() | {
+            "stopped_at": self.stopped_at,
+            "stopped_by": self.stopped_by,
+            "oracle": None if oracle is None else [psnr, iteration],
+            "spacing": self._spacing,
+            "numbers": numbers,
+        }
+        problem = self.problem
+        kept = {
+            "observation": problem.observation, "truth": problem.truth, "output": self.output,
+            "last": self.last, "average": self.average, "oracle": oracle,
+            "history": torch.tensor(self._rows, dtype=torch.float64),
+            **_named("operator", problem.operator.settings()),
+            **_named("frame", {k: torch.from_numpy(v) for k, v in self._frames.items()}),
+            **_named("state", tensors),
+        }  # fmt: skip
+        kept = {k: v.detach().cpu() for k, v in kept.items() if torch.is_tensor(v)}
+        # clone: safetensors refuses two names for one memory (output may be the average)
+        kept = {k: v.contiguous().clone() for k, v in kept.items()}
+        shown = io.BytesIO()
+        Image.fromarray(images.to_uint8(self.output)).save(shown, format="PNG")
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr("run.json", json.dumps(about, default=_plain, indent=1))
+            archive.writestr("tensors.safetensors", save_tensors(kept))
+            archive.writestr("output.png", shown.getvalue())
+        self.saved_at = self.stopped_at
+
+    def _settings(self):
+        return {
             "format": FORMAT,
             "diplearn": metadata.version("diplearn"),
             "torch": torch.__version__,
             "seed": self.seed,
             "recipe": vars(self.recipe),
             "problem": _describe(self.problem),
-            "own_network": self.state_is_own_network,
-            "stopped_at": self.stopped_at,
-            "stopped_by": self.stopped_by,
-            "best": self._best[:2],
-            "spacing": self._spacing,
-            "numbers": numbers,
         }
-        pictures = {
-            "observation": self.problem.observation, "truth": self.problem.truth,
-            "output": self.output, "last": self.last, "average": self.average,
-            "oracle": self._best[2],
-            **{k: v for k, v in self.problem.operator.settings().items() if torch.is_tensor(v)},
-        }  # fmt: skip
-        kept = {f"picture.{k}": v for k, v in pictures.items() if v is not None}
-        kept |= {f"state.{k}": v for k, v in tensors.items()}
-        arrays = {"history": np.array(self._rows, dtype=np.float64)}
-        arrays |= {f"snapshot_{k}": frame for k, frame in self.snapshots.items()}
-        frame = io.BytesIO()
-        Image.fromarray(images.to_uint8(self.output)).save(frame, format="PNG")
-        packed = io.BytesIO()
-        np.savez(packed, **arrays)
-        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr("run.json", json.dumps(about, indent=1))
-            # clone: safetensors refuses two names for one memory (output may be the average)
-            plain = {k: v.detach().cpu().contiguous().clone() for k, v in kept.items()}
-            archive.writestr("state.safetensors", save_tensors(plain))
-            archive.writestr("arrays.npz", packed.getvalue())
-            archive.writestr("output.png", frame.getvalue())
-
-    @property
-    def state_is_own_network(self):
-        """Whether the network was handed in rather than built by the recipe."""
-        return bool(self.state and self.state[1].get("own_network"))
 
     @classmethod
     def load(cls, path):
@@ -245,7 +265,8 @@ class Run:
         Raises
         ------
         InputError
-            The file is missing, damaged, or of another kind or version.
+            The file is missing, damaged, or of another kind or version. Nothing else is raised,
+            whatever the bytes.
 
         Examples
         --------
@@ -256,42 +277,49 @@ class Run:
         """
         try:
             with zipfile.ZipFile(path) as archive:
+                if any(entry.compress_type for entry in archive.infolist()):
+                    # `save` packs nothing, so what is read is never larger than the file
+                    raise InputError(f"{path} was packed again by another program")
                 about = json.loads(archive.read("run.json"))
                 if about["format"] != FORMAT:
                     raise InputError(
-                        f"{path} was saved by diplearn {about['diplearn']} in a format that this "
-                        "version does not read"
+                        f"{path} was saved by diplearn {about['diplearn']}, in a format that "
+                        "this version does not read"
                     )
-                tensors = load_tensors(archive.read("state.safetensors"))
-                with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as stored:
-                    arrays = dict(stored)
-            return cls._rebuild(about, tensors, arrays)
+                tensors = load_tensors(archive.read("tensors.safetensors"))
+            run = cls._rebuild(about, tensors)
         except FileNotFoundError:
             raise InputError(f"there is no file {path}") from None
         except InputError:
             raise
-        except (
-            OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, SafetensorError,
-            NotImplementedError, EOFError,
-        ) as error:  # fmt: skip
+        except Exception as error:  # damaged bytes may fail in any way
             raise InputError(f"{path} is not a saved run, or it is damaged: {error}") from error
+        return run
 
     @classmethod
-    def _rebuild(cls, about, tensors, arrays):
-        pictures = {k[8:]: v for k, v in tensors.items() if k.startswith("picture.")}
-        recipe = Recipe(**about["recipe"])
-        run = cls(_problem(about["problem"], pictures), recipe, about["seed"])
-        run.output, run.last, run.average = (pictures[k] for k in ("output", "last", "average"))
-        run.stopped_at, run.stopped_by = about["stopped_at"], about["stopped_by"]
-        run._best = (*about["best"], pictures.get("oracle"))
-        run._spacing = about["spacing"]
-        run._rows = [(int(row[0]), *row[1:]) for row in arrays["history"].tolist()]
-        frames = {int(k[9:]): v for k, v in arrays.items() if k.startswith("snapshot_")}
-        run.snapshots = {k: frames[k] for k in sorted(frames)}
-        run.state = (
-            {k[6:]: v for k, v in tensors.items() if k.startswith("state.")},
-            about["numbers"],
+    def _rebuild(cls, about, tensors):
+        # A damaged value must be found here, not as a riddle in the middle of the next fit.
+        recipe = dict(about["recipe"])
+        recipe["options"] = {k: _tuples(v) for k, v in recipe["options"].items()}
+        problem = _problem(about["problem"], tensors)
+        run = cls(problem, Recipe(**recipe), int(about["seed"]))
+        run.output, run.last, run.average = (
+            _shaped(tensors[k], problem.shape) for k in ("output", "last", "average")
         )
+        run.stopped_at = run.saved_at = int(about["stopped_at"])
+        run.stopped_by = str(about["stopped_by"])
+        if about["oracle"] is not None:
+            psnr, iteration = about["oracle"]
+            run._best = (float(psnr), int(iteration), _shaped(tensors["oracle"], problem.shape))
+        run._spacing = float(about["spacing"])
+        run._rows = [
+            (int(iteration), seconds, loss, single, averaged)
+            for iteration, seconds, loss, single, averaged in tensors["history"].tolist()
+        ]
+        like = images.to_uint8(run.last)
+        frames = {int(k): v.numpy() for k, v in _under("frame", tensors).items()}
+        run._frames = {k: _shaped(frames[k], like.shape).astype(like.dtype) for k in sorted(frames)}
+        run.state = (_under("state", tensors), dict(about["numbers"]))
         return run
 
     def film(self, path, seconds=6.0):
@@ -314,12 +342,15 @@ class Run:
         >>> run.film("astronaut.gif")  # doctest: +SKIP
         """
         check_film(path)
-        frames = [_labelled(frame, f"iteration {k}") for k, frame in sorted(self.snapshots.items())]
-        pause = max(20, round(1000 * seconds / len(frames)))
-        lengths = [pause] * (len(frames) - 1) + [pause + 1000]
+        if self.last is None:
+            raise InputError("this run has not begun: there is nothing to show")
+        shown = self.snapshots
+        frames = (_labelled(shown[k], f"iteration {k}") for k in sorted(shown))
+        pause = max(20, round(1000 * seconds / len(shown)))
+        lengths = [pause] * (len(shown) - 1) + [pause + 1000]
         with replacing(path) as temporary:
-            frames[0].save(
-                temporary, save_all=True, append_images=frames[1:], duration=lengths, loop=0
+            next(frames).save(
+                temporary, save_all=True, append_images=frames, duration=lengths, loop=0
             )
 
 
@@ -365,11 +396,37 @@ def _describe(problem):
     }
 
 
-def _problem(about, pictures):
-    settings = dict(about["settings"])
-    if about["operator"] == "Mask":
-        settings["known"] = pictures["known"]
+def _problem(about, tensors):
+    settings = {**about["settings"], **_under("operator", tensors)}
     operator = operators.BY_NAME[about["operator"]](**settings)
-    return Problem(
-        pictures["observation"], operator, pictures.get("truth"), about["sigma"], about["task"]
-    )
+    observation, truth = tensors["observation"], tensors.get("truth")
+    if truth is None:  # before Problem computes with a size that was damaged
+        _shaped(tensors["output"], operator.picture_shape(observation.shape))
+    return Problem(observation, operator, truth, about["sigma"], about["task"])
+
+
+def _named(prefix, values):
+    return {f"{prefix}.{name}": value for name, value in values.items()}
+
+
+def _under(prefix, tensors):
+    return {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def _shaped(array, shape):
+    """Return the array if it has the shape; what `load` finds wrong is worded there."""
+    if tuple(array.shape) != tuple(shape):
+        raise ValueError(f"a picture of shape {tuple(array.shape)} where {tuple(shape)} belongs")
+    return array
+
+
+def _tuples(value):
+    """JSON knows lists only; recipes write tuples, and are compared."""
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def _plain(value):
+    """Write NumPy's numbers as Python's; what else JSON cannot write, a run cannot keep."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise InputError(f"a run cannot be saved with {value!r} in its settings: plain values only")

@@ -1,5 +1,7 @@
 """Make the lessons: notebooks/src/**/NN_topic.py (jupytext percent) -> executed notebooks.
 
+A cell tagged "figure:NAME" also leaves its picture in figures/NAME.png, for the README.
+
 python notebooks/build.py            every lesson that changed
 python notebooks/build.py 01         those whose name begins with 01
 python notebooks/build.py --all      everything, also what has not changed
@@ -7,6 +9,7 @@ python notebooks/build.py --check    build nothing; fail if a notebook differs f
 """
 
 import argparse
+import base64
 import hashlib
 import re
 import sys
@@ -84,11 +87,22 @@ def build(source):
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = last_lines(output.text)
+    keep_figures(notebook)
     temporary = path.with_suffix(".tmp")
     nbformat.write(notebook, temporary)
     temporary.replace(path)
     kilobytes = path.stat().st_size / 1024
     print(f"{path.name}: {time.perf_counter() - begun:.0f} s, {kilobytes:.0f} KiB")
+
+
+def keep_figures(notebook):
+    """Write the pictures of tagged cells where the README finds them."""
+    for cell in notebook.cells:
+        for tag in cell.metadata.get("tags", []):
+            if tag.startswith("figure:"):
+                [picture] = [o.data["image/png"] for o in cell.outputs if "image/png" in o.data]
+                name = f"{tag.removeprefix('figure:')}.png"
+                (HERE.parent / "figures" / name).write_bytes(base64.b64decode(picture))
 
 
 def last_lines(text):

@@ -83,6 +83,11 @@ def test_a_recipe_is_frozen_and_but_leaves_it_alone():
         recipe.iterations = 3
 
 
+def test_another_network_does_not_inherit_the_options():
+    assert lab(network="pixels").options == {}
+    assert lab(network="unet", options={"widths": (8, 16)}).options == {"widths": (8, 16)}
+
+
 def test_the_paper_is_chosen_by_the_problem():
     clean = images.load("camera", size=64)
     loud = problems.denoising(clean, sigma=50 / 255)

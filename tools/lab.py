@@ -1,4 +1,4 @@
-"""Open JupyterLab at the first lesson; run in `.venv`, with JupyterLab's own options as arguments."""
+"""Open JupyterLab at the first lesson. Runs in `.venv`; arguments are JupyterLab's own options."""
 
 import os
 import sys
@@ -9,10 +9,14 @@ from jupyterlab.labapp import main
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_LESSON = "notebooks/01_motivation.ipynb"
 
-# The kernel of .venv, even where the user has registered a "python3" kernel of their own.
+# Use the kernel of .venv, even where the user has registered a "python3" kernel of their own.
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 
-options = [f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}"]
+options = [
+    f"--ServerApp.root_dir={ROOT}",
+    f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
+    "--LanguageServerManager.autodetect=False",  # so that the address is the last thing printed
+]
 if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     options.append("--no-browser")
 if hasattr(os, "geteuid") and os.geteuid() == 0:

@@ -30,11 +30,12 @@ FULL_DISK = (
     "then call make again."
 )
 OFFLINE = (
-    "The package index cannot be reached: check the network (or the proxy), then call make again."
+    "The package index, or torch's own, cannot be reached: check the network or the proxy, "
+    "then call make again."
 )
 NO_BUILD = (
-    f"A package has no build for Python {platform.python_version()} on {platform.platform()}: "
-    "name another Python with PYTHON=... (pip said: {last})"
+    f"A package has no build for Python {platform.python_version()} on {platform.platform()} "
+    "(REASON): name another Python with PYTHON=..., then call make again."
 )
 CAUSES = [  # what pip, uv or Python print, and what that means
     (r"No space left on device|quota exceeded|not enough space on the disk", FULL_DISK),
@@ -52,10 +53,13 @@ def explain(output):
     """Turn what a failed command printed into one sentence."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
     last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1])
+    last = last.removeprefix("ERROR: ").rstrip(".")
+    if shutil.disk_usage(ROOT).free < 50e6:  # not every failure for lack of room says so
+        return FULL_DISK
     for pattern, sentence in CAUSES:
         if re.search(pattern, output, re.IGNORECASE):
-            return sentence.format(last=last)
-    return f"{VENV} could not be made: {last}"
+            return sentence.replace("REASON", last)
+    return f"{VENV} could not be made: {last}."
 
 
 def run(*command):

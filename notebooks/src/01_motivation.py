@@ -234,7 +234,7 @@ pictures, table = dip.baselines.compare(problem)
 table.loc["deep image prior"] = [run.seconds, run.psnr, dip.ssim(run.output, clean)]
 table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "ssim": "{:.3f}"})
 
-# %%
+# %% tags=["figure:01_denoising"]
 shown = {"noisy": x0, **pictures, "deep image prior": run.output, "truth": clean}
 captions = {name: f"{dip.psnr(p, clean):.2f} dB" for name, p in shown.items() if name != "truth"}
 contact_sheet(shown, columns=4, captions=captions, alt="Five restorations beside the truth")
@@ -352,10 +352,9 @@ my_ratio = None
 dip.check.numbers_per_parameter(my_ratio, published, x0)
 
 # %% [markdown]
-# **3. No network.** Fit `small` with the recipe `dip.lab(network="pixels", options={})`, changed so
-# that every *pixel* is a parameter: `dip.lab().but(...)` will complain about the hourglass's
-# options, so write a `dip.Recipe(network="pixels", learning_rate=0.02, iterations=300)`. First say
-# what the best PSNR on the way will be, and why.
+# **3. No network.** What if every *pixel* is a parameter of its own? First say what the best PSNR on
+# the way will be, and why. Then fit `small` with the recipe
+# `dip.lab(network="pixels", learning_rate=0.02)`, and draw its `curves`.
 
 # %%
 my_run = None

@@ -67,8 +67,7 @@ dip.check.numbers_per_parameter(my_ratio, published, x0)
 # version of the noisy picture. The best PSNR is about that of $x_0$ itself.
 
 # %%
-pixels = dip.Recipe(network="pixels", learning_rate=0.02, iterations=300)
-my_run = dip.fit(small, pixels, progress=False)
+my_run = dip.fit(small, dip.lab(network="pixels", learning_rate=0.02), progress=False)
 
 dip.check.no_prior(my_run)
 
