@@ -162,7 +162,7 @@ def _restore(options):
     else:
         run = _load(options)
         source, suffix = options.resume, _suffix(options.command, run.problem.operator)
-    out = options.out or source.with_name(f"{source.stem}-{suffix}.png")
+    out = options.out or source.parent / f"{source.stem}-{suffix}.png"
     images.check_suffix(out)
     check_writable(out)
     _check_files(options, out)

@@ -26,22 +26,24 @@ class Figure(_Figure):
     ----------
     alt : str
         What is to be seen, for a reader who does not see it.
+    photographs : bool
+        Whether a notebook stores it as JPEG: noisy photographs would fill megabytes as PNG.
     **options
         As matplotlib's Figure takes them.
     """
 
-    def __init__(self, alt="", **options):
+    def __init__(self, alt="", photographs=False, **options):
         super().__init__(layout="constrained", facecolor="white", **options)
         FigureCanvasAgg(self)
         self.alt = alt
+        self.format = "jpeg" if photographs else "png"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         memory = io.BytesIO()
-        self.savefig(memory, format="png")
-        return (
-            {"image/png": memory.getvalue(), "text/plain": self.alt},
-            {"image/png": {"alt": self.alt}},
-        )
+        quality = {"quality": 92, "subsampling": 0} if self.format == "jpeg" else {}
+        self.savefig(memory, format=self.format, pil_kwargs=quality)
+        kind = f"image/{self.format}"
+        return {kind: memory.getvalue(), "text/plain": self.alt}, {kind: {"alt": self.alt}}
 
 
 def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
@@ -84,7 +86,8 @@ def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
     tallest = max(array.shape[0] / array.shape[1] for array in arrays.values())
     lines = 2 if captions else 1
     height = rows * (width / columns * tallest + 0.24 * lines)
-    figure = Figure(alt or "Pictures: " + ", ".join(map(str, pictures)), figsize=(width, height))
+    alt = alt or "Pictures: " + ", ".join(map(str, pictures))
+    figure = Figure(alt, photographs=True, figsize=(width, height))
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis in axes:
         axis.set_axis_off()

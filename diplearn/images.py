@@ -356,6 +356,15 @@ def write(picture, path):
 def image_format(path):
     """Name the format that Pillow would write for this suffix, or None.
 
+    Parameters
+    ----------
+    path : str or path-like
+        Only its suffix counts.
+
+    Returns
+    -------
+    str or None
+
     Examples
     --------
     >>> image_format("photo.JPG"), image_format("notes.docx")
@@ -366,6 +375,18 @@ def image_format(path):
 
 def check_suffix(path, formats=("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")):
     """Raise InputError unless the suffix of `path` is that of one of the formats.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where a file shall be written.
+    formats : sequence of str, optional
+        Names as `image_format` gives them.
+
+    Raises
+    ------
+    InputError
+        With the suffixes that would do.
 
     Examples
     --------
@@ -523,6 +544,18 @@ diplearn wants (C, H, W): use images.from_array(array), or picture.permute(2, 0,
 
 def check_range(values, what):
     """Raise ImageError, naming the range found, unless all values are finite and in [0, 1].
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        Of any shape but empty.
+    what : str
+        How the message names them.
+
+    Raises
+    ------
+    ImageError
+        With the range, or the number of broken values, that was found.
 
     Examples
     --------

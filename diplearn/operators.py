@@ -453,6 +453,16 @@ def gaussian_noise(picture, sigma=25 / 255, seed=0, clip=True):
 def check_sigma(sigma):
     """Raise InputError unless sigma is a finite number that is not negative.
 
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation in the units of [0, 1].
+
+    Raises
+    ------
+    InputError
+        `sigma` is negative, not finite, or in units of [0, 255].
+
     Examples
     --------
     >>> check_sigma(25)

@@ -1,5 +1,6 @@
 """Progress for people: a bar in a terminal or notebook, a few quiet lines in a pipe."""
 
+import os
 import sys
 import time
 
@@ -27,10 +28,11 @@ class Progress:
         self.lines = show and sys.stderr is not None  # None: a program without a console
         if self.lines and _interactive():
             self.lines = False
+            # A terminal that states no size (expect, some containers) would get an empty bar.
+            size = {"ncols": 80, "nrows": 24} if _columns() == 0 else {"dynamic_ncols": True}
             self.bar = tqdm(
-                total=total, initial=done, unit="it", dynamic_ncols=True, mininterval=0.25,
-                leave=True, file=sys.stderr,
-            )  # fmt: skip
+                total=total, initial=done, unit="it", mininterval=0.25, file=sys.stderr, **size
+            )
 
     def update(self, iteration, loss, psnr=None):
         """Take note of one iteration."""
@@ -57,4 +59,12 @@ class Progress:
 
 def _interactive():
     """Return whether somebody is watching: a terminal, or a notebook's kernel."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+
+
+def _columns():
+    """Return the width that the terminal states, or None where there is no terminal."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -345,12 +345,12 @@ class Run:
         if self.last is None:
             raise InputError("this run has not begun: there is nothing to show")
         shown = self.snapshots
-        frames = (_labelled(shown[k], f"iteration {k}") for k in sorted(shown))
+        frames = [_labelled(shown[k], f"iteration {k}") for k in sorted(shown)]
         pause = max(20, round(1000 * seconds / len(shown)))
         lengths = [pause] * (len(shown) - 1) + [pause + 1000]
         with replacing(path) as temporary:
-            next(frames).save(
-                temporary, save_all=True, append_images=frames, duration=lengths, loop=0
+            frames[0].save(
+                temporary, save_all=True, append_images=frames[1:], duration=lengths, loop=0
             )
 
 

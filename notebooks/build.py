@@ -1,6 +1,6 @@
 """Make the lessons: notebooks/src/**/NN_topic.py (jupytext percent) -> executed notebooks.
 
-A cell tagged "figure:NAME" also leaves its picture in figures/NAME.png, for the README.
+A cell tagged "figure:NAME" also leaves its picture in figures/, for the README.
 
 python notebooks/build.py            every lesson that changed
 python notebooks/build.py 01         those whose name begins with 01
@@ -100,9 +100,12 @@ def keep_figures(notebook):
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             if tag.startswith("figure:"):
-                [picture] = [o.data["image/png"] for o in cell.outputs if "image/png" in o.data]
-                name = f"{tag.removeprefix('figure:')}.png"
-                (HERE.parent / "figures" / name).write_bytes(base64.b64decode(picture))
+                data = {kind: v for o in cell.outputs for kind, v in o.get("data", {}).items()}
+                [kind] = [kind for kind in data if kind.startswith("image/")]
+                name = tag.removeprefix("figure:") + "." + kind.removeprefix("image/")
+                figures = HERE.parent / "figures"
+                figures.mkdir(exist_ok=True)
+                (figures / name).write_bytes(base64.b64decode(data[kind]))
 
 
 def last_lines(text):

@@ -21,16 +21,18 @@ def run():
 
 def drawn(figure):
     data, metadata = figure._repr_mimebundle_()
-    picture = np.asarray(Image.open(io.BytesIO(data["image/png"])).convert("RGB"))
-    return picture, metadata["image/png"]["alt"]
+    kind = f"image/{figure.format}"
+    picture = np.asarray(Image.open(io.BytesIO(data[kind])).convert("RGB"))
+    return picture, metadata[kind]["alt"]
 
 
 def test_a_contact_sheet_shows_every_picture():
     red, blue = torch.zeros(3, 32, 32), torch.zeros(3, 32, 32)
     red[0], blue[2] = 1, 1
     picture, alt = drawn(contact_sheet({"red": red, "blue": blue}, captions={"red": "20 dB"}))
-    colours = {tuple(c) for c in picture.reshape(-1, 3).tolist()}
-    assert (255, 0, 0) in colours and (0, 0, 255) in colours
+    colours = picture.reshape(-1, 3).astype(int)
+    for wanted in ([255, 0, 0], [0, 0, 255]):
+        assert (abs(colours - wanted).max(axis=1) < 8).mean() > 0.1
     assert "red" in alt and "blue" in alt
 
 
@@ -38,7 +40,7 @@ def test_a_grey_picture_keeps_its_grey():
     """No stretching: a picture that is dark must look dark."""
     picture, _ = drawn(contact_sheet({"": torch.full((1, 32, 32), 0.25)}, width=2))
     middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
-    assert abs(int(middle[0]) - 64) <= 1
+    assert abs(int(middle[0]) - 64) <= 2
 
 
 def test_an_empty_sheet_is_an_error():

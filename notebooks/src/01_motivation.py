@@ -33,7 +33,7 @@ import sys
 if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
     import subprocess
 
-    address = "git+https://github.com/diplearn/diplearn"
+    address = "diplearn[compare] @ git+https://github.com/diplearn/diplearn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
 
 import torch
@@ -170,16 +170,16 @@ contact_sheet(untrained, alt="Random pixels are grain; random networks make clou
 # ### Count before you believe
 
 # %%
-step = next(dip.iterate(problem, seed=0))
 network = dip.networks.build("hourglass", 32, problem.shape, **dip.lab().options)
 parameters = dip.networks.parameter_count(network)
 print(f"{parameters:,} parameters for a picture of {x0.numel():,} numbers")
 # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# There are about as many parameters as numbers in the picture, and the published network has ten
-# times more. It is no bottleneck: such a network *can* reproduce any picture, noise included. If it
-# nevertheless finds the cat first, the reason must lie in the order in which it finds things.
+# There are about two parameters for every number in the picture, and the published network has six
+# times as many again. It is no bottleneck: such a network *can* reproduce any picture, noise
+# included. If it nevertheless finds the cat first, the reason must lie in the order in which it
+# finds things.
 #
 # ## 4 · A first fit
 #

@@ -1,0 +1,128 @@
+"""The energy: its values, its gradients, and that it is the published one."""
+
+import pytest
+import torch
+
+from diplearn import Problem
+from diplearn.energy import data_term, energy, total_variation
+from diplearn.errors import InputError
+from diplearn.operators import Blur, Downsample, Identity, Mask, Operator
+
+OPERATORS = {
+    "identity": Identity(),
+    "lanczos2": Downsample(3),
+    "box": Downsample(4, "box"),
+    "mask": Mask.pixels(17, 18, 0.4),
+    "blur": Blur(1.2),
+}
+
+
+def picture(channels=1, height=17, width=18, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(channels, height, width, generator=generator, dtype=torch.float64)
+
+
+class In64Bits:
+    """A problem in float64: gradcheck needs the digits that a Problem's float32 has not."""
+
+    def __init__(self, operator, x):
+        self.operator = operator
+        # Every residual is 0.3 or -0.3 (0 where a pixel is missing): |r| has no gradient at 0.
+        self.observation = operator(x) + 0.3 * operator(picture(seed=1) - 0.5).sign()
+
+
+@pytest.mark.parametrize("kind", ["mse", "l1"])
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+def test_gradients_of_the_data_term(operator, kind):
+    x = picture()
+    problem = In64Bits(operator, x)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: data_term(x, problem, kind), x)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gradients_of_total_variation(channels):
+    x = picture(channels, 7, 9).requires_grad_()
+    assert torch.autograd.gradcheck(total_variation, x)
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
+def test_gradients_of_the_energy(operator):
+    x = picture()
+    problem = In64Bits(operator, x)
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: energy(x, problem, tv_weight=0.01), x)
+
+
+def test_the_gradient_of_the_mse_is_the_adjoint_of_the_residual():
+    x = picture().float().requires_grad_()
+    operator = Downsample(3)
+    problem = Problem(torch.rand(1, 6, 6), operator, truth=torch.rand(1, 17, 18))
+    data_term(x, problem).backward()
+    residual = operator(x.detach()) - problem.observation
+    expected = 2 / residual.numel() * operator.adjoint(residual, x.shape)
+    assert torch.allclose(x.grad, expected, atol=1e-7)
+
+
+def test_a_flat_picture_has_a_finite_gradient():
+    flat = torch.full((1, 16, 16), 0.5, requires_grad=True)
+    total_variation(flat).backward()
+    assert torch.isfinite(flat.grad).all()
+
+
+def published_tv_loss(x):
+    """What the authors' utils/sr_utils.py computes (beta = 1/2), for x of shape (1, C, H, W)."""
+    across = (x[:, :, :, 1:] - x[:, :, :, :-1]) ** 2
+    down = (x[:, :, 1:, :] - x[:, :, :-1, :]) ** 2
+    return ((across[:, :, :-1] + down[:, :, :, :-1]) ** 0.5).sum()
+
+
+@pytest.mark.parametrize("shape", [(1, 17, 31), (3, 20, 16)])
+def test_total_variation_is_the_published_one(shape):
+    x = picture(*shape)
+    assert total_variation(x).item() == pytest.approx(published_tv_loss(x[None]).item(), rel=1e-9)
+
+
+def test_values():
+    x0 = torch.full((3, 16, 16), 0.5)
+    problem = Problem(x0)
+    assert data_term(x0, problem) == 0
+    assert data_term(x0 + 0.1, problem).item() == pytest.approx(0.01, rel=1e-5)
+    assert data_term(x0 + 0.1, problem, "l1").item() == pytest.approx(0.1, rel=1e-5)
+    x = x0.clone()
+    x[:, 5, 5] += 0.4  # one pixel: the edges to its left and above, and a corner of the two
+    one = 3 * (2**0.5 * 0.4 + 2 * 0.4)
+    assert total_variation(x).item() == pytest.approx(one, rel=1e-3)
+    both = data_term(x, problem) + 0.1 * total_variation(x)
+    assert energy(x, problem, tv_weight=0.1).item() == pytest.approx(both.item())
+    assert energy(x, problem, "l1") == data_term(x, problem, "l1")
+
+
+def test_what_a_mask_hides_costs_nothing():
+    mask = Mask.hole(20, 20)
+    x0 = picture(3, 20, 20).float()
+    problem = Problem(x0, mask)
+    other = x0 + (1 - mask.known)  # differs in the hole alone
+    assert data_term(other, problem) == 0
+    x = other.clone().requires_grad_()
+    data_term(x + 0.1, problem).backward()
+    assert x.grad[:, mask.known[0] == 0].abs().max() == 0
+    # The mean runs over all pixels, missing ones too, as in the published code.
+    expected = 0.01 * (1 - mask.missing)
+    assert data_term(x0 + 0.1, problem).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_operator_of_ones_own_needs_one_method():
+    class Mirror(Operator):
+        def __call__(self, x):
+            return x.flip(-1)
+
+    x = picture(3, 16, 16).float()
+    assert data_term(x, Problem(x.flip(-1), Mirror())) == 0
+
+
+@pytest.mark.parametrize("function", [data_term, energy])
+def test_an_unknown_data_term_lists_the_known_ones(function):
+    x = torch.rand(1, 16, 16)
+    with pytest.raises(InputError, match="'huber'; there are mse, l1"):
+        function(x, Problem(x), "huber")

@@ -1,0 +1,719 @@
+"""Pictures: what is read, what is refused and in which words, and files written whole or not."""
+
+import functools
+import hashlib
+import http.server
+import io
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import warnings
+import zlib
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pooch
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from diplearn import files, images
+from diplearn.errors import ImageError, InputError
+
+not_on_windows = pytest.mark.skipif(
+    os.name == "nt", reason="Windows has other names, permissions and links"
+)
+
+
+def gradient(height=24, width=32, channels=3):
+    """A picture that differs from each of its rotations and reflections."""
+    down, across = np.mgrid[0:height, 0:width]
+    plane = (5 * down + 2 * across).astype(np.uint8)
+    return Image.fromarray(np.dstack([plane] * channels).squeeze())
+
+
+# What is bundled.
+
+
+@pytest.mark.parametrize("name", images.names())
+def test_bundled_pictures_are_what_the_list_says(name):
+    about = images.BUNDLED[name][1]
+    channels, height, width = images.load(name).shape
+    assert f"{width}x{height}, {'colour' if channels == 3 else 'grey'}" in about
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ImageError, match="'lena'.*astronaut, brick.*images.read"):
+        images.load("lena")
+
+
+def test_size_takes_the_centre_square():
+    picture = images.load("coffee")
+    assert torch.equal(images.load("coffee", size=400), picture[:, :, 100:500])
+    small = images.load("coffee", size=100)
+    assert small.shape == (3, 100, 100) and 0 <= small.min() and small.max() <= 1
+
+
+def test_a_picture_is_brought_down_without_aliasing():
+    stripes = (torch.arange(128) % 2).float().expand(1, 128, 128)
+    assert (images.centre_square(stripes, 40) - 0.5).abs().max() < 0.05
+    assert (images.shrink(stripes, 40) - 0.5).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("size", [0, -4, 15, 401, 99.5, float("nan"), "big"])
+def test_an_impossible_size(size):
+    with pytest.raises(ImageError, match=r"size=.*from 16 to 400.*600x400"):
+        images.load("coffee", size=size)
+
+
+def test_longest_keeps_the_proportions():
+    picture = images.load("coffee")
+    assert images.shrink(picture, 150).shape == (3, 100, 150)
+    assert images.shrink(picture, 600) is picture
+    with pytest.raises(ImageError, match="longest=20 would leave 20x13"):
+        images.shrink(picture, 20)
+    with pytest.raises(ImageError, match="longest=nan"):
+        images.shrink(picture, float("nan"))
+
+
+# Files that are read.
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "tolerance"),
+    [
+        ("png", {}, 0),
+        ("bmp", {}, 0),
+        ("tif", {}, 0),
+        ("ppm", {}, 0),
+        ("webp", {"lossless": True}, 0),
+        ("gif", {}, 0.02),
+        ("jpg", {"quality": 95}, 0.02),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_format_is_read(tmp_path, suffix, options, tolerance, channels):
+    original = gradient(channels=channels)
+    original.save(tmp_path / f"a.{suffix}", **options)
+    picture = images.read(tmp_path / f"a.{suffix}")
+    assert picture.dtype == torch.float32 and picture.is_contiguous()
+    # GIF and WebP store grey pictures as colour or palette.
+    assert picture.shape[0] == channels or suffix in ("gif", "webp")
+    expected = torch.from_numpy(np.asarray(original) / 255.0)
+    expected = expected[None] if channels == 1 else expected.permute(2, 0, 1)
+    assert (picture - expected).abs().max() <= tolerance + 1e-6
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_cameras_rotation_is_applied(tmp_path, orientation, suffix):
+    upright = np.asarray(gradient())
+    # What a camera stores so that the tag's instruction leads back to the upright picture.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if suffix == "webp" else {"quality": 95}
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
+    picture = images.read(path)
+    expected = torch.from_numpy(upright / 255.0).permute(2, 0, 1)
+    assert picture.shape == expected.shape
+    assert (picture - expected).abs().max() < 0.03
+
+
+def test_damaged_camera_data_do_not_spoil_the_picture(tmp_path):
+    gradient().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert images.read(tmp_path / "a.jpg").shape == (3, 24, 32)
+    assert said == []
+    gradient().save(tmp_path / "b.jpg")
+    with mock.patch("PIL.ImageOps.exif_transpose", side_effect=SyntaxError("not a TIFF file")):
+        assert images.read(tmp_path / "b.jpg").shape == (3, 24, 32)
+
+
+def test_sixteen_bit_grey_keeps_its_precision(tmp_path):
+    values = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16) * 7 + 1000
+    for suffix in ("png", "tif"):
+        Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+        picture = images.read(tmp_path / f"a.{suffix}")
+        assert picture.unique().numel() == 256
+        assert np.allclose(picture[0].numpy() * 65535, values, atol=0.01)
+
+
+def test_sixteen_bit_pgm(tmp_path):
+    values = (np.arange(400) * 100).astype(">u2").reshape(20, 20)
+    (tmp_path / "a.pgm").write_bytes(b"P5 20 20 65535\n" + values.tobytes())
+    assert np.allclose(images.read(tmp_path / "a.pgm")[0].numpy() * 65535, values, atol=0.01)
+
+
+def test_palette_one_bit_and_cmyk_are_converted(tmp_path):
+    gradient().quantize(64).save(tmp_path / "palette.png")
+    assert images.read(tmp_path / "palette.png").shape == (3, 24, 32)
+
+    Image.fromarray(np.eye(20, dtype=bool)).save(tmp_path / "bits.png")
+    assert torch.equal(images.read(tmp_path / "bits.png"), torch.eye(20)[None])
+
+    Image.new("CMYK", (20, 20), (255, 0, 0, 0)).save(tmp_path / "print.tif")
+    cyan = images.read(tmp_path / "print.tif")
+    assert cyan[:, 5, 5].tolist() == [0, 1, 1]
+
+
+def test_transparency_shows_white_and_is_said(tmp_path):
+    clear = np.zeros((20, 20), np.uint8)
+    clear[:10] = 255  # the upper half is opaque, the lower half transparent
+    black = Image.new("L", (20, 20), 0)
+    black.putalpha(Image.fromarray(clear))
+    black.save(tmp_path / "la.png")
+    black.convert("RGBA").save(tmp_path / "rgba.png")
+    palette = Image.fromarray((clear == 0).astype(np.uint8), "L").convert("P")
+    palette.putpalette([0, 0, 0] * 2)
+    palette.save(tmp_path / "palette.png", transparency=1)
+    palette.save(tmp_path / "palette.gif", transparency=1)
+    Image.fromarray(clear).save(tmp_path / "grey.png", transparency=0)
+
+    for name, channels in [("la.png", 1), ("rgba.png", 3), ("palette.png", 3), ("palette.gif", 3)]:
+        with pytest.warns(UserWarning, match="transparent in places; white"):
+            picture = images.read(tmp_path / name)
+        assert picture.shape == (channels, 20, 20)
+        assert picture[:, :10].max() == 0 and picture[:, 10:].min() == 1
+    with pytest.warns(UserWarning, match="transparent in places"):
+        assert images.read(tmp_path / "grey.png").min() == 1
+
+
+def test_an_opaque_alpha_channel_is_nothing_to_speak_of(tmp_path):
+    gradient().convert("RGBA").save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert images.read(tmp_path / "a.png").shape == (3, 24, 32)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_of_an_animation_the_first_frame_is_taken(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="3 frames; the first"):
+        picture = images.read(path)
+    assert (picture[:, 5, 5] - torch.tensor([1.0, 0, 0])).abs().max() < 0.03
+
+
+def test_floating_and_wide_tiffs(tmp_path):
+    values = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    assert np.array_equal(images.read(tmp_path / "float.tif")[0].numpy(), values)
+
+    Image.fromarray((values * 65535).astype(np.int32)).save(tmp_path / "wide.tif")
+    assert np.allclose(images.read(tmp_path / "wide.tif")[0].numpy(), values, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [
+        (300.0, np.float32, "0 to 300; between 0 and 1 can"),
+        (-0.5, np.float32, "-0.5 to 0"),
+        (np.nan, np.float32, "nan"),
+        (np.inf, np.float32, "inf"),
+        (70_000, np.int32, "between 0 and 65535"),
+        (-1, np.int32, "-1 to 0"),
+    ],
+)
+def test_tiffs_whose_range_is_anyones_guess(tmp_path, value, kind, words):
+    values = np.zeros((20, 20), kind)
+    values[3, 4] = value
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=words):
+        images.read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("width", "height"), [(17, 31), (5000, 40), (16, 16)])
+def test_odd_and_oblong_pictures_are_read_whole(tmp_path, width, height):
+    Image.new("RGB", (width, height)).save(tmp_path / "a.png")
+    assert images.read(tmp_path / "a.png").shape == (3, height, width)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 200), (200, 15)])
+def test_tiny_pictures_are_refused(tmp_path, width, height):
+    Image.new("RGB", (width, height)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=f"{width}x{height} pixels.* at least 16"):
+        images.read(tmp_path / "a.png")
+
+
+def test_reading_needs_little_more_than_the_result():
+    small = np.zeros((500, 700, 3), np.uint8)
+    tracemalloc.start()
+    result = images._from_numpy(small, 255)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.1 * result.numel() * 4
+
+
+# Files that are refused.
+
+
+def test_paths_that_lead_nowhere(tmp_path):
+    with pytest.raises(ImageError, match="no file .*missing.png"):
+        images.read(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match="is a folder; name a picture file"):
+        images.read(tmp_path)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageError, match="empty.png is empty"):
+        images.read(str(tmp_path / "empty.png"))
+    with pytest.raises(ImageError):
+        images.read(tmp_path / "empty.png" / "a.png")
+    for path in ("a\0b.png", "x" * 5000 + ".png"):
+        with pytest.raises(ImageError):
+            images.read(path)
+
+
+def test_a_file_that_may_not_be_opened_says_so(tmp_path):
+    gradient().save(tmp_path / "a.png")
+    with mock.patch.object(Path, "open", side_effect=PermissionError(13, "Permission denied")):
+        with pytest.raises(ImageError, match="cannot read .*Permission denied"):
+            images.read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "content", [b"This is text, whatever its name.\n" * 9, b"\0" * 400, b"%PDF"]
+)
+def test_what_is_no_picture_is_refused(tmp_path, content):
+    (tmp_path / "letter.jpg").write_bytes(content)
+    with pytest.raises(ImageError, match="letter.jpg is not a picture.*known: PNG, JPEG"):
+        images.read(tmp_path / "letter.jpg")
+
+
+def test_formats_that_no_photograph_has_are_not_even_tried(tmp_path):
+    gradient().save(tmp_path / "a.png", format="ICO", sizes=[(32, 24)])
+    with pytest.raises(ImageError, match="not a picture"):
+        images.read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
+def test_truncated_files_are_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    gradient(200, 300).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=f"a.{suffix} is (damaged|not a picture)"):
+        images.read(path)
+
+
+def bomb(width, height):
+    """A PNG of under 100 bytes that claims any size."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 10))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("side", [10_100, 60_000, 2**31 - 1])
+def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, side):
+    (tmp_path / "bomb.png").write_bytes(bomb(side, side))
+    with mock.patch.object(Image.core, "fill", side_effect=AssertionError("decoded")):
+        with mock.patch.object(Image.core, "new", side_effect=AssertionError("decoded")):
+            begun = time.perf_counter()
+            with pytest.raises(ImageError, match="bomb.png .*pixels") as caught:
+                images.read(tmp_path / "bomb.png")
+    assert "decoded" not in str(caught.value)
+    assert time.perf_counter() - begun < 2
+
+
+# Whatever the bytes: a picture or an ImageError.
+
+
+@functools.cache
+def seeds():
+    """A small valid file of each format."""
+    made = []
+    for image, kind, options in [
+        (gradient(18, 20), "PNG", {}),
+        (gradient(18, 20).quantize(8), "PNG", {"transparency": 3}),
+        (Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)), "PNG", {}),
+        (gradient(18, 20), "JPEG", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}),
+        (gradient(18, 20), "JPEG", {"progressive": True}),
+        (gradient(18, 20), "GIF", {"save_all": True, "append_images": [gradient(18, 20)]}),
+        (gradient(18, 20), "TIFF", {}),
+        (gradient(18, 20), "TIFF", {"compression": "tiff_lzw"}),
+        (Image.fromarray(np.ones((17, 18), np.float32)), "TIFF", {}),
+        (gradient(18, 20), "BMP", {}),
+        (gradient(18, 20), "WEBP", {}),
+        (gradient(18, 20).convert("RGBA"), "WEBP", {"lossless": True}),
+        (gradient(18, 20), "PPM", {}),
+    ]:
+        memory = io.BytesIO()
+        image.save(memory, format=kind, **options)
+        made.append(memory.getvalue())
+    made.append(b"P2 16 16 255\n" + b"7 " * 256)
+    return made
+
+
+@st.composite
+def damaged_files(draw):
+    content = bytearray(draw(st.sampled_from(seeds())))
+    # Half of the changes fall into the first bytes: there the headers are.
+    place = st.integers(0, min(60, len(content) - 1)) | st.integers(0, len(content) - 1)
+    for where, value in draw(st.lists(st.tuples(place, st.integers(0, 255)), max_size=6)):
+        content[where] = value
+    return bytes(content[: draw(st.integers(0, len(content)) | st.just(len(content)))])
+
+
+@settings(derandomize=True, deadline=None, max_examples=400, database=None)
+@given(damaged_files())
+@example(b"")
+@example(b"\x89PNG\r\n\x1a\n")
+@example(bomb(60_000, 60_000))
+def test_fuzzed_files_give_a_picture_or_an_image_error(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "fuzzed"
+    path.write_bytes(content)
+    # A header that claims 99 million pixels would be within the law, and slow.
+    with warnings.catch_warnings(), mock.patch.object(images, "LARGEST_AREA", 1_000_000):
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            picture = images.read(path)
+        except ImageError:
+            return
+    assert torch.equal(images.check(picture), picture)
+
+
+def test_the_seeds_of_the_fuzzing_are_pictures(tmp_path):
+    for number, content in enumerate(seeds()):
+        (tmp_path / str(number)).write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            images.check(images.read(tmp_path / str(number)))
+
+
+# Arrays and tensors.
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (torch.full((3, 20, 20), torch.nan), "1200 values that are NaN or infinite"),
+        (torch.full((3, 20, 20), torch.inf), "NaN or infinite"),
+        (torch.linspace(-0.5, 3, 400).reshape(1, 20, 20), r"from -0.5 to 3; .* \[0, 1\]"),
+        (torch.rand(20, 20, 3), r"\(20, 20, 3\).*looks like \(H, W, C\).*permute\(2, 0, 1\)"),
+        (np.random.rand(20, 20, 3), r"looks like \(H, W, C\).*from_array"),
+        (torch.rand(20, 20), r"shape \(20, 20\); a picture is \(C, H, W\)"),
+        (torch.rand(1, 3, 20, 20), "a picture is"),
+        (torch.rand(4, 20, 20), "C = 1 or 3"),
+        (torch.zeros(3, 20, 20, dtype=torch.uint8), "uint8; divide by"),
+        (torch.zeros(3, 20, 20, dtype=torch.complex64), "complex64"),
+        (torch.rand(3, 1, 1), "1x1 pixels; at least 16"),
+        (torch.rand(3, 0, 0), "0x0 pixels"),
+        ("photo.jpg", "a str, not a tensor; images.read"),
+        (np.array([["a"]]), "not a tensor"),
+        (None, "a NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_said(picture, words):
+    with pytest.raises(ImageError, match=words):
+        images.check(picture)
+
+
+def test_the_message_names_what_was_checked():
+    with pytest.raises(ImageError, match="^the truth holds"):
+        images.check(torch.full((1, 16, 16), 2.0), "the truth")
+
+
+@pytest.mark.parametrize("shape", [(1, 17, 31), (3, 40, 5000), (3, 16, 16)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_good_pictures_pass_as_float32(shape, dtype):
+    picture = torch.rand(shape).to(dtype)
+    checked = images.check(picture)
+    assert checked.dtype == torch.float32 and torch.equal(checked, picture.float())
+
+
+def test_arrays_become_pictures():
+    array = np.random.default_rng(0).random((20, 30, 3))
+    expected = torch.from_numpy(array).permute(2, 0, 1).float()
+    assert torch.equal(images.from_array(array), expected)
+    assert torch.equal(images.from_array(array.astype(">f8")), expected)
+    assert torch.equal(images.check(array.transpose(2, 0, 1).astype(">f8")), expected)
+    assert images.from_array(array[..., 0]).shape == (1, 20, 30)
+    assert images.from_array(array[..., :1]).shape == (1, 20, 30)
+    assert images.from_array(np.full((20, 20), 255, np.uint8)).unique().tolist() == [1]
+    assert images.from_array(np.full((20, 20), 65535, np.uint16)).unique().tolist() == [1]
+    assert images.from_array(np.eye(20, dtype=bool)).unique().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((20, 20, 4)), r"\(20, 20, 4\) is not \(H, W\)"),
+        (np.zeros((3, 20, 20)), "already needs no conversion"),
+        (np.zeros(20), "is not"),
+        (np.full((20, 20), 200), "from 200 to 200"),
+        (np.full((20, 20), np.nan), "NaN"),
+        (np.full((20, 20), 1j), "complex128"),
+        ([["a"] * 20] * 20, "holds no numbers"),
+    ],
+)
+def test_arrays_that_are_no_pictures(array, words):
+    with pytest.raises(ImageError, match=words):
+        images.from_array(array)
+
+
+def test_arrays_and_back():
+    picture = torch.rand(3, 20, 30) * 3 - 1
+    array = images.to_array(picture.double().requires_grad_())
+    assert array.shape == (20, 30, 3) and array.dtype == np.float32
+    assert array.min() == 0 and array.max() == 1
+    assert images.to_array(picture[:1]).shape == (20, 30)
+    levels = torch.arange(256).repeat(16, 1)[None]
+    for off in (-0.4, 0, 0.4):  # rounded, not cut off
+        assert (images.to_uint8((levels + off) / 255) == np.arange(256)).all()
+
+
+# Writing.
+
+
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".bmp", ".ppm", ".jpg", ".webp"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written_is_read_again(tmp_path, suffix, channels):
+    picture = images.from_array(np.asarray(gradient(channels=channels)))
+    images.write(picture, tmp_path / f"a{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+    again = images.read(tmp_path / f"a{suffix}")
+    tolerance = 0.03 if suffix in (".jpg", ".webp") else 1e-6
+    assert (again - picture).abs().max() <= tolerance
+
+
+def test_a_small_observation_is_written_too(tmp_path):
+    images.write(torch.rand(3, 4, 5), tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").size == (5, 4)
+
+
+@pytest.mark.parametrize("name", ["a", "a.docx", "a.pdf", "a.gif"])
+def test_a_suffix_that_names_no_format(tmp_path, name):
+    with pytest.raises(InputError, match=r"suffix names no format .*\.png"):
+        images.write(torch.rand(1, 16, 16), tmp_path / name)
+
+
+def test_writing_what_is_no_picture_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    with pytest.raises(ImageError, match="from 2 to 2"):
+        images.write(torch.full((1, 16, 16), 2.0), path)
+    assert path.read_bytes() == b"old"
+
+
+FULL_DISK = """
+import resource, signal, sys, torch
+from diplearn import images
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+images.write(torch.rand(3, 100, 100, generator=torch.Generator().manual_seed(0)), sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(("space", "fits"), [(4096, False), (100_000, True)])
+def test_on_a_full_disk_the_old_file_survives(tmp_path, space, fits):
+    pytest.importorskip("resource", reason="needs the limits of a POSIX system")
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, path, str(space)], capture_output=True, text=True
+    )
+    assert (done.returncode == 0) == fits, done.stderr
+    assert fits or "OSError" in done.stderr
+    assert (path.read_bytes() == b"old") != fits
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error) if isinstance(error, OSError) else error):
+        with files.replacing(path) as temporary:
+            temporary.write_text("new")
+            assert path.read_text() == "old"
+            raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@not_on_windows
+def test_the_longest_name_that_a_disk_takes(tmp_path):
+    path = tmp_path / ("x" * 251 + ".txt")
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@not_on_windows
+def test_permissions_and_links_are_as_an_ordinary_write_leaves_them(tmp_path):
+    plain, private, link = (tmp_path / name for name in ("plain", "private", "link"))
+    plain.write_text("as open() does it")
+    expected = plain.stat().st_mode
+    with files.replacing(tmp_path / "new") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "new").stat().st_mode == expected
+
+    private.write_text("old")
+    private.chmod(0o600)
+    link.symlink_to(private)
+    with files.replacing(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink() and private.read_text() == "new"
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "is a folder; name a file"),
+        ("none/a.png", "there is no folder"),
+        ("file/a.png", "cannot write"),
+        ("a\0.png", "cannot write .*null"),
+        pytest.param("x" * 5000 + ".png", "cannot write", marks=not_on_windows),
+    ],
+)
+def test_what_cannot_be_written_is_known_beforehand(tmp_path, name, words):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=words):
+        files.check_writable(f"{tmp_path}/{name}")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_refuses_new_files_is_known_beforehand(tmp_path):
+    refusal = PermissionError(13, "Permission denied")
+    with mock.patch("tempfile.NamedTemporaryFile", side_effect=refusal):
+        with pytest.raises(InputError, match="a.png: Permission denied"):
+            files.check_writable(tmp_path / "a.png")
+
+
+def test_a_read_only_file_is_known_beforehand(tmp_path):
+    (tmp_path / "a.png").touch()
+    with mock.patch("os.access", return_value=False):  # root may write anything
+        with pytest.raises(InputError, match="read-only"):
+            files.check_writable(tmp_path / "a.png")
+
+
+def test_what_can_be_written_passes_and_leaves_nothing(tmp_path, monkeypatch):
+    files.check_writable(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.png").write_bytes(b"old")
+    monkeypatch.chdir(tmp_path)
+    files.check_writable("a.png")
+    assert (tmp_path / "a.png").read_bytes() == b"old"
+
+
+# The paper's pictures: a server on this machine plays the network.
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """One published picture, its server, an empty cache, and what was asked of the server."""
+    site, cache = tmp_path / "site", tmp_path / "cache"
+    (site / "set").mkdir(parents=True)
+    gradient().save(site / "set" / "a.png")
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    handler = functools.partial(Handler, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("DIPLEARN_DATA_DIR", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda project: cache / project)
+
+    url = f"http://127.0.0.1:{server.server_address[1]}/set/a.png"
+    sha256 = hashlib.sha256((site / "set" / "a.png").read_bytes()).hexdigest()
+    pictures = {"set/a.png": (url, sha256)}
+    monkeypatch.setattr(images, "_paper_pictures", lambda: pictures)
+    yield mock.Mock(site=site, cache=cache, asked=asked, pictures=pictures, url=url, sha256=sha256)
+    server.shutdown()
+    server.server_close()
+
+
+def files_under(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_download_happens_once(published):
+    path = images.fetch("set/a.png")
+    assert path == published.cache / "diplearn" / "set" / "a.png"
+    assert images.fetch("set/a.png") == path
+    assert published.asked == ["/set/a.png"]
+    assert images.load("set/a.png", size=20).shape == (3, 20, 20)
+
+
+def test_a_wrong_download_is_not_kept(published):
+    published.pictures["set/a.png"] = (published.url, "0" * 64)
+    with pytest.raises(ImageError, match="(?s)cannot download set/a.png.*hash"):
+        images.fetch("set/a.png")
+    assert files_under(published.cache) == []
+
+
+@pytest.mark.parametrize("url", ["file:///a.png", "http://127.0.0.1:9/a.png", "{}/none.png"])
+def test_without_a_network_the_message_says_what_helps(published, url):
+    published.pictures["set/a.png"] = (url.format(published.url), published.sha256)
+    with pytest.raises(ImageError, match="(?s)cannot download set/a.png.*DIPLEARN_DATA_DIR"):
+        images.fetch("set/a.png")
+    assert files_under(published.cache) == []
+
+
+def test_a_folder_of_ones_own_needs_no_network(published, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIPLEARN_DATA_DIR", str(published.site))
+    assert images.fetch("set/a.png") == published.site / "set" / "a.png"
+    assert published.asked == []
+
+
+def test_a_wrong_file_in_a_folder_of_ones_own_is_said_and_kept(published, tmp_path, monkeypatch):
+    own = tmp_path / "own" / "set" / "a.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"my holiday")
+    monkeypatch.setenv("DIPLEARN_DATA_DIR", str(tmp_path / "own"))
+    with pytest.raises(ImageError, match="not the published file .*SHA-256"):
+        images.fetch("set/a.png")
+    assert own.read_bytes() == b"my holiday"
+    assert published.asked == []
+
+
+def test_a_download_never_goes_into_a_folder_of_ones_own(published, tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    monkeypatch.setenv("DIPLEARN_DATA_DIR", str(tmp_path / "own"))
+    assert published.cache in images.fetch("set/a.png").parents
+    assert list((tmp_path / "own").iterdir()) == []
+
+
+def test_a_name_that_the_paper_does_not_have():
+    with pytest.raises(ImageError, match="no picture 'set/zebra.png'; see images.paper_names"):
+        images.fetch("set/zebra.png")
+
+
+def test_the_list_of_the_papers_pictures_is_well_formed():
+    for name in images.paper_names():
+        url, sha256 = images._paper_pictures()[name]
+        assert url.startswith("https://") and len(sha256) == 64 and int(sha256, 16)

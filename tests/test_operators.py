@@ -1,0 +1,364 @@
+"""Operators: their adjoints, the published downsampler, and noise that a seed repeats."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from diplearn import images, operators
+from diplearn.errors import InputError
+from diplearn.operators import Blur, Downsample, Identity, Mask
+from diplearn.randomness import generator
+
+quickly = settings(derandomize=True, deadline=None, max_examples=150, database=None)
+
+KERNELS = ("lanczos2", "lanczos3", "cubic", "box")
+
+
+def noise(shape, seed, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+# Adjoints: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩.
+
+
+@st.composite
+def operators_and_shapes(draw):
+    side = st.integers(16, 70)
+    shape = (draw(st.sampled_from([1, 3])), draw(side), draw(side))
+    kind = draw(st.sampled_from(["identity", "downsample", "mask", "blur"]))
+    if kind == "downsample":
+        return Downsample(draw(st.integers(2, 8)), draw(st.sampled_from(KERNELS))), shape
+    if kind == "blur":
+        return Blur(draw(st.floats(0.05, 20))), shape
+    if kind == "mask":
+        return draw(masks(*shape)), shape
+    return Identity(), shape
+
+
+@st.composite
+def masks(draw, channels, height, width):
+    kind = draw(st.sampled_from(["pixels", "text", "hole", "own", "own per channel"]))
+    if kind == "pixels":
+        missing = draw(st.floats(0, 0.9))
+        return Mask.pixels(height, width, missing, seed=draw(st.integers(0, 99)))
+    if kind == "text":
+        return Mask.text(height, width, lines=draw(st.integers(1, 20)))
+    if kind == "hole":
+        fraction = st.floats(0.05, 0.6)
+        return Mask.hole(height, width, draw(fraction), draw(fraction), draw(fraction))
+    planes = channels if kind == "own per channel" else 1
+    return Mask(noise((planes, height, width), draw(st.integers(0, 99))) > 0)
+
+
+@quickly
+@given(operators_and_shapes(), st.integers(0, 99))
+def test_the_adjoint_is_the_adjoint(operator_and_shape, seed):
+    operator, shape = operator_and_shape
+    x = noise(shape, seed)
+    observed = operator(x)
+    assert observed.dtype == torch.float64
+    assert tuple(observed.shape) == tuple(operator.observed_shape(shape))
+    y = noise(observed.shape, seed + 1)
+    back = operator.adjoint(y, shape)
+    assert back.shape == x.shape
+    assert (observed * y).sum().item() == pytest.approx((x * back).sum().item(), rel=1e-9, abs=1e-9)
+
+
+@quickly
+@given(operators_and_shapes())
+def test_operators_are_linear_and_keep_channels_apart(operator_and_shape):
+    operator, shape = operator_and_shape
+    x, y = noise(shape, 0), noise(shape, 1)
+    assert torch.allclose(operator(2 * x - y), 2 * operator(x) - operator(y), atol=1e-12)
+    pair = torch.stack([x, y])  # leading dimensions are left alone
+    assert torch.allclose(operator(pair)[1], operator(y), atol=1e-12)
+    if shape[0] == 3:
+        x[1] = 0
+        assert operator(x)[1].abs().max() == 0
+
+
+@quickly
+@given(
+    st.integers(1, 70),
+    st.builds(Downsample, st.integers(2, 8), st.sampled_from(KERNELS))
+    | st.builds(Blur, st.floats(0.05, 20)),
+)
+def test_what_is_flat_stays_flat(side, operator):
+    flat = torch.full((1, side, 33), 0.7, dtype=torch.float64)
+    observed = operator(flat)
+    assert torch.allclose(observed, torch.full_like(observed, 0.7), atol=1e-12)
+
+
+@pytest.mark.parametrize("operator", [Downsample(3), Blur(2.0), Mask.pixels(20, 25)])
+def test_settings_make_the_operator_again(operator):
+    again = type(operator)(**operator.settings())
+    x = noise((1, 20, 25), 0)
+    assert torch.equal(again(x), operator(x))
+    assert operators.BY_NAME[type(operator).__name__] is type(operator)
+
+
+# Downsampling.
+
+
+def published_downsampler(picture, factor):
+    """What the authors' models/downsampler.py computes, for lanczos2, phase 1/2, preserve_size.
+
+    Written anew: a dense kernel of 4 x 4 factors, replication padding, a strided convolution.
+    """
+    taps = [(i + 0.5 - 2 * factor) / factor for i in range(4 * factor)]
+    weights = [
+        2 * math.sin(math.pi * t) * math.sin(math.pi * t / 2) / (math.pi * t) ** 2 for t in taps
+    ]
+    kernel = torch.tensor([[a * b for b in weights] for a in weights], dtype=picture.dtype)
+    kernel /= kernel.sum()
+    padded = F.pad(picture[:, None], [3 * factor // 2] * 4, mode="replicate")
+    return F.conv2d(padded, kernel[None, None], stride=factor)[:, 0]
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 48, 80)])
+def test_lanczos2_is_the_published_downsampler_borders_included(factor, shape):
+    picture = noise(shape, 0)
+    ours, published = Downsample(factor)(picture), published_downsampler(picture, factor)
+    assert ours.shape == published.shape
+    assert (ours - published).abs().max() < 1e-12
+    ours = Downsample(factor)(picture.float())
+    assert (ours - published).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("factor", range(2, 9))
+def test_a_box_is_the_mean_of_what_it_covers(factor):
+    picture = noise((3, 5 * factor, 6 * factor), 0)
+    expected = F.avg_pool2d(picture, factor)
+    assert torch.allclose(Downsample(factor, "box")(picture), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_cubic_is_the_antialiased_bicubic_of_others(factor):
+    picture = noise((1, 20 * factor, 20 * factor), 0)
+    small = (20, 20)
+    other = F.interpolate(picture[None], small, mode="bicubic", antialias=True)[0]
+    difference = Downsample(factor, "cubic")(picture) - other
+    assert difference[:, 2:-2, 2:-2].abs().max() < 1e-9  # at the edges, conventions differ
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_side_that_the_factor_does_not_divide_is_continued_by_its_last_pixel(kernel):
+    picture = noise((1, 17, 31), 0)
+    continued = F.pad(picture[None], (0, 1, 0, 3), mode="replicate")[0]
+    operator = Downsample(4, kernel)
+    assert operator(picture).shape == (1, 5, 8)
+    assert torch.allclose(operator(picture), operator(continued), atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1, 0, -2, 2.5, math.nan, math.inf, "4", None])
+def test_impossible_factors(factor):
+    with pytest.raises(InputError, match="factor=.*whole number of at least 2"):
+        Downsample(factor)
+
+
+def test_an_unknown_kernel_lists_the_known_ones():
+    with pytest.raises(InputError, match="'lanczos'; there are lanczos2, lanczos3, cubic, box"):
+        Downsample(4, "lanczos")
+
+
+# Blur.
+
+
+def test_a_blur_is_as_wide_as_it_says():
+    point = torch.zeros(1, 61, 61, dtype=torch.float64)
+    point[0, 30, 30] = 1
+    spread = Blur(3.0)(point)[0]
+    offset = torch.arange(61, dtype=torch.float64) - 30
+    assert spread.sum() == pytest.approx(1)
+    assert (spread.sum(0) * offset**2).sum().sqrt() == pytest.approx(3, rel=0.01)
+
+
+@pytest.mark.parametrize("width", [0, -1, 100, math.nan])
+def test_impossible_blurs(width):
+    with pytest.raises(InputError, match="width=.*between 0 and 100"):
+        Blur(width)
+
+
+# Masks.
+
+
+def test_a_mask_keeps_the_known_and_clears_the_missing():
+    known = torch.tensor([[True, False], [False, True]])
+    mask = Mask(known)
+    picture = torch.full((3, 2, 2), 0.5)
+    assert mask(picture)[2].tolist() == [[0.5, 0], [0, 0.5]]
+    assert mask.missing == 0.5
+    assert mask.kind == "text"
+    assert torch.equal(Mask(known.numpy())(picture), mask(picture))
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (torch.zeros(20, 20), "every pixel is missing"),
+        (torch.full((20, 20), 0.5), r"has 0.5.*threshold.*> 0.5"),
+        (torch.full((20, 20), torch.nan), "has nan"),
+        (torch.full((20, 20), 255, dtype=torch.uint8), "has 255"),
+        (torch.ones(2, 20, 20), r"not \(2, 20, 20\)"),
+        (torch.ones(1, 1, 20, 20), "a mask is"),
+        (torch.ones(20), "a mask is"),
+    ],
+)
+def test_what_is_no_mask(known, words):
+    with pytest.raises(InputError, match=words):
+        Mask(known)
+
+
+def test_an_unknown_kind_of_mask():
+    with pytest.raises(InputError, match="'hair'.*pixels.*text.*hole"):
+        Mask(torch.ones(20, 20), "hair")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Mask.pixels(20, 20, missing=1),
+        lambda: Mask.pixels(20, 20, missing=-0.1),
+        lambda: Mask.pixels(20, 20, missing=math.nan),
+        lambda: Mask.hole(20, 20, size=1),
+        lambda: Mask.hole(20, 20, size=0),
+        lambda: Mask.hole(20, 20, top=-0.1),
+        lambda: Mask.hole(20, 20, top=0, left=0, size=0.999),
+        lambda: Mask.text(20, 20, words=" "),
+        lambda: Mask.text(20, 20, lines=0),
+    ],
+)
+def test_masks_that_cannot_be_made(make):
+    with pytest.raises(InputError):
+        make()
+
+
+def test_masks_miss_what_they_say():
+    assert Mask.pixels(200, 200, missing=0.3).missing == pytest.approx(0.3, abs=0.01)
+    assert Mask.pixels(200, 200, missing=0).missing == 0
+    assert Mask.hole(100, 200, size=0.3).missing == pytest.approx(0.09)
+    assert 0.05 < Mask.text(256, 256).missing < 0.4
+    assert not torch.equal(Mask.pixels(20, 20, seed=0).known, Mask.pixels(20, 20, seed=1).known)
+
+
+# Noise.
+
+GREY = torch.full((3, 80, 90), 0.5)
+
+NOISES = {
+    "gaussian": lambda seed: operators.gaussian_noise(GREY, 0.1, seed),
+    "poisson": lambda seed: operators.poisson_noise(GREY, 30, seed),
+    "salt and pepper": lambda seed: operators.salt_and_pepper(GREY, 0.2, seed),
+    "missing pixels": lambda seed: Mask.pixels(80, 90, 0.5, seed).known,
+}
+
+
+@pytest.mark.parametrize("make", NOISES.values(), ids=NOISES)
+def test_a_seed_repeats_the_noise_and_the_global_state_is_left_alone(make):
+    torch.manual_seed(7)
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    first = make(0)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert (np.random.get_state()[1] == before[2]).all()
+    torch.manual_seed(8)
+    assert torch.equal(make(0), first)
+    assert not torch.equal(make(1), first)
+
+
+def test_each_purpose_has_numbers_of_its_own():
+    draws = [torch.rand(4, generator=generator(0, purpose)) for purpose in ("noise", "z", "mask")]
+    assert len({tuple(draw.tolist()) for draw in draws}) == 3
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, math.nan, "0", None])
+@pytest.mark.parametrize("make", NOISES.values(), ids=NOISES)
+def test_impossible_seeds(make, seed):
+    with pytest.raises(InputError, match="seed=.*whole number of at least 0"):
+        make(seed)
+
+
+def test_gaussian_noise_has_the_level_asked_for():
+    noisy = operators.gaussian_noise(GREY, 25 / 255)
+    assert (noisy - GREY).std().item() == pytest.approx(25 / 255, rel=0.03)
+    assert noisy.mean().item() == pytest.approx(0.5, abs=0.003)
+    channels = (noisy - GREY).flatten(1)
+    assert torch.corrcoef(channels).fill_diagonal_(0).abs().max() < 0.05  # drawn for each channel
+
+
+def test_gaussian_noise_is_clipped_unless_told_otherwise():
+    assert operators.gaussian_noise(GREY, 1.0).aminmax() == (0, 1)
+    low, high = operators.gaussian_noise(GREY, 1.0, clip=False).aminmax()
+    assert low < -1 and high > 2
+    assert torch.equal(operators.gaussian_noise(GREY, 0), GREY)
+
+
+@pytest.mark.parametrize("sigma", [-0.1, math.nan, math.inf])
+def test_impossible_noise_levels(sigma):
+    with pytest.raises(InputError, match="sigma=.* is no noise level"):
+        operators.gaussian_noise(GREY, sigma)
+
+
+def test_a_noise_level_in_grey_values_gets_a_hint():
+    with pytest.raises(InputError, match="did you mean 25/255"):
+        operators.gaussian_noise(GREY, 25)
+
+
+def test_poisson_noise_counts_photons():
+    noisy = operators.poisson_noise(GREY, peak=100)
+    assert noisy.mean().item() == pytest.approx(0.5, abs=0.003)
+    assert noisy.var().item() == pytest.approx(0.5 / 100, rel=0.05)  # variance = mean / peak
+    assert ((noisy * 100) - (noisy * 100).round()).abs().max() < 1e-4
+    assert operators.poisson_noise(torch.ones(1, 50, 50), peak=5).max() == 1
+    assert operators.poisson_noise(torch.zeros(1, 50, 50)).max() == 0
+
+
+@pytest.mark.parametrize("peak", [0, -1, math.nan, math.inf])
+def test_impossible_photon_counts(peak):
+    with pytest.raises(InputError, match="peak=.*more than 0 photons"):
+        operators.poisson_noise(GREY, peak)
+
+
+def test_salt_and_pepper_replace_whole_pixels():
+    noisy = operators.salt_and_pepper(GREY, amount=0.2)
+    assert noisy.unique().tolist() == [0, 0.5, 1]
+    assert (noisy[0] == 0).float().mean().item() == pytest.approx(0.1, abs=0.015)
+    assert (noisy[0] == 1).float().mean().item() == pytest.approx(0.1, abs=0.015)
+    assert torch.equal(noisy[0], noisy[1])
+    assert torch.equal(operators.salt_and_pepper(GREY, 0), GREY)
+    assert set(operators.salt_and_pepper(GREY, 1).unique().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("amount", [-0.1, 1.1, math.nan])
+def test_impossible_amounts_of_salt(amount):
+    with pytest.raises(InputError, match="amount=.*fraction"):
+        operators.salt_and_pepper(GREY, amount)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_what_a_file_would_hold(tmp_path, channels):
+    picture = images.load("astronaut", size=64)[:channels]
+    spoilt = operators.jpeg(picture, quality=30)
+    assert spoilt.shape == picture.shape and spoilt.dtype == torch.float32
+    Image.fromarray(images.to_uint8(picture)).save(tmp_path / "a.jpg", quality=30)
+    assert torch.equal(images.read(tmp_path / "a.jpg"), spoilt)
+
+
+def test_jpeg_errors_grow_as_the_quality_falls():
+    picture = images.load("astronaut", size=64)
+    error = [(operators.jpeg(picture, q) - picture).square().mean() for q in (95, 50, 10, 1)]
+    assert error == sorted(error) and error[0] < 1e-3
+
+
+@pytest.mark.parametrize("quality", [0, 96, 100, 10.5, math.nan, "10", None])
+def test_impossible_qualities(quality):
+    with pytest.raises(InputError, match="quality=.*from 1 to 95"):
+        operators.jpeg(GREY, quality)

@@ -1,0 +1,540 @@
+"""A run on disk: what is saved comes back, and a fit goes on from it as if it had never stopped."""
+
+import dataclasses
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+import diplearn as dip
+from diplearn import fitting, images, operators, recipes
+from diplearn.errors import InputError
+from diplearn.recipes import Recipe
+from diplearn.run import Run
+
+SMALL = {"down": (8, 16), "skip": (4, 4), "upsampling": "nearest"}
+TINY = Recipe(options=SMALL, z_channels=4, input_noise=0.02, iterations=60, average_window=1 / 6)
+BFLOAT16 = "bfloat16" if fitting._cpu_has_bfloat16() else "float32"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small pictures are quickest on one, above all where several tests share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def picture(size=32, name="chelsea"):
+    return images.load(name, size=size)
+
+
+def noisy(size=32):
+    return dip.denoising(picture(size), sigma=25 / 255, seed=0)
+
+
+def quick(problem, recipe=TINY, **options):
+    return dip.fit(problem, recipe, progress=False, **options)
+
+
+class Own(nn.Module):
+    """A network of somebody's own."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1))
+
+    def forward(self, z):
+        return self.layers(z)
+
+
+def assert_same(run, other, but=()):
+    """Everything that two runs hold is equal, to the last bit."""
+    for name in ("observation", "truth"):
+        a, b = getattr(run.problem, name), getattr(other.problem, name)
+        assert (a is None and b is None) or torch.equal(a, b), name
+    assert (run.problem.task, run.problem.sigma) == (other.problem.task, other.problem.sigma)
+    mine, theirs = run.problem.operator.settings(), other.problem.operator.settings()
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        same = torch.equal(value, theirs[name]) if torch.is_tensor(value) else value == theirs[name]
+        assert same, name
+    assert (run.recipe, run.seed) == (other.recipe, other.seed)
+    for name in ("output", "last", "average"):
+        assert torch.equal(getattr(run, name), getattr(other, name)), name
+    assert run.stopped_at == other.stopped_at
+    assert run.history.drop(columns=list(but)).equals(other.history.drop(columns=list(but)))
+    assert list(run.snapshots) == list(other.snapshots)
+    assert all((run.snapshots[k] == other.snapshots[k]).all() for k in run.snapshots)
+    if run.problem.truth is not None:
+        assert torch.equal(run.oracle, other.oracle)
+        assert (run.oracle_psnr, run.oracle_at) == (other.oracle_psnr, other.oracle_at)
+    (tensors, numbers), (other_tensors, other_numbers) = run.state, other.state
+    assert numbers == other_numbers and tensors.keys() == other_tensors.keys()
+    for name in tensors:  # weights, Adam's moments, average, generator, the last good state
+        assert torch.equal(tensors[name], other_tensors[name]), name
+
+
+PROBLEMS = {
+    "colour": noisy,
+    "grey, of odd size": lambda: dip.denoising(picture(48, "camera")[:, :17, :31]),
+    "no truth": lambda: dip.Problem(noisy().observation),
+    "jpeg": lambda: dip.jpeg(picture()),
+    "mask": lambda: dip.inpainting(picture(), mask=0.5),
+    "mask of each channel": lambda: dip.inpainting(
+        picture(), mask=torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)) > 0.5
+    ),
+    "downsample": lambda: dip.super_resolution(picture(), factor=2, kernel="cubic"),
+    "downsample, no truth": lambda: dip.Problem(picture(16), operators.Downsample(2)),
+    "blur": lambda: dip.deblurring(picture(), width=1.2),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_what_was_saved_comes_back(name, tmp_path):
+    run = quick(PROBLEMS[name](), seed=3, stop=4)
+    run.save(tmp_path / "fit.dip")
+    again = Run.load(tmp_path / "fit.dip")
+    assert_same(run, again)
+    assert type(again.problem.operator) is type(run.problem.operator)
+    assert (again.stopped_by, again.saved_at, again.seconds) == ("count", 4, run.seconds)
+    assert repr(again) == repr(run)
+    assert list(tmp_path.iterdir()) == [tmp_path / "fit.dip"]
+
+
+def test_a_network_of_ones_own_is_saved_by_its_weights(tmp_path):
+    recipe = TINY.but(iterations=12)
+    whole = quick(noisy(), recipe, network=Own())
+    quick(noisy(), recipe, network=Own(), stop=5, save=tmp_path / "fit.dip")
+    run = Run.load(tmp_path / "fit.dip")
+    with pytest.raises(InputError, match="was your own: hand the same module in"):
+        dip.resume(run, progress=False)
+    with pytest.raises(InputError, match="weights are those of another network"):
+        dip.resume(run, network=nn.Conv2d(4, 3, 1), progress=False)
+    assert_same(whole, dip.resume(run, network=Own(), progress=False), but=["seconds"])
+
+
+def test_nothing_in_the_file_is_a_pickle(tmp_path, monkeypatch):
+    quick(noisy(), stop=2, save=tmp_path / "fit.dip")
+    with zipfile.ZipFile(tmp_path / "fit.dip") as archive:
+        assert archive.namelist() == ["run.json", "tensors.safetensors", "output.png"]
+        json.loads(archive.read("run.json"), parse_constant=pytest.fail)
+        header = archive.read("tensors.safetensors")
+        json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
+        shown = Image.open(io.BytesIO(archive.read("output.png")))
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, lambda *_, **__: pytest.fail("a pickle was read"))
+    run = Run.load(tmp_path / "fit.dip")
+    assert (images.to_uint8(run.output) == np.array(shown)).all()
+
+
+# To go on.
+
+RECIPES = {
+    "lab": recipes.lab().but(options=SMALL, iterations=60, precision="float32"),
+    "lab in bfloat16": recipes.lab().but(options=SMALL, iterations=60, precision=BFLOAT16),
+    "gaussian noise": TINY.but(noise_kind="gaussian"),
+    "no noise, cosine": TINY.but(input_noise=0.0, final_rate=0.05, average_window=None),
+    "pixels": Recipe(network="pixels", iterations=60),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_fit_that_stopped_goes_on_bit_for_bit(name, tmp_path):
+    """Past iteration 50, where the last good state is renewed."""
+    whole = quick(noisy(), RECIPES[name])
+    quick(noisy(), RECIPES[name], stop=23, save=tmp_path / "fit.dip")
+    run = dip.resume(Run.load(tmp_path / "fit.dip"), progress=False)
+    assert run.stopped_at == 60 and run.recipe == RECIPES[name]
+    assert_same(whole, run, but=["seconds"])
+
+
+def test_it_may_stop_and_go_on_many_times_in_memory():
+    whole, run = quick(noisy()), quick(noisy(), stop=1)
+    for goal in (2, 30, 49, 50, 51, 60):
+        run = dip.resume(run, goal, progress=False)
+    assert_same(whole, run, but=["seconds"])
+
+
+def test_the_last_good_state_is_kept_too(tmp_path):
+    """A setback after a resume goes back to where the whole fit would have gone."""
+    poison = {"iteration": 40}
+
+    class Poisoned(Own):
+        def forward(self, z):
+            self.calls = getattr(self, "calls", 0) + 1
+            return super().forward(z) * (float("nan") if self.calls == poison["call"] else 1)
+
+    recipe = TINY.but(iterations=45)
+    poison["call"] = 41 + _calls_before_the_fit(Poisoned, poison, recipe)
+    with pytest.warns(RuntimeWarning, match="nan at iteration 41"):
+        whole = quick(noisy(), recipe, network=Poisoned())
+    poison["call"] = 0
+    quick(noisy(), recipe, network=Poisoned(), stop=23, save=tmp_path / "fit.dip")
+    poison["call"] = 41 - 23
+    with pytest.warns(RuntimeWarning, match="nan at iteration 41"):
+        run = dip.resume(Run.load(tmp_path / "fit.dip"), network=Poisoned(), progress=False)
+    assert_same(whole, run, but=["seconds"])
+
+
+def _calls_before_the_fit(network, poison, recipe):
+    poison["call"], probe = 0, network()
+    quick(noisy(), recipe, network=probe, stop=1)
+    return probe.calls - 1
+
+
+CHILD = f"""
+import sys, torch, diplearn as dip
+from diplearn import recipes
+from diplearn.run import Run
+torch.set_num_threads(1)
+what, path = sys.argv[1:]
+if what == "go on":
+    dip.resume(Run.load(path), progress=False, save=path)
+else:
+    recipe = recipes.lab().but(options={SMALL!r}, iterations=60, precision={BFLOAT16!r})
+    problem = dip.denoising(dip.images.load("chelsea", size=32), sigma=25 / 255, seed=0)
+    dip.fit(problem, recipe, progress=False, save=path, stop=23 if what == "begin" else None)
+"""
+
+
+def child(what, path):
+    """Fit in a fresh process; return the run that it saved."""
+    subprocess.run([sys.executable, "-c", CHILD, what, str(path)], check=True)
+    return Run.load(path)
+
+
+def test_fresh_processes_agree_to_the_bit_and_may_share_a_fit(tmp_path):
+    whole = child("fit", tmp_path / "whole.dip")
+    assert child("begin", tmp_path / "parts.dip").stopped_at == 23
+    assert_same(whole, child("go on", tmp_path / "parts.dip"), but=["seconds"])
+    here = quick(noisy(), RECIPES["lab in bfloat16"])
+    assert_same(whole, here, but=["seconds"])
+    assert not torch.equal(quick(noisy(), RECIPES["lab in bfloat16"], seed=1).output, here.output)
+
+
+# Saving on the way.
+
+
+def test_a_file_saved_on_the_way_says_so_and_changes_nothing(tmp_path, monkeypatch):
+    path, recipe = tmp_path / "fit.dip", TINY.but(iterations=30)
+    plain, on_the_way, save = quick(noisy(), recipe), [], Run.save
+
+    def saved(run, target):
+        save(run, target)
+        on_the_way.append(Run.load(target))
+
+    monkeypatch.setattr(fitting, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(Run, "save", saved)
+    run = quick(noisy(), recipe, save=path)
+    assert [each.stopped_at for each in on_the_way] == [*range(1, 30), 30]
+    assert {each.stopped_by for each in on_the_way[:-1]} == {"unfinished"}
+    assert run.stopped_by == on_the_way[-1].stopped_by == "count"
+    assert_same(plain, run, but=["seconds"])
+    assert_same(plain, dip.resume(on_the_way[10], progress=False), but=["seconds"])
+
+
+def test_a_disk_that_is_full_costs_no_fit(tmp_path, monkeypatch):
+    def full(run, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Run, "save", full)
+    with pytest.warns(RuntimeWarning, match="could not be saved to .*No space left"):
+        run = quick(noisy(), stop=3, save=tmp_path / "fit.dip")
+    assert run.stopped_at == 3 and run.saved_at == 0
+
+
+def test_when_the_disk_is_full_the_earlier_file_survives(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    path = tmp_path / "fit.dip"
+    run = quick(noisy(), stop=2, save=path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (0, 1000, len(before) - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(OSError):
+                run.save(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = f"""
+import os, random, signal, sys, time, pathlib, torch, diplearn as dip
+from diplearn.recipes import Recipe
+from diplearn.run import Run
+torch.set_num_threads(1)
+path, kills = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+problem = dip.denoising(dip.images.load("chelsea", size=32))
+recipe = Recipe(options={SMALL!r}, z_channels=4)
+runs = [dip.fit(problem, recipe, stop=2, seed=s, progress=False) for s in (0, 1)]
+outputs = [run.output for run in runs]
+runs[0].save(path)
+begun = time.perf_counter(); runs[0].save(path); took = time.perf_counter() - begun
+seen, dice = set(), random.Random(0)
+for kill in range(kills):
+    saver = os.fork()
+    if saver == 0:
+        while True:
+            for run in runs:
+                run.save(path)
+    time.sleep(dice.uniform(0, 6 * took))
+    os.kill(saver, signal.SIGKILL)
+    os.waitpid(saver, 0)
+    run = Run.load(path)  # raises if it is damaged
+    assert torch.equal(run.output, outputs[run.seed])
+    seen.add(run.seed)
+left = [p for p in path.parent.iterdir() if p != path]
+assert len(left) <= kills, left
+print(len(seen), len(left))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_a_kill_at_any_moment_leaves_the_old_file_or_the_new_one(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "fit.dip"), "60"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    versions, _ = done.stdout.split()
+    assert versions == "2"  # both the old and the new one were seen
+
+
+# What is refused.
+
+
+def untouched(monkeypatch):
+    def begun(*_, **__):
+        pytest.fail("the fit began")
+
+    monkeypatch.setattr(fitting, "iterate", begun)
+
+
+def test_what_cannot_be_saved_is_refused_before_the_fit(tmp_path, monkeypatch):
+    class Mirror(operators.Identity):
+        pass
+
+    untouched(monkeypatch)
+    target = tmp_path / "fit.dip"
+    mirrored = dip.Problem(noisy().observation, Mirror())
+    with pytest.raises(InputError, match="operator of your own .Mirror. cannot be saved"):
+        quick(mirrored, save=target)
+    with pytest.raises(InputError, match="plain values only"):
+        quick(noisy(), TINY.but(options={"upsampling": {"nearest"}}), save=target)
+    with pytest.raises(InputError, match="no folder"):
+        quick(noisy(), save=tmp_path / "missing" / "fit.dip")
+    with pytest.raises(InputError, match="it is a folder"):
+        quick(noisy(), save=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_has_not_begun_cannot_be_saved_or_shown(tmp_path):
+    run = Run(noisy(), TINY)
+    with pytest.raises(InputError, match="not begun"):
+        run.save(tmp_path / "fit.dip")
+    with pytest.raises(InputError, match="not begun"):
+        run.film(tmp_path / "film.gif")
+    assert run.snapshots == {} and "nobody yet" in repr(run)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "fit.dip"
+    recipe = TINY.but(options={"down": (4,), "skip": (2,)}, z_channels=1)
+    quick(dip.inpainting(picture(16, "camera"), mask=0.3), recipe, stop=2, save=path)
+    return path
+
+
+def assert_loads_or_refuses(data, path):
+    path.write_bytes(data)
+    try:
+        assert isinstance(Run.load(path), Run)
+    except InputError as error:
+        assert str(path) in str(error) or "\n" not in str(error)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_a_truncated_file_is_refused(saved, data):
+    whole = saved.read_bytes()
+    end = data.draw(st.integers(0, len(whole) - 1))
+    cut = saved.with_name("cut.dip")
+    cut.write_bytes(whole[:end])
+    with pytest.raises(InputError, match="is not a saved run, or it is damaged"):
+        Run.load(cut)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_a_mutated_file_is_a_run_or_an_input_error(saved, data):
+    mutated = bytearray(saved.read_bytes())
+    # half of the changes where it hurts most: the settings, the header, the zip's own tables
+    place = st.integers(0, 4000) | st.integers(len(mutated) - 600, len(mutated) - 1)
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(place | st.integers(0, len(mutated) - 1))
+        mutated[at] = data.draw(st.integers(0, 255))
+    assert_loads_or_refuses(bytes(mutated), saved.with_name("mutated.dip"))
+
+
+def rewritten(path, about=None, tensors=None, leave_out=None, compression=zipfile.ZIP_STORED):
+    """Return the bytes of a well-formed archive with other things in it."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist() if name != leave_out}
+    if about is not None:
+        members["run.json"] = about
+    if tensors is not None:
+        members["tensors.safetensors"] = save_tensors(tensors)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def contents(path):
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("run.json")), load_tensors(
+            archive.read("tensors.safetensors")
+        )
+
+
+def places(tree, path=()):
+    """Every place in a JSON tree."""
+    yield path
+    if isinstance(tree, (dict, list)):
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from places(value, (*path, key))
+
+
+def put(tree, path, value):
+    tree = json.loads(json.dumps(tree))
+    if not path:
+        return value
+    node = tree
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return tree
+
+
+@pytest.mark.parametrize("wrong", [None, "x", -1, 0.5, 10**30, float("nan"), [], {}, [[1, 2]]])
+def test_settings_of_a_wrong_type_anywhere(saved, wrong):
+    about, _ = contents(saved)
+    target = saved.with_name("crafted.dip")
+    for path in places(about):
+        changed = json.dumps(put(about, path, wrong))
+        assert_loads_or_refuses(rewritten(saved, about=changed), target)
+
+
+def test_tensors_that_are_missing_or_of_another_shape(saved):
+    _, tensors = contents(saved)
+    target = saved.with_name("crafted.dip")
+    for name in tensors:
+        left = {k: v for k, v in tensors.items() if k != name}
+        wrong = {**left, name: torch.zeros(3, 7)}, {**left, name: torch.full((1,), torch.nan)}
+        for crafted in (left, *wrong):
+            assert_loads_or_refuses(rewritten(saved, tensors=crafted), target)
+            if name in ("observation", "output", "last", "average", "history"):
+                with pytest.raises(InputError):
+                    Run.load(target)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: rewritten(path, leave_out="run.json"),
+        lambda path: rewritten(path, leave_out="tensors.safetensors"),
+        lambda path: rewritten(path, about="[" * 100_000),
+        lambda path: rewritten(path, about=b"\xff\xfe"),
+        lambda path: rewritten(path, compression=zipfile.ZIP_DEFLATED),
+        lambda path: rewritten(path, about=json.dumps({"format": 99, "diplearn": "9.9"})),
+        lambda path: b"",
+        lambda path: b"PK\x03\x04 and then nothing",
+    ],
+    ids="no settings|no tensors|deep|not text|packed|newer|empty|no zip".split("|"),
+)
+def test_what_is_no_saved_run_is_refused(saved, make):
+    target = saved.with_name("crafted.dip")
+    target.write_bytes(make(saved))
+    with pytest.raises(InputError, match="crafted.dip"):
+        Run.load(target)
+
+
+def test_a_header_that_promises_too_much_costs_no_memory(saved):
+    promise = {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}
+    huge = json.dumps({"output": promise})
+    data = len(huge).to_bytes(8, "little") + huge.encode()
+    about, _ = contents(saved)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("run.json", json.dumps(about))
+        archive.writestr("tensors.safetensors", data)
+    target = saved.with_name("crafted.dip")
+    target.write_bytes(packed.getvalue())
+    with pytest.raises(InputError, match="damaged"):
+        Run.load(target)
+    factor = put(about, ("problem",), {"task": "super_resolution", "sigma": 0.0,
+                 "operator": "Downsample", "settings": {"factor": 10**9}})  # fmt: skip
+    target.write_bytes(rewritten(saved, about=json.dumps(factor)))
+    with pytest.raises(InputError):
+        Run.load(target)
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    with pytest.raises(InputError, match="there is no file"):
+        Run.load(tmp_path / "missing.dip")
+    with pytest.raises(InputError, match="not a saved run"):
+        Run.load(tmp_path)
+
+
+# The film.
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+@pytest.mark.parametrize("iterations", [1, 12])
+def test_the_film_shows_every_snapshot(tmp_path, suffix, iterations):
+    run = quick(noisy(), stop=iterations)
+    run.film(tmp_path / f"film{suffix}", seconds=1)
+    with Image.open(tmp_path / f"film{suffix}") as film:
+        assert getattr(film, "n_frames", 1) == len(run.snapshots) == iterations
+        assert film.width >= 160 and film.height > film.width  # a caption that can be read
+        if suffix != ".gif":
+            film.seek(iterations - 1)
+            last = images.from_array(np.array(film.convert("RGB"))[:160:5, ::5])
+            assert (last - run.last).abs().mean() < (0.004 if suffix == ".png" else 0.1)
+
+
+def test_a_film_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match="suffix"):
+        quick(noisy(), stop=1).film(tmp_path / "film.mp4")
+
+
+def test_numpys_numbers_are_written_as_pythons(tmp_path):
+    recipe = TINY.but(iterations=np.int64(3), input_noise=np.float32(0.5))
+    quick(noisy(), recipe, seed=np.int64(5), save=tmp_path / "fit.dip")
+    run = Run.load(tmp_path / "fit.dip")
+    assert run.seed == 5 and dataclasses.asdict(run.recipe)["input_noise"] == 0.5
+
+
+def test_loading_and_saving_again_changes_nothing(saved):
+    Run.load(saved).save(saved.with_name("again.dip"))
+    about, tensors = contents(saved)
+    again, other = contents(saved.with_name("again.dip"))
+    assert about == again and tensors.keys() == other.keys()
+    assert all(torch.equal(tensors[k], other[k]) for k in tensors)
