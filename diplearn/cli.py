@@ -3,9 +3,9 @@
 Nothing here imports torch before a command has been understood, so that help comes at once.
 """
 
-import argparse
 import contextlib
-import math
+import dataclasses
+import inspect
 import os
 import signal
 import sys
@@ -13,6 +13,10 @@ import threading
 import warnings
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated
+
+import typer
 
 from .errors import InputError
 
@@ -24,15 +28,163 @@ TASKS = {
 }
 
 EXAMPLES = """\
-examples:
+Examples:
+
+\b
   diplearn denoise photo.jpg                   the result is photo-denoised.png
   diplearn denoise photo.jpg --longest 512     a large photograph: minutes, not hours
   diplearn upscale photo.jpg --factor 4 --out large.png
   diplearn inpaint photo.jpg --mask mask.png   black in the mask is what to fill in
   diplearn dejpeg photo.jpg --film fit.gif     watch how it came about
 
-Ctrl-C ends a fit early and writes the best so far. `diplearn denoise --help` explains the options.
+Ctrl-C ends a fit early and writes the best so far.
 """
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclasses.dataclass
+class Shared:
+    """The options that all commands have."""
+
+    picture: Annotated[
+        Path | None, typer.Argument(metavar="PICTURE", help="The degraded picture, any format.")
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The result; else beside the picture."),
+    ] = None
+    longest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS", min=16, help="First bring a large picture down to this longer side."
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="lab, about a minute on two cores at 256x256 (default), or paper, as published.",
+        ),
+    ] = None
+    iterations: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many, instead of the recipe's.")
+    ] = None
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Same seed, same machine, same result (default: 0)."),
+    ] = None
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The clean picture, if there is one: only to measure."),
+    ] = None
+    film: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write the iterations as a .gif, .webp or animated .png."
+        ),
+    ] = None
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Also keep the fit in a file, to go on with later."),
+    ] = None
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a fit that --save kept, instead of a PICTURE; the file stays as it "
+            "is unless --save names it again.",
+        ),
+    ] = None
+
+
+def with_shared(command):
+    """Make a typer command of a function's own options and the `Shared` ones.
+
+    Parameters
+    ----------
+    command : callable
+        Its parameters are its own options, its docstring is the help text.
+
+    Returns
+    -------
+    callable
+        Registered with the app under the function's name.
+    """
+
+    def run(**options):
+        raise typer.Exit(_restore(SimpleNamespace(command=command.__name__, **options)))
+
+    own, shared = (inspect.signature(source).parameters for source in (command, Shared))
+    everything = [*shared.values(), *own.values()]
+    run.__signature__ = inspect.Signature(
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in everything]
+    )
+    run.__doc__ = command.__doc__
+    return app.command(command.__name__)(run)
+
+
+@with_shared
+def denoise(
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LEVEL", min=0, max=255, help="Strength of the noise, 0 to 255; else estimated."
+        ),
+    ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="discrepancy: once only noise is left unexplained (default); count: after the "
+            "iterations.",
+        ),
+    ] = None,
+):
+    """Remove noise from a photograph."""
+
+
+@with_shared
+def dejpeg():
+    """Remove the blocks and the ringing that JPEG left."""
+
+
+@with_shared
+def upscale(
+    factor: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="How many times larger (default: 4).")
+    ] = None,
+):
+    """Make a picture larger: super-resolution."""
+
+
+@with_shared
+def inpaint(
+    mask: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="As large as the picture; black is what to fill in."),
+    ] = None,
+    invert: Annotated[
+        bool | None,
+        typer.Option("--invert", help="The mask is the other way round: fill in what is white."),
+    ] = None,
+):
+    """Fill in what a mask says is missing."""
+
+
+def _version(wanted: bool):
+    if wanted:
+        print(f"diplearn {metadata.version('diplearn')}")
+        raise typer.Exit()
+
+
+@app.callback(epilog=EXAMPLES)
+def _diplearn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+):
+    """Restore one picture with an untrained network: the deep image prior."""
 
 
 def main(arguments=None):
@@ -46,105 +198,30 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with _warnings_as_lines():
-            code = _restore(_parser().parse_args(arguments or ["--help"]))
-    except KeyboardInterrupt:
+            code = app(args=arguments or ["--help"], prog_name="diplearn", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted; nothing was written", 130)
-    except InputError as error:
-        code = _complain(error)
-    except OSError as error:  # a full disk, a file that vanished
-        code = _complain(f"{error.filename}: {error.strerror}" if error.filename else error)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except Exception as error:
+        words = _explained(error)
+        if words is None:
             raise  # a mistake of ours deserves its traceback
-        code = _complain("the memory ran out; --longest 512 makes the picture smaller first")
+        code = _complain(words)
     finally:
         _flush()
     sys.exit(code)
 
 
-def _parser():
-    """Describe the commands; the options that all of them share are described once."""
-    # fmt: off
-    shared = _Parser(add_help=False)
-    add = shared.add_argument
-    add("picture", nargs="?", type=Path, metavar="PICTURE", help="the degraded picture, any format")
-    add("-o", "--out", type=Path, metavar="FILE", help="the result; by default beside the picture")
-    add("--longest", type=_number(int, 16), metavar="PIXELS",
-        help="bring a large picture down to this many pixels at its longer side, first")
-    add("--recipe", metavar="NAME",
-        help="lab, about a minute on two cores at 256x256 (default), or paper, as published")
-    add("--iterations", type=_number(int, 1), metavar="N", help="how many, not the recipe's number")
-    add("--seed", type=_number(int, 0), metavar="N",
-        help="same seed, same machine, same result (default: 0)")
-    add("--truth", type=Path, metavar="FILE",
-        help="the clean picture, where there is one: only to measure against")
-    add("--film", type=Path, metavar="FILE",
-        help="also write the iterations as an animated picture: .gif, .webp or .png")
-    add("--save", type=Path, metavar="RUN", help="also keep the fit in a file, to go on with later")
-    add("--resume", type=Path, metavar="RUN",
-        help="go on with a fit that --save kept, instead of a PICTURE; the file stays as it is "
-        "unless --save names it again")
-
-    parser = _Parser(
-        prog="diplearn",
-        description="Restore one picture with an untrained network: the deep image prior.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    version = f"diplearn {metadata.version('diplearn')}"
-    parser.add_argument("--version", action="version", version=version)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    commands.required = True
-
-    def command(name, words):
-        return commands.add_parser(
-            name, parents=[shared], help=words, description=f"{words.capitalize()}."
-        )
-
-    denoise = command("denoise", "remove noise from a photograph")
-    denoise.add_argument("--sigma", type=_number(float, 0, 255), metavar="LEVEL",
-        help="how strong the noise is, on the scale of 0 to 255 (default: estimated)")
-    denoise.add_argument("--stop", metavar="RULE", default="count",
-        help="count: after the iterations (default); discrepancy: once only noise is left "
-        "unexplained")
-    command("dejpeg", "remove the blocks and the ringing that JPEG left")
-    upscale = command("upscale", "make a picture larger: super-resolution")
-    upscale.add_argument("--factor", type=_number(int, 2), metavar="N",
-        help="how many times larger (default: 4)")
-    inpaint = command("inpaint", "fill in what a mask says is missing")
-    inpaint.add_argument("--mask", type=Path, metavar="FILE",
-        help="a picture of the same size: black is what to fill in, white what to keep")
-    inpaint.add_argument("--invert", action="store_true", default=None,
-        help="the mask is the other way round: white is what to fill in")
-    # fmt: on
-    return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, where argparse would print its usage as well."""
-
-    def __init__(self, **options):
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message):
-        raise InputError(f"{message} (`{self.prog} --help` explains)")
-
-
-def _number(kind, least, most=math.inf):
-    """Return what reads a number from the command line and checks its range."""
-
-    def read(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most:
-            whole = "whole number" if kind is int else "number"
-            upwards = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"{text!r} is no {whole} {upwards}")
-        return value
-
-    return read
+def _explained(error):
+    """Return what a user can do something about, or None."""
+    if isinstance(error, MemoryError) and not isinstance(error, InputError):
+        return "the memory ran out; --longest 512 makes the picture smaller first"
+    if isinstance(error, RuntimeError) and "memory" in str(error):  # as torch says it
+        return _explained(MemoryError())
+    if hasattr(error, "format_message"):  # a mistake in the options, as typer words it
+        return error.format_message()
+    if isinstance(error, OSError):  # a full disk, a file that vanished
+        return f"{error.filename}: {error.strerror}" if error.filename else error
+    return error if isinstance(error, InputError) else None
 
 
 def _restore(options):
@@ -155,7 +232,7 @@ def _restore(options):
     from .run import check_film
 
     _check_together(options)
-    stop = None if getattr(options, "stop", "count") == "count" else options.stop
+    stop = getattr(options, "stop", None)
     shared = {"stop": stop, "iterations": options.iterations, "save": options.save}
     if options.resume is None:
         source, suffix = options.picture, _suffix(options.command, options)

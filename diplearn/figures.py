@@ -123,7 +123,7 @@ def pick(snapshots, count=5):
     return {f"iteration {k}": snapshots[k] for k in chosen}
 
 
-def curves(runs, marks=None, alt="", width=10.0):
+def curves(runs, marks=None, floor=None, alt="", width=10.0):
     """Draw energy and PSNR over the iterations, on a logarithmic axis.
 
     Parameters
@@ -132,6 +132,8 @@ def curves(runs, marks=None, alt="", width=10.0):
         One run, or name -> run.
     marks : dict, optional
         Name -> iteration: vertical lines in both drawings.
+    floor : float, optional
+        An energy to draw a line at: σ² is what noise alone amounts to.
     alt : str, optional
         Alternative text.
     width : float, optional
@@ -162,6 +164,8 @@ def curves(runs, marks=None, alt="", width=10.0):
                 label=f"{label}average",
             )  # fmt: skip
     axes[0].set(xlabel="iteration", ylabel="energy E", title="how well x₀ is explained")
+    if floor is not None:
+        axes[0].axhline(floor, color=ORANGE, ls=":", lw=1.5, label="noise alone")
     if known:
         axes[1].set(xlabel="iteration", ylabel="PSNR in dB", title="how close to the truth")
     for axis in axes:

@@ -441,9 +441,10 @@ def fit(
     network : torch.nn.Module, optional
         A network of your own, trained in place.
     stop : rule, str or int, optional
-        A stopping rule, its name, or a number of iterations; by default the recipe's number.
+        A stopping rule, its name, or a number of iterations; by default the recipe's rule, and
+        its number of iterations at most.
     iterations : int, optional
-        Change the recipe's number of iterations.
+        Make this many iterations instead of the recipe's; with `stop`, at most this many.
     seed, device, z
         As in `iterate`.
     progress : bool, optional
@@ -475,7 +476,8 @@ def fit(
     recipe = recipes.choose(recipe, problem)
     if iterations is not None:
         recipe = recipe.but(iterations=iterations)
-    rule = _prepared(stop, problem, recipe)
+        stop = iterations if stop is None else stop  # who asks for a number gets it
+    rule = stopping.choose(stop, problem, recipe)
     run = Run(problem, recipe, seed)
     if save is not None:
         run.check_savable(save)
@@ -538,7 +540,7 @@ def resume(
         raise InputError(
             f"the run has made {run.stopped_at} iterations already; ask for more than that"
         )
-    rule = _prepared(goal if stop is None else stop, run.problem, run.recipe)
+    rule = stopping.choose(goal if stop is None else stop, run.problem, run.recipe)
     if save is not None:
         run.check_savable(save)
     if network is None and run.own_network:
@@ -546,12 +548,6 @@ def resume(
     state = State.unpack(run.state, run.problem, run.recipe, network, device)
     run.network = state.network
     return _advance(run, state, rule, progress, halt, save)
-
-
-def _prepared(stop, problem, recipe):
-    rule = stopping.choose(stop)
-    rule.prepare(problem, recipe)
-    return rule
 
 
 SAVE_EVERY = 60.0

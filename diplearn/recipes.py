@@ -41,6 +41,8 @@ class Recipe:
         cosine; 1 keeps it constant.
     iterations : int
         How many, if no rule stops the fit earlier.
+    stop : str
+        The stopping rule, one of `stopping.BY_NAME`, for fits that name no other.
     average : float
         Weight of the past in the moving average of the outputs, 0.99 in the paper.
     average_window : float or None
@@ -79,6 +81,7 @@ class Recipe:
     learning_rate: float = 0.01
     final_rate: float = 1.0
     iterations: int = 1000
+    stop: str = "count"
     average: float = 0.99
     average_window: float | None = None
     start_at_mean: bool = False
@@ -176,10 +179,10 @@ def lab(task="denoising", **changes):
     recipe = Recipe(
         name="lab",
         options={"down": (16, 32, 64, 64, 64), "upsampling": "nearest"},
-        input_noise=0.015,
+        input_noise=0.02,
         noise_kind="uniform",
         learning_rate=0.01,
-        iterations=700,
+        iterations=800,
         average_window=1 / 6,
         start_at_mean=True,
         precision="auto",
@@ -188,7 +191,7 @@ def lab(task="denoising", **changes):
 
 
 _LAB = {
-    "denoising": {},
+    "denoising": {"stop": "discrepancy"},
     "jpeg": {},
     "super_resolution": {"input_noise": 0.01},
     "inpainting": {"input_noise": 0.01},

@@ -66,7 +66,8 @@ class Discrepancy:
     sigma : float, optional
         Noise level; by default the problem's, or an estimate from the observation.
     factor : float, optional
-        Stop at `factor` times the noise's mean square.
+        Stop at `factor` times the noise's mean square. A little under 1: the best picture on the
+        way has always explained a little of the noise as well.
     patience : int, optional
         Never stop before this many iterations.
 
@@ -85,7 +86,7 @@ class Discrepancy:
 
     name = "discrepancy"
 
-    def __init__(self, sigma=None, factor=1.0, patience=20):
+    def __init__(self, sigma=None, factor=0.95, patience=20):
         self.sigma, self.factor, self.patience = sigma, factor, patience
 
     def prepare(self, problem, recipe):
@@ -96,7 +97,7 @@ class Discrepancy:
                 f"{problem.task.replace('_', '-')}; use a fixed count of iterations"
             )
         self.sigma = problem.noise_level() if self.sigma is None else self.sigma
-        if self.sigma <= 1e-4:
+        if self.sigma < 1 / 255:
             raise InputError(
                 "the discrepancy rule needs noise, and this problem has none; "
                 "use a fixed count of iterations"
@@ -159,14 +160,18 @@ def _one_side(distance, sigma):
 BY_NAME = {rule.name: rule for rule in (Count, Discrepancy)}
 
 
-def choose(stop):
-    """Turn what a caller may hand in as a stopping rule into one.
+def choose(stop, problem, recipe):
+    """Turn what a caller may hand in as a stopping rule into one, prepared for a fit.
 
     Parameters
     ----------
     stop : rule, str, int or None
-        A rule is taken as it is; a name is one of `BY_NAME`; a number is a `Count`; None leaves
-        the number of iterations to the recipe.
+        A rule is taken as it is; a name is one of `BY_NAME`; a number is a `Count`. None takes the
+        recipe's rule where it applies, and the recipe's number of iterations where it does not.
+    problem : Problem
+        What is to be restored.
+    recipe : Recipe
+        How.
 
     Returns
     -------
@@ -176,14 +181,27 @@ def choose(stop):
     Raises
     ------
     InputError
-        No rule has that name, or the number is not positive.
+        No rule has that name, the number is not positive, or the rule does not apply.
     """
-    if stop is None or isinstance(stop, int):
-        return Count(stop)
+    if stop is None:
+        rule = _named(recipe.stop)
+        try:
+            rule.prepare(problem, recipe)
+        except InputError:  # such as a denoising problem without noise
+            rule = Count()
+            rule.prepare(problem, recipe)
+        return rule
     if isinstance(stop, str):
-        if stop not in BY_NAME:
-            raise InputError(f"no stopping rule is called {stop!r}; there are {', '.join(BY_NAME)}")
-        return BY_NAME[stop]()
+        stop = _named(stop)
+    elif isinstance(stop, int):
+        stop = Count(stop)
     if not (callable(stop) and hasattr(stop, "prepare")):
         raise InputError("a stopping rule is a number, a name, or has prepare() and is callable")
+    stop.prepare(problem, recipe)
     return stop
+
+
+def _named(name):
+    if name not in BY_NAME:
+        raise InputError(f"no stopping rule is called {name!r}; there are {', '.join(BY_NAME)}")
+    return BY_NAME[name]()

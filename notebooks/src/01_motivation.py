@@ -209,14 +209,14 @@ contact_sheet(
 # through the network into the weights; noise meets high impedance and comes late.
 
 # %%
-curves(run, alt="The energy falls and levels off; the PSNR rises, quickly at first, then slowly")
+curves(run, floor=problem.sigma**2, alt="The energy falls to the noise's; the PSNR rises ever slower")
 
 # %% [markdown]
-# On the left the energy falls towards a floor. The dashed floor that you could draw at about
-# σ² ≈ 0.0096 is what the noise alone accounts for: at that level the network has explained the cat
-# and none of the noise. On the right the thin curve belongs to single iterates, which flicker
-# because fresh noise is added to $z$ in each iteration; their average (thick) is calmer and about a
-# decibel better.
+# On the left the energy falls, ever more slowly, to the dotted line: σ², what the noise alone amounts
+# to. There the network has explained the cat and hardly any of the noise, and there `fit` stopped by
+# itself ("stopped by discrepancy", it said; lesson 08 explains). On the right the thin curve belongs
+# to single iterates, which flicker because fresh noise is added to $z$ in each iteration; their
+# average (thick) is calmer, and closer to the truth.
 
 # %%
 noisy_psnr = dip.psnr(x0, clean)
@@ -278,7 +278,7 @@ assert scores.std() < 0.5
 
 # %%
 greedy = dip.lab("denoising", input_noise=0, learning_rate=0.01, iterations=1200)
-overfitted = dip.fit(small, greedy, seed=0)
+overfitted = dip.fit(small, greedy, stop="count", seed=0)
 curves(overfitted, marks={"best": overfitted.oracle_at}, alt="Energy falls; PSNR peaks, then falls")
 
 # %%
@@ -291,8 +291,9 @@ contact_sheet(strip, columns=7, alt="The cat appears, and then sinks back into t
 # the PSNR climbs, passes a best iterate, and comes down again as the weights begin to find room for
 # the noise. Both ends of this film are useless; the picture we want lies *on the way*.
 #
-# Nobody tells you where. The dashed line was drawn with the truth at hand, which is why the package
-# calls it `oracle`. Stopping without the truth is the subject of lesson 08.
+# Where? The dashed line was drawn with the truth at hand, which is why the package calls it
+# `oracle`. In practice nobody knows the truth. Because we knew how strong the noise was, `fit` could
+# stop near the right place in section 4; what to do when you do not is the subject of lesson 08.
 
 # %%
 history = overfitted.history
@@ -313,7 +314,7 @@ assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is fur
 #   picture on two cores; the `lab` recipe that you used takes about a minute (lesson 09).
 # - *The best number.* Trained networks are ahead wherever there is training data like yours, and
 #   BM3D is hard to beat on Gaussian noise.
-# - *Knowing when to stop.* You saw it (lesson 08).
+# - *Knowing when to stop*, if you know nothing about the noise. You saw the price (lesson 08).
 # - *New knowledge.* Behind a large hole the network continues what surrounds it; it cannot know that
 #   there was a face (lesson 06).
 # - *Texture.* Whatever looks like noise to the network, fine sand or a grainy fabric, is treated
