@@ -161,7 +161,7 @@ def own_network(run):
         return OPEN
     if not isinstance(run, Run):
         return Verdict(False, f"not yet: that is a {type(run).__name__}; dip.fit returns a Run")
-    if not run.state_is_own_network:
+    if not run.own_network:
         return Verdict(False, "not yet: hand your module in as dip.fit(problem, network=...)")
     noisy = metrics.psnr(run.problem.observation, run.problem.need_truth("this check"))
     gain = run.history["psnr_average"].max() - noisy

@@ -113,7 +113,7 @@ def with_shared(command):
     """
 
     def run(**options):
-        raise typer.Exit(_restore(SimpleNamespace(command=command.__name__, **options)))
+        return _restore(SimpleNamespace(command=command.__name__, **options))
 
     own, shared = (inspect.signature(source).parameters for source in (command, Shared))
     everything = [*shared.values(), *own.values()]
@@ -198,7 +198,10 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with _warnings_as_lines():
-            code = app(args=arguments or ["--help"], prog_name="diplearn", standalone_mode=False)
+            ended = app(args=arguments or ["--help"], prog_name="diplearn", standalone_mode=False)
+        if ended == 130:  # typer's word for a Ctrl-C that it met
+            raise KeyboardInterrupt
+        code = {"interrupted": 130, "halted": 143}.get(ended, 0)
     except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted; nothing was written", 130)
     except Exception as error:
@@ -225,7 +228,7 @@ def _explained(error):
 
 
 def _restore(options):
-    """Check everything that can be checked, fit, and write what came of it."""
+    """Check all that can be checked, fit, write what came of it; return what ended the fit."""
     from . import images
     from .files import check_writable
     from .fitting import fit, interruptible, resume
@@ -261,7 +264,7 @@ def _restore(options):
                 run.film(options.film)
             if options.save is not None and run.saved_at != run.stopped_at:
                 run.save(options.save)  # again, so that the exit code tells why it failed
-    return {"interrupted": 130, "halted": 143}.get(run.stopped_by, 0)
+    return run.stopped_by
 
 
 def _check_together(options):

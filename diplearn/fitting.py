@@ -408,8 +408,9 @@ def _check_network(network, z, shape, own):
         return  # the package's own make pictures of any size: tested
     height, width = shape[-2:]
     try:
-        with torch.no_grad():
-            made = tuple(network(z).shape)
+        # On a copy, with a random state of its own: running means and dropout must not notice.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            made = tuple(copy.deepcopy(network)(z).shape)
     except Exception as error:
         raise InputError(f"the network cannot take z of shape {tuple(z.shape)}: {error}") from error
     if made != (1, *shape):
@@ -507,7 +508,8 @@ def resume(
         The number of iterations to reach in all. More than the recipe's change the recipe's, and
         with it a learning rate that decays towards the end. By default the recipe's.
     stop : rule, str or int, optional
-        A stopping rule for the iterations to come.
+        A stopping rule for the iterations to come; by default the recipe's, unless it is what
+        ended the run.
     network : torch.nn.Module, optional
         The module that was fitted, where it was your own.
     device, progress, halt, save
@@ -540,7 +542,9 @@ def resume(
         raise InputError(
             f"the run has made {run.stopped_at} iterations already; ask for more than that"
         )
-    rule = stopping.choose(goal if stop is None else stop, run.problem, run.recipe)
+    if stop is None and (iterations is not None or run.stopped_by == run.recipe.stop):
+        stop = goal  # otherwise the recipe's rule decides, as it would have without the pause
+    rule = stopping.choose(stop, run.problem, run.recipe)
     if save is not None:
         run.check_savable(save)
     if network is None and run.own_network:
@@ -560,7 +564,6 @@ def _advance(run, state, rule, progress, halt, save):
     shown = Progress(total, run.stopped_at, progress)
     begun = time.perf_counter() - run.seconds
     saved = time.perf_counter()
-    stopped_by = "setbacks"
     with interruptible() as interrupted, contextlib.closing(shown):
         for step in iterate(run.problem, run.recipe, state=state):
             run.record(step, time.perf_counter() - begun)
@@ -577,7 +580,8 @@ def _advance(run, state, rule, progress, halt, save):
                 saved = time.perf_counter()
         else:
             stopped_by = "setbacks" if state.setbacks >= SETBACKS else "count"
-        run.finish(stopped_by, state.average, state.pack())
+        # Pixels without a network may leave [0, 1]; a picture does not.
+        run.finish(stopped_by, state.average.clamp(0, 1), state.pack())
         if save is not None:
             _save(run, save)
     return run

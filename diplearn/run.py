@@ -175,8 +175,6 @@ class Run:
         """Whether the network was handed in rather than built by the recipe."""
         return bool(self.state and self.state[1].get("own_network"))
 
-    state_is_own_network = own_network
-
     # Files.
 
     def check_savable(self, path):

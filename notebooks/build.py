@@ -76,7 +76,7 @@ def build(source):
     begun = time.perf_counter()
     NotebookClient(
         notebook,
-        timeout=600,
+        timeout=900,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,

@@ -147,8 +147,8 @@ def test_nothing_in_the_file_is_a_pickle(tmp_path, monkeypatch):
 # To go on.
 
 RECIPES = {
-    "lab": recipes.lab().but(options=SMALL, iterations=60, precision="float32"),
-    "lab in bfloat16": recipes.lab().but(options=SMALL, iterations=60, precision=BFLOAT16),
+    "lab": recipes.lab(options=SMALL, iterations=60, stop="count", precision="float32"),
+    "lab in bfloat16": recipes.lab(options=SMALL, iterations=60, stop="count", precision=BFLOAT16),
     "gaussian noise": TINY.but(noise_kind="gaussian"),
     "no noise, cosine": TINY.but(input_noise=0.0, final_rate=0.05, average_window=None),
     "pixels": Recipe(network="pixels", iterations=60),
@@ -163,6 +163,17 @@ def test_a_fit_that_stopped_goes_on_bit_for_bit(name, tmp_path):
     run = dip.resume(Run.load(tmp_path / "fit.dip"), progress=False)
     assert run.stopped_at == 60 and run.recipe == RECIPES[name]
     assert_same(whole, run, but=["seconds"])
+
+
+def test_the_recipes_rule_ends_a_fit_after_a_pause_too():
+    """And a fit that the rule has ended goes on, if that is wanted, to the recipe's number."""
+    recipe = recipes.lab(options=SMALL, iterations=500)
+    whole = quick(noisy(), recipe)
+    assert whole.stopped_by == "discrepancy" and 23 < whole.stopped_at < 500
+    run = dip.resume(quick(noisy(), recipe, stop=23), progress=False)
+    assert run.stopped_by == "discrepancy"
+    assert_same(whole, run, but=["seconds"])
+    assert dip.resume(run, progress=False).stopped_at == 500
 
 
 def test_it_may_stop_and_go_on_many_times_in_memory():
@@ -208,7 +219,8 @@ what, path = sys.argv[1:]
 if what == "go on":
     dip.resume(Run.load(path), progress=False, save=path)
 else:
-    recipe = recipes.lab().but(options={SMALL!r}, iterations=60, precision={BFLOAT16!r})
+    recipe = recipes.lab(
+        options={SMALL!r}, iterations=60, stop="count", precision={BFLOAT16!r})
     problem = dip.denoising(dip.images.load("chelsea", size=32), sigma=25 / 255, seed=0)
     dip.fit(problem, recipe, progress=False, save=path, stop=23 if what == "begin" else None)
 """
