@@ -23,7 +23,7 @@
 # - read the two curves of such a fit, the energy and the PSNR, and say why they disagree;
 # - say what this method promises, and what it does not.
 #
-# **Time:** @MINUTES@ of computing on two cores, half an hour with the exercises.
+# **Time:** about three minutes of computing on two cores, half an hour with the exercises.
 # **Needs:** a little Python and linear algebra. No network is trained here, no GPU is used, and
 # nothing is downloaded.
 
@@ -241,10 +241,11 @@ contact_sheet(shown, columns=4, captions=captions, alt="Five restorations beside
 
 # %% [markdown]
 # Look at the pictures before you look at the numbers: at the whiskers, the fur on the forehead, the
-# catchlight in the eye. Total variation has made plastic of the fur. Non-local means left blotches.
+# light in the eye. Total variation has melted the fur into patches and swallowed the whiskers.
+# Wavelets left little blocks. Non-local means is clean, and has ironed the coat.
 #
-# And be fair. BM3D is @BM3D@, in a small part of the time. Forty years of thought about
-# noise went into it. The network had none of that thought, only its shape. **The point is not that
+# And be fair: BM3D is nearly two decibels ahead, in a small part of the time. Decades of thought
+# about noise went into it. The network had none of that thought, only its shape. **The point is not that
 # it wins. The point is that it plays at all.** And unlike BM3D, which was built for Gaussian noise,
 # equation (2) does not care what was done to the picture: put another operator into the data term
 # and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).
