@@ -209,7 +209,9 @@ contact_sheet(
 # through the network into the weights; noise meets high impedance and comes late.
 
 # %%
-curves(run, floor=problem.sigma**2, alt="The energy falls to the noise's; the PSNR rises ever slower")
+curves(
+    run, floor=problem.sigma**2, alt="The energy falls to the noise's; the PSNR rises ever slower"
+)
 
 # %% [markdown]
 # On the left the energy falls, ever more slowly, to the dotted line: σ², what the noise alone amounts
