@@ -1,6 +1,7 @@
 """The command line, as somebody with a photograph and no Python meets it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -332,6 +333,7 @@ def test_on_a_terminal_there_is_a_bar_and_ctrl_c_keeps_the_result(folder):
     pty = pytest.importorskip("pty")  # not on Windows
     process, terminal = pty.fork()
     if process == 0:  # the program, in the terminal
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # it is ignored where tests run unattended
         words = [*PROGRAM, "denoise", "noisy.png", "--iterations", "1500"]
         os.execve(sys.executable, [*words, "--truth", "clean.png"], ENVIRONMENT)
     shown = b""
