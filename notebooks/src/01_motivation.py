@@ -229,7 +229,8 @@ assert run.psnr > noisy_psnr + 7  # no training set, no clean picture, no formul
 # ## 5 · Against what you would use otherwise
 #
 # A gain over the noise is easy. The question is what a good engineer would have done with the tools
-# at hand. `scikit-image` has three classics, and BM3D is the strongest hand-made denoiser there is.
+# at hand. `scikit-image` has three classics, and BM3D is the hand-made denoiser that everybody compares
+# with.
 
 # %%
 pictures, table = dip.baselines.compare(problem)
