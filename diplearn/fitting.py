@@ -358,7 +358,7 @@ def _precision(wanted, device):
 
 
 def _cpu_has_bfloat16():
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.9
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases cannot tell
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
@@ -566,8 +566,8 @@ def _advance(run, state, rule, progress, halt, save):
     saved = time.perf_counter()
     with interruptible() as interrupted, contextlib.closing(shown):
         for step in iterate(run.problem, run.recipe, state=state):
-            run.record(step, time.perf_counter() - begun)
-            shown.update(step.iteration, run._rows[-1][2], _finite(run._rows[-1][4]))
+            loss, psnr = run.record(step, time.perf_counter() - begun)
+            shown.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
             if rule(step):
                 stopped_by = rule.name
                 break
@@ -598,10 +598,6 @@ def _save(run, path):
             RuntimeWarning,
             stacklevel=4,
         )
-
-
-def _finite(value):
-    return value if math.isfinite(value) else None
 
 
 @contextlib.contextmanager

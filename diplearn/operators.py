@@ -272,10 +272,6 @@ class Separable(Operator):
         rows, columns = self._matrices(shape, observation)
         return rows.T @ observation @ columns
 
-    def observed_shape(self, shape):
-        """Shape of A x for a picture x of this shape."""
-        return (*shape[:-2], *(len(self.matrix(side)) for side in shape[-2:]))
-
     def _matrices(self, shape, like):
         return [_as_tensor(self, int(side), like.dtype, like.device) for side in shape[-2:]]
 
@@ -357,9 +353,16 @@ class Downsample(Separable):
     def matrix(self, pixels):
         """Return the (ceil(n / factor), n) matrix along an axis of n pixels."""
         kernel, support = _KERNELS[self.kernel]
-        centres = np.arange(-(-pixels // self.factor)) * self.factor + (self.factor - 1) / 2
+        centres = np.arange(self._side(pixels)) * self.factor + (self.factor - 1) / 2
         stretched = lambda t: kernel(t / self.factor)  # noqa: E731 (a filter, widened)
         return _resampling_matrix(pixels, centres, stretched, support * self.factor)
+
+    def _side(self, pixels):
+        return -(-pixels // self.factor)  # rounded up
+
+    def observed_shape(self, shape):
+        """Shape of the small picture, from that of the large one."""
+        return (*shape[:-2], *(self._side(side) for side in shape[-2:]))
 
     def picture_shape(self, shape):
         """Shape of the large picture, from that of the small one."""

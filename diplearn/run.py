@@ -143,16 +143,23 @@ class Run:
             As `iterate` yields it.
         seconds : float
             Since the fit began.
+
+        Returns
+        -------
+        loss, psnr_average : float
+            As in the history's row.
         """
         truth = self.problem.truth
         single, averaged = _psnr(step.output, truth), _psnr(step.average, truth)
-        self._rows.append((step.iteration, seconds, float(step.loss), single, averaged))
+        loss = float(step.loss)
+        self._rows.append((step.iteration, seconds, loss, single, averaged))
         if averaged > self._best[0]:
             self._best = (averaged, step.iteration, step.average)
         if step.iteration >= self._next_frame():
             self._frames[step.iteration] = images.to_uint8(step.output)
             self._thin()
         self.last, self.average, self.stopped_at = step.output, step.average, step.iteration
+        return loss, averaged
 
     def _next_frame(self):
         last = max(self._frames, default=0)

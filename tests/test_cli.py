@@ -18,14 +18,6 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 PROGRAM = [sys.executable, "-m", "diplearn.cli"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with pictures in it, where the user is."""

@@ -71,7 +71,7 @@ def test_the_global_random_state_is_untouched(problem):
 
 
 def test_z_and_the_noise_do_not_share_their_bits(clean):
-    """With one seed for both, the network would see the noise in z, and overfit 4 dB too low."""
+    """With the same bits for both, the network would see the noise in z, and overfit early."""
     problem = dip.denoising(clean, sigma=0.1, seed=0)
     noise = (problem.observation - clean).flatten()
     z = State.begin(problem, TINY, seed=0).z

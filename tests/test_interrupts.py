@@ -20,14 +20,6 @@ TINY = Recipe(options={"down": (8, 16), "skip": (4, 4)}, z_channels=4, iteration
 posix = pytest.mark.skipif(os.name != "posix", reason="signals to another process: POSIX only")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def handler():
     """Every test leaves Ctrl-C as it found it: as pytest's own, which is Python's."""

@@ -30,15 +30,6 @@ TINY = Recipe(options=SMALL, z_channels=4, input_noise=0.02, iterations=60, aver
 BFLOAT16 = "bfloat16" if fitting._cpu_has_bfloat16() else "float32"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small pictures are quickest on one, above all where several tests share the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def picture(size=32, name="chelsea"):
     return images.load(name, size=size)
 

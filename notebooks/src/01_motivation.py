@@ -23,7 +23,8 @@
 # - read the two curves of such a fit, the energy and the PSNR, and say why they disagree;
 # - say what this method promises, and what it does not.
 #
-# **Time:** about two minutes of computing on two cores, half an hour with the exercises.
+# **Time:** about two minutes of computing on two cores; allow as much time as you like for the
+# exercises.
 # **Needs:** a little Python and linear algebra. No network is trained here, no GPU is used, and
 # nothing is downloaded.
 
@@ -270,8 +271,8 @@ print(f"{scores.mean():.2f} ± {scores.std():.2f} dB over three seeds")
 assert scores.std() < 0.5
 
 # %% [markdown]
-# Differences of a tenth of a decibel mean nothing here. Every comparison in this course is shown
-# with its spread.
+# A difference of a few hundredths of a decibel means nothing here. Comparisons in this course come
+# with their spread.
 #
 # ## 6 · The catch
 #
