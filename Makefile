@@ -10,7 +10,7 @@ else
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help lab test notebooks lint env
+.PHONY: help lab test notebooks bench lint env
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## */make \1 - /p' Makefile
@@ -23,6 +23,9 @@ test: env  ## run the whole test suite
 
 notebooks: env  ## build the lessons from their sources
 	@$(VENV_PYTHON) notebooks/build.py $(ARGS)
+
+bench: env  ## measure seconds to quality, beside the published fit
+	@$(VENV_PYTHON) benchmarks/time_to_quality.py $(ARGS)
 
 lint: env  ## check style and layout
 	@$(VENV_PYTHON) -m ruff check

@@ -123,8 +123,8 @@ def pick(snapshots, count=5):
     return {f"iteration {k}": snapshots[k] for k in chosen}
 
 
-def curves(runs, marks=None, floor=None, alt="", width=10.0):
-    """Draw energy and PSNR over the iterations, on a logarithmic axis.
+def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
+    """Draw energy and PSNR over the iterations, or the seconds, on a logarithmic axis.
 
     Parameters
     ----------
@@ -138,6 +138,8 @@ def curves(runs, marks=None, floor=None, alt="", width=10.0):
         Alternative text.
     width : float, optional
         Inches.
+    over : {"iteration", "seconds"}, optional
+        What runs along the axis; `marks` are in the same unit.
 
     Returns
     -------
@@ -152,22 +154,23 @@ def curves(runs, marks=None, floor=None, alt="", width=10.0):
     axes = np.atleast_1d(figure.subplots(1, 2 if known else 1))
     for colour, (name, run) in zip(COLOURS, runs.items()):
         history = run.history
+        along = history["seconds"] if over == "seconds" else history.index
         label = f"{name} " if name else ""
-        axes[0].loglog(history.index, history["loss"], color=colour, lw=1.2, label=name or None)
+        axes[0].loglog(along, history["loss"], color=colour, lw=1.2, label=name or None)
         if known:
             axes[1].semilogx(
-                history.index, history["psnr"], color=colour, lw=0.7, alpha=0.6,
+                along, history["psnr"], color=colour, lw=0.7, alpha=0.6,
                 label=f"{label}single iterate",
             )  # fmt: skip
             axes[1].semilogx(
-                history.index, history["psnr_average"], color=colour, lw=2.2,
+                along, history["psnr_average"], color=colour, lw=2.2,
                 label=f"{label}average",
             )  # fmt: skip
-    axes[0].set(xlabel="iteration", ylabel="energy E", title="how well x₀ is explained")
+    axes[0].set(xlabel=over, ylabel="energy E", title="how well x₀ is explained")
     if floor is not None:
         axes[0].axhline(floor, color=ORANGE, ls=":", lw=1.5, label="noise alone")
     if known:
-        axes[1].set(xlabel="iteration", ylabel="PSNR in dB", title="how close to the truth")
+        axes[1].set(xlabel=over, ylabel="PSNR in dB", title="how close to the truth")
     for axis in axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ import warnings
 
 import torch
 
-from . import memory, networks, recipes, stopping
+from . import memory, networks, optimisers, recipes, stopping
 from .energy import energy
 from .errors import InputError
 from .progress import Progress
@@ -26,6 +26,9 @@ GOOD_EVERY = 50
 
 SPIKE = 10 ** (5 / 10)
 """A loss that grew by 5 dB since the last good state is a spike: the published rule."""
+
+SHIFTS = 64
+"""How far shifted input noise can be shifted, in pixels each way."""
 
 SETBACKS = 3
 """How often a fit may fall back before it gives up."""
@@ -108,21 +111,28 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
 
     while state.iteration < recipe.iterations and state.setbacks < SETBACKS:
         state.set_rate(recipe.rate(state.iteration))
+        z = state.noisy_input()
+        outputs, losses = [], []
         with reproducible(state.device):
-            with state.autocast():
-                output = state.network(state.noisy_input())[0]  # f_θ(z)
-            output = output.float()
-            loss = energy(output, problem, recipe.data_term, recipe.tv_weight)  # E(f_θ(z); x0)
-
-            state.optimizer.zero_grad()
-            loss.backward()
-            state.optimizer.step()
+            for network in state.members:  # nearly always one; each is fitted by itself
+                with state.autocast():
+                    output = network(z)[0]  # f_θ(z)
+                output = output.float()
+                loss = energy(output, problem, recipe.data_term, recipe.tv_weight)  # E(f_θ(z); x0)
+                loss.backward()
+                outputs.append(output.detach())
+                losses.append(loss.detach())
+            state.step()
 
         state.iteration += 1
-        output, loss = output.detach(), loss.detach()
+        output, loss = _mean(outputs), _mean(losses)
         state.add_to_average(output, recipe.averaging(state.iteration))
         if state.is_well(loss):
             yield Step(state.iteration, loss, output, state.average)
+
+
+def _mean(tensors):
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(dim=0)
 
 
 class State:
@@ -136,17 +146,24 @@ class State:
         The fixed input.
     recipe : Recipe
         Decides noise, precision and optimiser.
-    generator : torch.Generator
-        Draws the input noise.
+    seed : int
+        Of the input noise.
     own_network : bool
         Whether the network was handed in.
     """
 
-    def __init__(self, network, z, recipe, generator, own_network=False):
-        self.network, self.z, self.recipe, self.generator = network, z, recipe, generator
+    def __init__(self, network, z, recipe, seed, own_network=False):
+        self.network, self.recipe, self.seed = network, recipe, seed
+        self.members = networks.members(network)
         self.device, self.own_network = z.device, own_network
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+        self.optimisers = optimisers.build(
+            recipe.optimiser, network, recipe.learning_rate, recipe.momentum
+        )
+        network.zero_grad()  # a network of the caller's own may bring gradients along
         self.precision = _precision(recipe.precision, self.device)
+        exact = own_network or recipe.z != "noise"  # coordinates and pictures keep their digits
+        self.z = z if exact else z.to(self.precision)
+        self._begin_noise()
         self.iteration, self.setbacks, self.rate_factor = 0, 0, 1.0
         self.average = None
         self.good = None  # the last good state: (loss, weights, moments, average)
@@ -162,7 +179,7 @@ class State:
         network = network.to(device, memory_format=torch.channels_last).train()
         z = z.contiguous(memory_format=torch.channels_last)
         _check_network(network, z, problem.shape, own)
-        state = cls(network, z, recipe, generator(seed, "input noise", device), own)
+        state = cls(network, z, recipe, seed, own)
         factor = getattr(problem.operator, "factor", 1)
         memory.check(network, z.shape[1], problem.shape, state.autocast, device, factor)
         return state
@@ -173,15 +190,38 @@ class State:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def set_rate(self, rate):
-        """Set Adam's learning rate, less after each setback."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * self.rate_factor
+        """Set the learning rate, less after each setback."""
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * self.rate_factor
+
+    def step(self):
+        """Move the weights along the gradients, and forget these."""
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+
+    def _begin_noise(self):
+        shifted = self.recipe.noise_kind == "shifted"
+        # The shifts are numbers that Python needs: a GPU would have to be waited for.
+        self.generator = generator(self.seed, "input noise", "cpu" if shifted else self.device)
+        self.canvas = None
+        if shifted and self.recipe.input_noise:
+            height, width = self.z.shape[-2:]
+            shape = (*self.z.shape[:2], height + SHIFTS - 1, width + SHIFTS - 1)
+            canvas = torch.rand(shape, generator=generator(self.seed, "canvas")).sub_(0.5)
+            canvas = canvas.mul_(self.recipe.input_noise * math.sqrt(12))  # U(0, 1): 1 / √12
+            self.canvas = canvas.to(self.z.device, self.z.dtype, memory_format=torch.channels_last)
 
     def noisy_input(self):
         """Z, with fresh noise added: a regularisation of the paper (its section on denoising)."""
         size = self.recipe.input_noise
         if size == 0:
             return self.z
+        if self.canvas is not None:
+            top, left = torch.randint(SHIFTS, (2,), generator=self.generator).tolist()
+            height, width = self.z.shape[-2:]
+            return self.z + self.canvas[..., top : top + height, left : left + width]
         noise = torch.empty_like(self.z)
         if self.recipe.noise_kind == "uniform":
             bound = size * math.sqrt(3)  # U(-a, a) has the standard deviation a / √3
@@ -213,7 +253,7 @@ class State:
 
     def _keep(self, loss):
         weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        moments = copy.deepcopy(self.optimizer.state_dict()["state"])
+        moments = copy.deepcopy(self._moments())
         self.good = (loss, weights, moments, self.average.clone())
 
     def _go_back(self, loss):
@@ -235,19 +275,24 @@ class State:
         )
         warnings.warn(f"{told}; {what_next}", RuntimeWarning, stacklevel=4)
 
+    def _moments(self):
+        """Optimiser -> parameter -> name -> tensor."""
+        return {i: each.state_dict()["state"] for i, each in enumerate(self.optimisers)}
+
     def _set_moments(self, moments):
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for i, optimiser in enumerate(self.optimisers):
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": moments.get(i, {}), "param_groups": groups})
 
     def pack(self):
         """Return the state as tensors by name and plain numbers, to be saved or to go on from."""
         tensors = {"z": self.z, "average": self.average, "generator": self.generator.get_state()}
         tensors |= _flat("network", self.network.state_dict())
-        tensors |= _flat_moments("adam", self.optimizer.state_dict()["state"])
+        tensors |= _flat_moments("moments", self._moments())
         loss = None
         if self.good is not None:
             loss, weights, moments, average = self.good
-            tensors |= _flat("good.network", weights) | _flat_moments("good.adam", moments)
+            tensors |= _flat("good.network", weights) | _flat_moments("good.moments", moments)
             tensors["good.average"] = average
         numbers = {
             "iteration": self.iteration,
@@ -255,7 +300,8 @@ class State:
             "rate_factor": self.rate_factor,
             "good_loss": loss,
             "own_network": self.own_network,
-            "device": self.device.type,
+            "seed": self.seed,
+            "generator": self.generator.device.type,
         }
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, numbers
 
@@ -272,15 +318,16 @@ class State:
                 )
             network = _build(problem, recipe, z.shape[1], seed=0)  # its weights follow
         network = network.to(device, memory_format=torch.channels_last).train()
-        noise = generator(numbers["iteration"], "input noise", device)
-        if numbers["device"] == device.type:  # elsewhere the noise is another, equally random
-            noise.set_state(tensors["generator"])
-        state = cls(network, z, recipe, noise, numbers["own_network"])
+        state = cls(network, z, recipe, numbers["seed"], numbers["own_network"])
+        if numbers["generator"] == state.generator.device.type:
+            state.generator.set_state(tensors["generator"])
+        else:  # the noise is another, equally random, and not the first iterations' again
+            state.generator.manual_seed(derived(numbers["iteration"], "input noise"))
         try:
             network.load_state_dict(_unflat("network", tensors))
         except RuntimeError as error:
             raise InputError(f"the saved weights are those of another network: {error}") from error
-        state._set_moments(_unflat_moments("adam", tensors))
+        state._set_moments(_unflat_moments("moments", tensors))
         state.average = tensors["average"].to(device)
         state.iteration, state.setbacks = numbers["iteration"], numbers["setbacks"]
         state.rate_factor = numbers["rate_factor"]
@@ -288,7 +335,7 @@ class State:
             state.good = (
                 numbers["good_loss"],
                 _unflat("good.network", tensors),
-                _unflat_moments("good.adam", tensors),
+                _unflat_moments("good.moments", tensors),
                 tensors["good.average"].to(device),
             )
         return state
@@ -319,17 +366,22 @@ def _unflat(prefix, tensors):
 
 
 def _flat_moments(prefix, moments):
-    """Adam's state, parameter number -> name -> tensor, with one name each."""
-    return {f"{prefix}.{i}.{k}": v for i, each in moments.items() for k, v in each.items()}
+    """Optimiser -> parameter -> name -> tensor, with one name each."""
+    return {
+        f"{prefix}.{i}.{j}.{name}": tensor
+        for i, parameters in moments.items()
+        for j, each in parameters.items()
+        for name, tensor in each.items()
+    }
 
 
 def _unflat_moments(prefix, tensors):
     moments = {}
     for name, tensor in _unflat(prefix, tensors).items():
-        number, key = name.split(".")
+        optimiser, parameter, key = name.split(".")
         if tensor.ndim == 4:  # as the weights lie in memory
             tensor = tensor.contiguous(memory_format=torch.channels_last)
-        moments.setdefault(int(number), {})[key] = tensor
+        moments.setdefault(int(optimiser), {}).setdefault(int(parameter), {})[key] = tensor
     return moments
 
 
@@ -382,12 +434,15 @@ def _input(problem, recipe, seed, z):
 
 def _build(problem, recipe, channels, seed):
     """Build the recipe's network from a seed, and leave the global random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived(seed, "weights"))
-        network = networks.build(recipe.network, channels, problem.shape, **recipe.options)
-    if recipe.start_at_mean:
-        _start_at_mean(network, problem)
-    return network
+    members = []
+    for number in range(int(recipe.members)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived(seed, f"weights {number}" if number else "weights"))
+            member = networks.build(recipe.network, channels, problem.shape, **recipe.options)
+        if recipe.start_at_mean:
+            _start_at_mean(member, problem)
+        members.append(member)
+    return members[0] if len(members) == 1 else networks.Ensemble(members)
 
 
 def _start_at_mean(network, problem):

@@ -6,6 +6,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from . import networks
 from .errors import MemoryShortage
 from .images import SMALLEST_SIDE
 
@@ -49,6 +50,7 @@ class _Cost:
     def __init__(self, network, channels, autocast):
         self.channels = channels
         self.weights = sum(p.numel() * p.element_size() for p in network.parameters())
+        network = networks.members(network)[0]  # they take their turns
         side = max(64, getattr(network, "smallest", 0))  # below, the network would fill it up
         try:
             small, large = (

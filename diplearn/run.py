@@ -18,7 +18,7 @@ from .files import check_writable, replacing
 from .problems import Problem
 from .recipes import Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Version of the saved file; a reader refuses what it does not know."""
 
 SNAPSHOT_MEMORY = 64_000_000

@@ -86,7 +86,7 @@ class Discrepancy:
 
     name = "discrepancy"
 
-    def __init__(self, sigma=None, factor=0.95, patience=20):
+    def __init__(self, sigma=None, factor=0.93, patience=20):
         self.sigma, self.factor, self.patience = sigma, factor, patience
 
     def prepare(self, problem, recipe):

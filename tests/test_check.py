@@ -69,3 +69,61 @@ def test_a_network_of_ones_own(problem):
     verdict = check.own_network(dip.fit(problem, recipe, poor, progress=False))
     assert verdict.right is False and "1x1" in verdict.words
     assert "network=" in check.own_network(dip.fit(problem, stop=2, progress=False)).words
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "words"),
+    [
+        (None, None, "no answer"),
+        (lambda i, o, k, s: i * o * k * k * s * s, True, "right"),
+        (lambda i, o, k, s: i * o * k * s * s, False, "taps"),
+        (lambda i, o, k, s: i * o * k * k * s, False, "pixels"),
+        (lambda i, o, k, s: o * k * k * s * s, False, "come in"),
+        (lambda i, o, k, s: i * k * k * s * s, False, "goes out"),
+        (lambda i, o, k, s: i * o * k * k, False, "weights"),
+        (lambda i, o, k, s: 2 * i * o * k * k * s * s, False, "additions"),
+        (lambda i, o, k, s: 1, False, "not 1"),
+        (lambda: 1, False, "failed"),
+    ],
+)
+def test_counting_multiplications(answer, right, words):
+    verdict = check.multiplications(answer)
+    assert verdict.right is right and words in verdict.words
+
+
+def _by_svd(matrix):
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    return u @ vt
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "words"),
+    [
+        (None, None, "no answer"),
+        (_by_svd, True, "right"),
+        (lambda m: dip.optimisers.orthogonal([m])[0], False, "from"),
+        (lambda m: m / m.norm(), False, "alike"),
+        (lambda m: torch.eye(6, 10), False, "other vectors"),
+        (lambda m: m.T, False, "out"),
+        (lambda m: m.nonsense, False, "failed"),
+    ],
+)
+def test_levelling_singular_values(answer, right, words):
+    verdict = check.orthogonal(answer)
+    assert verdict.right is right and words in verdict.words
+
+
+def test_a_cheaper_recipe():
+    problem = dip.denoising(dip.images.load("rocket", size=32), sigma=0.1, seed=0)
+    other = dip.denoising(dip.images.load("coffee", size=32), sigma=0.1, seed=0)
+    recipe = dip.lab(members=1, options={"down": (8, 8), "skip": (4, 4)})
+    reference = dip.fit(problem, recipe, iterations=60, progress=False)
+    assert check.cheaper(None, reference).right is None
+    assert "Run" in check.cheaper(3, reference).words
+    assert "another picture" in check.cheaper(dip.fit(other, recipe, iterations=1), reference).words
+    assert "two thirds" in check.cheaper(reference, reference).words
+    hasty = dip.fit(problem, recipe, iterations=2, progress=False)
+    assert "loses more" in check.cheaper(hasty, reference).words
+    shorter = dip.fit(problem, recipe, iterations=60, progress=False)
+    shorter._rows[-1] = (60, reference.seconds / 2, *shorter._rows[-1][2:])  # a faster machine
+    assert check.cheaper(shorter, reference).right

@@ -102,13 +102,43 @@ def test_the_mean_colour_of_what_is_known(clean):
     assert abs(first - clean.mean()) < 0.12
 
 
-def test_gaussian_and_uniform_input_noise_have_their_spread(problem):
-    for kind in ("gaussian", "uniform"):
+def test_input_noise_has_its_spread_whatever_its_kind(problem):
+    for kind in ("gaussian", "uniform", "shifted"):
         state = State.begin(problem, TINY.but(noise_kind=kind, input_noise=0.03))
         noise = state.noisy_input() - state.z
         assert abs(float(noise.std()) - 0.03) < 1e-3 and abs(float(noise.mean())) < 1e-3
     silent = State.begin(problem, TINY.but(input_noise=0))
     assert silent.noisy_input() is silent.z
+
+
+def test_shifted_noise_is_another_each_time_and_the_same_for_a_seed(problem):
+    recipe = TINY.but(noise_kind="shifted")
+    first, again = (State.begin(problem, recipe, seed=3) for _ in range(2))
+    draws = [first.noisy_input() for _ in range(6)]
+    assert all(torch.equal(draw, again.noisy_input()) for draw in draws)
+    assert all(not torch.equal(a, b) for a, b in zip(draws, draws[1:]))
+    other = State.begin(problem, recipe, seed=4)
+    assert not torch.equal(first.canvas, other.canvas)
+
+
+def test_members_are_fitted_each_by_itself(problem):
+    """The mean of a fit of two is the mean of two fits; nothing leaks from one to the other."""
+    recipe = TINY.but(input_noise=0.0, members=2, iterations=5)
+    state = State.begin(problem, recipe, seed=0)
+    alone = [State.begin(problem, recipe.but(members=1), seed=0) for _ in range(2)]
+    alone[1].network.load_state_dict(state.members[1].state_dict())
+    *_, both = dip.iterate(problem, recipe, state=state)
+    lasts = [list(dip.iterate(problem, recipe.but(members=1), state=one))[-1] for one in alone]
+    assert torch.allclose(both.output, torch.stack([s.output for s in lasts]).mean(0), atol=1e-6)
+    assert float(both.loss) == pytest.approx(sum(float(s.loss) for s in lasts) / 2, rel=1e-5)
+    assert not torch.equal(lasts[0].output, lasts[1].output)
+    shown = state.network(state.z)[0]
+    assert shown.shape == problem.shape
+
+
+def test_a_network_of_ones_own_has_no_other_members(problem):
+    network = nn.Sequential(nn.Conv2d(8, 3, 3, padding=1), nn.Sigmoid())
+    assert State.begin(problem, TINY.but(members=3), network).members == [network]
 
 
 @pytest.mark.parametrize("size", [(17, 31), (16, 16), (300, 20)])
@@ -196,7 +226,7 @@ def test_going_back_restores_weights_and_moments(problem):
         next(steps)
     state._keep(1.0)
     weights = {k: v.clone() for k, v in state.network.state_dict().items()}
-    moments = [v["exp_avg"].clone() for v in state.optimizer.state_dict()["state"].values()]
+    moments = [v["exp_avg"].clone() for v in state._moments()[0].values()]
     average = state.average.clone()
     for _ in range(5):
         next(steps)
@@ -204,7 +234,7 @@ def test_going_back_restores_weights_and_moments(problem):
     with pytest.warns(RuntimeWarning):
         state._go_back(float("nan"))
     assert all(torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
-    now = [v["exp_avg"] for v in state.optimizer.state_dict()["state"].values()]
+    now = [v["exp_avg"] for v in state._moments()[0].values()]
     assert all(torch.equal(a, b) for a, b in zip(moments, now))
     assert torch.equal(average, state.average)
     next(steps)  # and the kept state is a copy again: another step must not change it

@@ -6,7 +6,7 @@ import torch
 from diplearn import networks, recipes
 from diplearn.errors import InputError
 from diplearn.networks import DeepDecoder, Hourglass, Pixels, ResNet, UNet, parameter_count
-from diplearn.networks.layers import continued
+from diplearn.networks.layers import Mix, continued, conv, doubled
 
 # The settings that the authors published, and the number of parameters of each.
 PUBLISHED = {
@@ -96,3 +96,23 @@ def test_hourglass_refuses_what_does_not_fit_together(wrong):
 def test_skips_are_there_or_not():
     with_skips = Hourglass(4, 3, (6,) * 2, skip=(3, 0))
     assert with_skips.levels[0].skip is not None and with_skips.levels[1].skip is None
+
+
+def test_the_quick_gradient_of_the_interpolation_is_the_gradient():
+    x = torch.rand(1, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: doubled(x, "bilinear"), x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda x: doubled(x, "bilinear"), x)
+    wanted = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
+    assert torch.equal(doubled(x, "bilinear"), wanted)
+    along = torch.rand_like(wanted)
+    ours, theirs = (torch.autograd.grad(y, x, along)[0] for y in (doubled(x, "bilinear"), wanted))
+    assert torch.allclose(ours, theirs)
+
+
+def test_mixing_parts_is_convolving_them_side_by_side():
+    parts = [torch.rand(1, 4, 9, 11), torch.rand(1, 8, 9, 11)]
+    mix = Mix([4, 8], 5, 3, "reflect")
+    whole = conv(12, 5, 3)
+    whole.weight.data = torch.cat([share.weight for share in mix.shares], dim=1)
+    whole.bias.data = mix.shares[0].bias.data
+    assert torch.allclose(mix(*parts), whole(torch.cat(parts, dim=1)), atol=1e-6)

@@ -54,6 +54,10 @@ def test_a_factor_of_eight_needs_more():
         {"average": 1},
         {"average_window": 0},
         {"noise_kind": "pink"},
+        {"optimiser": "lbfgs"},
+        {"momentum": 1},
+        {"members": 0},
+        {"members": 1.5},
         {"precision": "float16"},
         {"data_term": "huber"},
         {"z": "zeros"},
@@ -77,7 +81,7 @@ def test_unknown_names_are_answered_with_the_known():
 def test_a_recipe_is_frozen_and_but_leaves_it_alone():
     recipe = lab()
     wider = recipe.but(options={"down": (8,) * 5})
-    assert wider.options["upsampling"] == recipe.options["upsampling"]
+    assert wider.options["padding"] == recipe.options["padding"]
     assert recipe.options["down"] != (8,) * 5
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.iterations = 3

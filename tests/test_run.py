@@ -141,6 +141,9 @@ RECIPES = {
     "lab": recipes.lab(options=SMALL, iterations=60, stop="count", precision="float32"),
     "lab in bfloat16": recipes.lab(options=SMALL, iterations=60, stop="count", precision=BFLOAT16),
     "gaussian noise": TINY.but(noise_kind="gaussian"),
+    "muon, two members, shifted noise": TINY.but(
+        optimiser="muon", members=2, noise_kind="shifted", precision="bfloat16"
+    ),
     "no noise, cosine": TINY.but(input_noise=0.0, final_rate=0.05, average_window=None),
     "pixels": Recipe(network="pixels", iterations=60),
 }

@@ -1,5 +1,7 @@
 """What f_θ can be. Each is a plain module from z (1, C, H, W) to a picture (1, 1 or 3, H, W)."""
 
+from torch import nn
+
 from ..errors import InputError
 from .decoder import DeepDecoder
 from .hourglass import Hourglass
@@ -57,6 +59,38 @@ def build(name, inputs, shape, **options):
         return BY_NAME[name](**required, **options)
     except TypeError as error:
         raise InputError(f"the network {name!r}: {error}") from None
+
+
+class Ensemble(nn.Module):
+    """Several networks side by side, fitted each by itself; their mean is the picture.
+
+    The paper averages two runs by hand (its section on denoising); this is the same.
+
+    Parameters
+    ----------
+    members : iterable of torch.nn.Module
+        Networks that take the same z.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pair = Ensemble([Hourglass(8, 1, (8, 8), skip=(4, 4)) for _ in range(2)])
+    >>> pair(torch.rand(1, 8, 32, 32)).shape
+    torch.Size([1, 1, 32, 32])
+    """
+
+    def __init__(self, members):
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, z):
+        """Make the mean of the members' pictures."""
+        return sum(member(z) for member in self.members) / len(self.members)
+
+
+def members(network):
+    """Return the networks of an ensemble, or a network alone, as a list."""
+    return list(network.members) if isinstance(network, Ensemble) else [network]
 
 
 def parameter_count(network):

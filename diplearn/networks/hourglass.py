@@ -5,11 +5,10 @@ architecture. doi:10.1007/s11263-020-01303-4.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError
-from .layers import continued, conv, norm
+from .layers import Mix, continued, conv, doubled, norm
 
 
 class Hourglass(nn.Module):
@@ -33,6 +32,9 @@ class Hourglass(nn.Module):
         ``"bilinear"`` or ``"nearest"``, for all levels or one for each.
     padding : str, optional
         ``"reflect"`` as published, ``"zeros"`` or ``"replicate"``.
+    merge_norm : bool, optional
+        Normalise what a level merges, as published. Without it, and with zeros as padding, a step
+        takes about half the time and the pictures are as good.
     sigmoid : bool, optional
         Squash the output into (0, 1).
 
@@ -64,6 +66,7 @@ class Hourglass(nn.Module):
         pointwise=True,
         upsampling="bilinear",
         padding="reflect",
+        merge_norm=True,
         sigmoid=True,
     ):
         super().__init__()
@@ -93,6 +96,7 @@ class Hourglass(nn.Module):
                     pointwise=pointwise,
                     mode=modes[level],
                     padding=padding,
+                    merge_norm=merge_norm,
                 )
             )
         self.picture = conv(up[0], outputs, 1)
@@ -115,7 +119,9 @@ class Hourglass(nn.Module):
 class Level(nn.Module):
     """One level of the hourglass: what happens on the way down, beside, and on the way up."""
 
-    def __init__(self, inputs, down, below, up, skip, filters, pointwise, mode, padding):
+    def __init__(
+        self, inputs, down, below, up, skip, filters, pointwise, mode, padding, merge_norm
+    ):
         super().__init__()
         down_filter, up_filter, skip_filter = filters
         self.encode = nn.Sequential(
@@ -124,24 +130,28 @@ class Level(nn.Module):
         )
         self.skip = nn.Sequential(*block(inputs, skip, skip_filter, padding)) if skip else None
         self.mode = mode
-        self.merge = nn.Sequential(
-            norm(skip + below),
-            *block(skip + below, up, up_filter, padding),
-            *(block(up, up, 1, padding) if pointwise else ()),
+        self.norm = norm(skip + below) if merge_norm else None
+        sources = [skip + below] if merge_norm or not skip else [skip, below]
+        self.mix = Mix(sources, up, up_filter, padding)
+        self.after = nn.Sequential(
+            *normalised(up), *(block(up, up, 1, padding) if pointwise else ())
         )
 
     def decode(self, below, above):
         """Bring what comes from below up to the size of `above`, and merge the two."""
-        x = F.interpolate(below, scale_factor=2, mode=self.mode)
+        parts = [doubled(below, self.mode)]
         if self.skip is not None:
-            x = torch.cat([self.skip(above), x], dim=1)
-        return self.merge(x)
+            parts.insert(0, self.skip(above))
+        if self.norm is not None:
+            parts = [self.norm(torch.cat(parts, dim=1))]
+        return self.after(self.mix(*parts))
 
 
 def block(inputs, outputs, size, padding, stride=1):
     """Return convolution, normalisation, activation: the unit that everything is made of."""
-    return (
-        conv(inputs, outputs, size, stride, padding),
-        norm(outputs),
-        nn.LeakyReLU(0.2, inplace=True),
-    )
+    return conv(inputs, outputs, size, stride, padding), *normalised(outputs)
+
+
+def normalised(channels):
+    """Return normalisation and activation."""
+    return norm(channels), nn.LeakyReLU(0.2, inplace=True)

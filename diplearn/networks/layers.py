@@ -1,6 +1,7 @@
 """The few pieces that the networks share."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -13,6 +14,60 @@ def conv(inputs, outputs, size=3, stride=1, padding="reflect"):
 def norm(channels):
     """Batch norm over the one picture; it never keeps running means, for there is no test set."""
     return nn.BatchNorm2d(channels, track_running_stats=False)
+
+
+class Mix(nn.Module):
+    """A convolution of several inputs side by side, without copying them into one tensor first."""
+
+    def __init__(self, inputs, outputs, size, padding):
+        super().__init__()
+        self.shares = nn.ModuleList(conv(each, outputs, size, padding=padding) for each in inputs)
+        for share in self.shares[1:]:
+            share.bias = None  # one is enough
+
+    def forward(self, *parts):
+        """Convolve each part with filters of its own, and add up."""
+        first, *others = (share(part) for share, part in zip(self.shares, parts))
+        return sum(others, start=first)
+
+
+def doubled(x, mode):
+    """Bring a picture to twice its size, ``"bilinear"`` or ``"nearest"``."""
+    return Bilinear.apply(x) if mode == "bilinear" else F.interpolate(x, scale_factor=2)
+
+
+class Bilinear(torch.autograd.Function):
+    """Bilinear interpolation to twice the size, with a gradient that is quick to compute.
+
+    The gradient is a convolution with (1 3 3 1) / 4 along each axis, in steps of two pixels. On a
+    CPU, PyTorch's own takes ten times as long, a fifth of the whole iteration; on a GPU, its order
+    of summation is random.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        """Interpolate; the outermost pixels are continued."""
+        return F.interpolate(x, scale_factor=2, mode="bilinear")
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keep nothing: the map is linear."""
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        """Push a tangent forward: the map itself."""
+        return Bilinear.forward(tangent)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Pull a gradient back."""
+        ramp = gradient.new_tensor([0.25, 0.75, 0.75, 0.25])
+        channels = gradient.shape[1]
+        kernel = ramp.outer(ramp).expand(channels, 1, 4, 4)
+        edged = F.pad(gradient, (1, 1, 1, 1), mode="replicate")  # what was continued adds up
+        return F.conv2d(edged, kernel, stride=2, groups=channels)
 
 
 def continued(z, multiple, smallest):

@@ -43,6 +43,7 @@ dip.check.psnr_function(my_psnr)
 
 # %%
 print(f"{-20 * torch.log10(torch.tensor(25 / 255)):.2f} dB expected, {noisy:.2f} dB measured")
+assert dip.check.psnr_function(my_psnr)
 assert abs(my_psnr(small.observation, small.truth) - noisy) < 1e-3
 
 # %% [markdown]
@@ -67,7 +68,8 @@ dip.check.numbers_per_parameter(my_ratio, published, x0)
 # version of the noisy picture. The best PSNR is about that of $x_0$ itself.
 
 # %%
-my_run = dip.fit(small, dip.lab(network="pixels", learning_rate=0.02), progress=False)
+recipe = dip.lab(network="pixels", learning_rate=0.02)
+my_run = dip.fit(small, recipe, iterations=300, progress=False)
 
 dip.check.no_prior(my_run)
 
@@ -76,6 +78,7 @@ curves(my_run, alt="Without a network the PSNR rises to that of the noisy pictur
 
 # %%
 best = my_run.history.psnr.max()
+assert dip.check.no_prior(my_run)
 assert abs(best - noisy) < 1.5  # no prior, no gain worth the name
 
 # %% [markdown]
@@ -113,4 +116,6 @@ captions = {k: f"{dip.psnr(p, small.truth):.1f} dB" for k, p in shown.items()}
 contact_sheet(shown, captions=captions, width=8, alt="Noisy; restored; a grainy flat grey")
 
 # %%
+assert dip.check.numbers_per_parameter(my_ratio, published, x0)
+assert dip.check.own_network(my_fit) and not dip.check.own_network(flat)
 assert my_fit.psnr > noisy + 1 > flat.psnr

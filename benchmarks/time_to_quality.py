@@ -1,0 +1,173 @@
+"""How long does a recipe take to a given quality? Seconds to each decibel, and the published fit.
+
+make bench ARGS="--picture denoising/F16_GT.png --task denoising"
+
+Each fit starts from scratch, in this process, one after the other. It is stored under --results
+as it goes: the same command again goes on where it stopped, and measures nothing twice. The
+published fit takes half an hour a picture; --against-stored takes its curve, PSNR by iteration,
+from the file that an earlier run (or another machine) left, and its seconds an iteration from this
+one.
+"""
+
+import resource
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+
+import diplearn as dip
+from diplearn import images, recipes
+from diplearn.figures import COLOURS, Figure
+
+STORED = ["seconds", "psnr", "psnr_average"]
+TASKS = ("denoising", "super_resolution", "inpainting")
+
+
+def make_problem(task, picture, size, sigma, factor, seed):
+    """Return the problem that is to be solved; inpainting means half of the pixels at random."""
+    clean = images.load(picture, size=size)
+    if task == "denoising":
+        return dip.denoising(clean, sigma=sigma / 255, seed=seed)
+    if task == "super_resolution":
+        return dip.super_resolution(clean, factor=factor)
+    if task == "inpainting":
+        return dip.inpainting(clean, mask=0.5, seed=seed)
+    raise typer.BadParameter(f"task is one of {', '.join(TASKS)}, not {task}")
+
+
+def measure(problem, recipe, seed, path):
+    """Fit, or go on with a fit that was cut off; return its curve, a row an iteration."""
+    table, kept = path.with_suffix(".csv"), path.with_suffix(".dip")
+    if table.exists():
+        return pd.read_csv(table, index_col="iteration")
+    if kept.exists():
+        run = dip.Run.load(kept)
+        if run.stopped_by in ("unfinished", "interrupted", "halted"):
+            run = dip.resume(run, save=kept)
+    else:
+        run = dip.fit(problem, recipe, seed=seed, save=kept)
+    if run.stopped_by in ("interrupted", "halted"):
+        raise KeyboardInterrupt  # what there is lies in `kept`
+    curve = run.history[STORED].round(4)
+    curve.to_csv(table)
+    kept.unlink()
+    return curve
+
+
+def pace(problem, recipe, iterations=10):
+    """Return the median of the seconds that one iteration takes, the first two left out."""
+    seconds, before = [], time.perf_counter()
+    for step in dip.iterate(problem, recipe):
+        now = time.perf_counter()
+        seconds.append(now - before)
+        before = now
+        if step.iteration == iterations:
+            break
+    return float(pd.Series(seconds[2:]).median())
+
+
+def seconds_to(curve, level):
+    """Return when the averaged output first reached a PSNR; NaN if it never did."""
+    there = curve.index[curve.psnr_average >= level]
+    return curve.seconds[there[0]] if len(there) else float("nan")
+
+
+def draw(curves, path, title):
+    """Draw PSNR over seconds and over iterations: averaged thick, single thin."""
+    figure = Figure(f"PSNR over time: {title}", figsize=(10, 3.8))
+    axes = figure.subplots(1, 2, sharey=True)
+    colours = dict(zip(dict.fromkeys(name for name, _ in curves), COLOURS))
+    for (name, seed), curve in curves.items():
+        first = seed == min(s for n, s in curves if n == name)
+        for axis, x in zip(axes, (curve.seconds, curve.index)):
+            axis.semilogx(x, curve.psnr, color=colours[name], lw=0.6, alpha=0.5)
+            label = f"{name}, averaged" if first else None
+            axis.semilogx(x, curve.psnr_average, color=colours[name], lw=2, label=label)
+    axes[0].set(xlabel="seconds", ylabel="PSNR in dB", title=title)
+    axes[1].set(xlabel="iterations")
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def summary(curves, published):
+    """Return a table: a row a fit, with the seconds to the levels that the published fit sets."""
+    best = published.psnr_average.max()
+    levels = {"best - 1 dB": best - 1, "best - 0.1 dB": best - 0.1, "best": best}
+    rows = []
+    for (name, seed), curve in curves.items():
+        row = {
+            "recipe": name,
+            "seed": seed,
+            "s/iteration": curve.seconds.iloc[-1] / curve.index[-1],
+            "seconds": curve.seconds.iloc[-1],
+            "PSNR at the end": curve.psnr_average.iloc[-1],
+            "best PSNR": curve.psnr_average.max(),
+        }
+        for words, level in levels.items():
+            row[f"s to {words}"] = seconds_to(curve, level)
+            row[f"ratio, {words}"] = seconds_to(published, level) / seconds_to(curve, level)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def main(
+    picture: Annotated[str, typer.Option(help="A name as images.load takes it.")] = "astronaut",
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "denoising",
+    sigma: Annotated[float, typer.Option(help="Noise, on the scale of 0 to 255.")] = 25,
+    factor: Annotated[int, typer.Option(help="Of super-resolution.")] = 4,
+    size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 256,
+    recipe: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
+    seeds: Annotated[int, typer.Option(help="Fits a recipe; the published one gets one.")] = 3,
+    threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
+    results: Annotated[Path, typer.Option(help="Where to store.")] = Path("benchmarks/results"),
+    against_stored: Annotated[
+        bool, typer.Option(help="Take the published curve by iteration from a file.")
+    ] = False,
+):
+    """Measure seconds to quality for some recipes, and against the published one."""
+    if threads:
+        torch.set_num_threads(threads)
+    results.mkdir(parents=True, exist_ok=True)
+    short = Path(picture).stem.removesuffix("_GT")
+    detail = {"denoising": f"{sigma:g}", "super_resolution": f"x{factor}"}.get(task, "half")
+    case = f"{task}-{detail}-{short}-{size}"
+    curves = {}
+    for name in recipe or ["lab"]:
+        for seed in range(seeds):
+            problem = make_problem(task, picture, size, sigma, factor, seed)
+            chosen = recipes.choose(name, problem)
+            curves[name, seed] = measure(problem, chosen, seed, results / f"{case}-{name}-{seed}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"peak memory of the process so far: {peak / 1e6:.0f} MB")
+
+    problem = make_problem(task, picture, size, sigma, factor, 0)
+    chosen = recipes.choose("paper", problem)
+    stored = results / f"{case}-paper-0.csv"
+    if against_stored:
+        if not stored.exists():
+            raise typer.BadParameter(f"there is no {stored}; measure once without --against-stored")
+        published = pd.read_csv(stored, index_col="iteration")
+        each = pace(problem, chosen)
+        published["seconds"] = published.index * each
+        print(f"published recipe: {each:.3f} s an iteration, measured now; its curve was stored")
+    else:
+        published = measure(problem, chosen, 0, stored)
+    curves["paper", 0] = published
+
+    table = summary(curves, published)
+    with pd.option_context("display.width", 200, "display.max_columns", 20):
+        print(table.round(3).to_string(index=False))
+        spread = table.groupby("recipe")["PSNR at the end"].agg(["mean", "std"]).round(3)
+        print(spread.to_string())
+    draw(curves, results / f"{case}.png", case)
+    print(f"figure: {results / case}.png")
+
+
+if __name__ == "__main__":
+    typer.run(main)
