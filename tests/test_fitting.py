@@ -53,6 +53,22 @@ def test_the_loop_by_hand_and_the_fit_are_one(problem):
     assert by_hand == list(zip(run.history.index, run.history.loss))
 
 
+@pytest.mark.parametrize("degrade", [dip.inpainting, dip.super_resolution])
+def test_what_is_certain_enters_the_average_unless_there_is_noise(clean, degrade):
+    recipe = TINY.but(iterations=5, project=True)
+    certain, noisy = degrade(clean), degrade(clean, sigma=0.05)
+    kept, fitted = quick(certain, recipe), quick(certain, recipe.but(project=False))
+
+    def error(run):
+        return (run.problem.operator(run.output) - run.problem.observation).abs().max()
+
+    assert error(kept) < 0.05 < error(fitted)  # not 0: no value leaves [0, 1]
+    assert torch.equal(kept.last, fitted.last)  # the fit itself is the same
+    assert kept.psnr > fitted.psnr
+    plain = quick(noisy, recipe.but(project=False))
+    assert torch.equal(quick(noisy, recipe).output, plain.output)
+
+
 def test_same_seed_same_bits_other_seed_other_bits(problem):
     first, again, other = quick(problem), quick(problem), quick(problem, seed=1)
     assert torch.equal(first.output, again.output)

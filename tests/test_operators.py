@@ -59,6 +59,24 @@ def masks(draw, channels, height, width):
 
 @quickly
 @given(operators_and_shapes(), st.integers(0, 99))
+def test_the_projection_is_the_nearest_picture_that_explains_the_observation(drawn, seed):
+    A, shape = drawn
+    if not isinstance(A, Mask | Downsample):
+        picture = noise(shape, seed)
+        assert A.project(picture, A(picture)) is picture
+        return
+    picture, truth = noise(shape, seed), noise(shape, seed + 100)
+    projected = A.project(picture, A(truth))
+    scale = 1 + projected.abs().max()
+    assert (A(projected) - A(truth)).abs().max() < 1e-8 * scale
+    assert (A.project(projected, A(truth)) - projected).abs().max() < 1e-8 * scale
+    # The nearest: what was moved is at right angles to all that the operator loses.
+    lost = (truth - projected).flatten()
+    assert abs((projected - picture).flatten() @ lost) < 1e-6 * scale**2 * lost.numel()
+
+
+@quickly
+@given(operators_and_shapes(), st.integers(0, 99))
 def test_the_adjoint_is_the_adjoint(operator_and_shape, seed):
     operator, shape = operator_and_shape
     x = noise(shape, seed)
