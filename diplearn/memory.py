@@ -50,7 +50,10 @@ class _Cost:
     def __init__(self, network, channels, autocast):
         self.channels = channels
         self.weights = sum(p.numel() * p.element_size() for p in network.parameters())
-        network = networks.members(network)[0]  # they take their turns
+        members = networks.members(network)
+        cores = torch.get_num_threads() if next(network.parameters()).device.type == "cpu" else 1
+        self.at_once = min(len(members), cores)  # as fitting.Crew has it
+        network = members[0]
         side = max(64, getattr(network, "smallest", 0))  # below, the network would fill it up
         try:
             small, large = (
@@ -67,7 +70,7 @@ class _Cost:
         padded = (-(-height // 32) * 32) * (-(-width // 32) * 32)  # as most networks do inside
         return int(
             _BASE
-            + _ACTIVATIONS * (self.per_pixel * padded + self.constant)
+            + _ACTIVATIONS * self.at_once * (self.per_pixel * padded + self.constant)
             + _WEIGHTS * self.weights
             + 4 * height * width * (self.channels + _PICTURES * pictures)
         )

@@ -4,8 +4,8 @@ import dataclasses
 import numbers
 import warnings
 
+import skimage
 import torch
-from skimage.restoration import estimate_sigma
 
 from . import operators
 from .errors import InputError
@@ -127,7 +127,9 @@ class Problem:
             raise InputError("the noise level cannot be estimated through a mask; give sigma")
         array = to_array(self.observation)
         axis = -1 if array.ndim == 3 else None
-        return float(estimate_sigma(array, channel_axis=axis, average_sigmas=True))
+        return float(
+            skimage.restoration.estimate_sigma(array, channel_axis=axis, average_sigmas=True)
+        )
 
     def need_truth(self, wanted):
         """Return the truth, or raise an InputError that says what needs it."""

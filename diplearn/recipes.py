@@ -226,7 +226,7 @@ _LAB = {
         "options": {"down": (32, 64, 64, 64, 64)},
         "input_noise": 0.01,
         "learning_rate": 0.02,
-        "iterations": 360,
+        "iterations": 400,
     },
     "deblurring": {"iterations": 350},
 }

@@ -6,7 +6,7 @@ import math
 import zipfile
 from importlib import metadata
 
-import pandas as pd
+import lazy_loader
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load as load_tensors
@@ -18,7 +18,9 @@ from .files import check_writable, replacing
 from .problems import Problem
 from .recipes import Recipe
 
-FORMAT = 2
+pd = lazy_loader.load("pandas")  # 34 MB that a fit does without
+
+FORMAT = 3
 """Version of the saved file; a reader refuses what it does not know."""
 
 SNAPSHOT_MEMORY = 64_000_000

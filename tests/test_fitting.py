@@ -152,6 +152,30 @@ def test_members_are_fitted_each_by_itself(problem):
     assert shown.shape == problem.shape
 
 
+def test_members_side_by_side_give_the_bits_of_one_after_the_other(problem):
+    recipe = TINY.but(members=2, optimiser="muon", iterations=5)
+    before = torch.get_num_threads()
+    outputs = []
+    try:
+        for cores in (1, 2):
+            torch.set_num_threads(cores)
+            outputs.append(list(dip.iterate(problem, recipe))[-1].average)
+            assert torch.get_num_threads() == cores
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*outputs)
+
+
+def test_each_member_may_be_shown_something_else(problem, clean):
+    recipe = TINY.but(members=2, iterations=5)
+    other = dip.denoising(clean, sigma=25 / 255, seed=1)
+    step = list(dip.iterate(problem, recipe, shown=[problem, other]))[-1]
+    plain = list(dip.iterate(problem, recipe))[-1]
+    assert torch.equal(step.outputs[0], plain.outputs[0])
+    assert not torch.equal(step.outputs[1], plain.outputs[1])
+    assert torch.allclose(step.output, torch.stack(step.outputs).mean(dim=0))
+
+
 def test_a_network_of_ones_own_has_no_other_members(problem):
     network = nn.Sequential(nn.Conv2d(8, 3, 3, padding=1), nn.Sigmoid())
     assert State.begin(problem, TINY.but(members=3), network).members == [network]
