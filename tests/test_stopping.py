@@ -12,7 +12,7 @@ from diplearn.stopping import Count, Discrepancy, choose, clipped_variance
 
 
 def step(iteration, picture):
-    return Step(iteration, torch.tensor(0.0), picture, picture)
+    return Step(iteration, torch.tensor(0.0), picture, picture, [picture], 0.0)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 0.2])
