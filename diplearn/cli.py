@@ -70,6 +70,14 @@ class Shared:
     iterations: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="How many, instead of the recipe's.")
     ] = None
+    stop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="When to stop: auto (default), count, hold-out, sure, discrepancy, es-wmv, "
+            "es-emv, plateau, or oracle, which needs --truth.",
+        ),
+    ] = None
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Same seed, same machine, same result (default: 0)."),
@@ -130,14 +138,6 @@ def denoise(
         float | None,
         typer.Option(
             metavar="LEVEL", min=0, max=255, help="Strength of the noise, 0 to 255; else estimated."
-        ),
-    ] = None,
-    stop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE",
-            help="discrepancy: once only noise is left unexplained (default); count: after the "
-            "iterations.",
         ),
     ] = None,
 ):
@@ -235,8 +235,7 @@ def _restore(options):
     from .run import check_film
 
     _check_together(options)
-    stop = getattr(options, "stop", None)
-    shared = {"stop": stop, "iterations": options.iterations, "save": options.save}
+    shared = {"stop": options.stop, "iterations": options.iterations, "save": options.save}
     if options.resume is None:
         source, suffix = options.picture, _suffix(options.command, options)
     else:

@@ -33,6 +33,9 @@ SPIKE = 10 ** (5 / 10)
 SHIFTS = 64
 """How far shifted input noise can be shifted, in pixels each way."""
 
+SMALL = 3e10
+"""Weights times pixels up to which a network gets one core; the lab's at 256x256 are below."""
+
 SETBACKS = 3
 """How often a fit may fall back before it gives up."""
 
@@ -133,7 +136,7 @@ def iterate(
     shown = [each.to(state.device) for each in shown or [problem]]
     exact = recipe.project and not problem.sigma
 
-    with Crew(len(state.members), state.device) as crew:
+    with Crew(state.members, problem.shape, state.device) as crew:
         while state.iteration < recipe.iterations and state.setbacks < SETBACKS:
             state.set_rate(recipe.rate(state.iteration))
             z = state.noisy_input()
@@ -154,24 +157,29 @@ def iterate(
 class Crew:
     """Threads that fit a recipe's networks side by side, each with its share of the CPU's cores.
 
-    All cores on one small network wait for each other at every layer: a fifth of the time on an
-    idle machine, and nearly all of it on a busy one.
+    Several cores on one small network wait for each other at every layer: a fifth of the time on
+    an idle machine, and nearly all of it on a busy one. With a core for each network, the result
+    does not depend on how many there are, either.
 
     Parameters
     ----------
-    count : int
-        How many networks.
+    members : list of torch.nn.Module
+        The networks, all of one size.
+    shape : tuple of int
+        (C, H, W) of the picture.
     device : torch.device
         A GPU needs no threads.
     """
 
-    def __init__(self, count, device):
-        self.cores = torch.get_num_threads()
-        hands = min(count, self.cores) if device.type == "cpu" else 1
-        self.pool = None
-        if hands > 1:
-            share = (self.cores // hands,)
-            self.pool = ThreadPoolExecutor(hands, initializer=torch.set_num_threads, initargs=share)
+    def __init__(self, members, shape, device):
+        self.pool, self.cores = None, torch.get_num_threads()
+        hands = min(len(members), self.cores)
+        work = sum(p.numel() for p in members[0].parameters()) * shape[-2] * shape[-1]
+        share = 1 if work <= SMALL else self.cores // hands
+        if device.type == "cpu" and share < self.cores:
+            self.pool = ThreadPoolExecutor(
+                hands, initializer=torch.set_num_threads, initargs=(share,)
+            )
 
     def map(self, work, *each, **same):
         """Call `work` for each; return the results in order."""
@@ -663,7 +671,7 @@ def resume(
         raise InputError(
             f"the run has made {run.stopped_at} iterations already; ask for more than that"
         )
-    if stop is None and (iterations is not None or run.stopped_by == run.recipe.stop):
+    if stop is None and (iterations is not None or _ended(run)):
         stop = goal  # otherwise the recipe's rule decides, as it would have without the pause
     rule = stopping.choose(stop, run.problem, run.recipe)
     if save is not None:
@@ -671,8 +679,15 @@ def resume(
     if network is None and run.own_network:
         network = run.network
     state = State.unpack(run.state, run.problem, run.recipe, network, device)
+    _remind(rule, run.state, state.device)
     run.network = state.network
     return _advance(run, state, rule, progress, halt, save)
+
+
+def _ended(run):
+    """Say whether the recipe's own rule has spoken already."""
+    rule = stopping.choose(None, run.problem, run.recipe)
+    return run.stopped_by == rule.name
 
 
 SAVE_EVERY = 60.0
@@ -682,13 +697,14 @@ SAVE_EVERY = 60.0
 def _advance(run, state, rule, progress, halt, save):
     """Drive the iterations, write them down, and close the record however they end."""
     total = min(run.recipe.iterations, getattr(rule, "iterations", run.recipe.iterations))
-    shown = Progress(total, run.stopped_at, progress)
+    bar = Progress(total, run.stopped_at, progress)
     begun = time.perf_counter() - run.seconds
     saved = time.perf_counter()
-    with interruptible() as interrupted, contextlib.closing(shown):
-        for step in iterate(run.problem, run.recipe, state=state):
+    with interruptible() as interrupted, contextlib.closing(bar):
+        shown = getattr(rule, "shown", None)
+        for step in iterate(run.problem, run.recipe, state=state, shown=shown):
             loss, psnr = run.record(step, time.perf_counter() - begun)
-            shown.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
+            bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
             if rule(step):
                 stopped_by = rule.name
                 break
@@ -696,16 +712,40 @@ def _advance(run, state, rule, progress, halt, save):
                 stopped_by = "interrupted" if interrupted.is_set() else "halted"
                 break
             if save is not None and time.perf_counter() - saved > SAVE_EVERY:
-                run.finish("unfinished", step.average, state.pack())
+                _close(run, state, rule, "unfinished")
                 _save(run, save)
                 saved = time.perf_counter()
         else:
             stopped_by = "setbacks" if state.setbacks >= SETBACKS else "count"
-        # Pixels without a network may leave [0, 1]; a picture does not.
-        run.finish(stopped_by, state.average.clamp(0, 1), state.pack())
+        _close(run, state, rule, stopped_by)
         if save is not None:
             _save(run, save)
     return run
+
+
+def _close(run, state, rule, stopped_by):
+    """Write down what the rule chose, and all that is needed to go on."""
+    chosen, at = getattr(rule, "chosen", None), getattr(rule, "chosen_at", 0)
+    if chosen is None:  # a rule of the user's own only says when
+        chosen, at = state.average, state.iteration
+    tensors, numbers = state.pack()
+    now = getattr(rule, "now", {})
+    tensors |= {f"rule.{k}": v.cpu().clone() for k, v in now.items() if torch.is_tensor(v)}
+    numbers["rule"] = {
+        "name": rule.name,
+        "now": {k: v for k, v in now.items() if not torch.is_tensor(v)},
+    }
+    # Pixels without a network may leave [0, 1]; a picture does not.
+    run.finish(stopped_by, chosen.clamp(0, 1), at, (tensors, numbers))
+
+
+def _remind(rule, packed, device):
+    """Give a rule back what it had seen before the pause, if it is the same rule."""
+    tensors, numbers = packed
+    before = numbers.get("rule", {})
+    if before.get("name") == rule.name and hasattr(rule, "now"):
+        seen = {k: v.to(device) for k, v in _unflat("rule", tensors).items()}
+        rule.now |= before["now"] | seen
 
 
 def _save(run, path):

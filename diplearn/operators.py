@@ -284,6 +284,47 @@ class Mask(Operator):
         return {"known": self.known, "kind": self.kind}
 
 
+class Hidden(Operator):
+    """Another operator, of whose observation some pixels are withheld: for stopping rules.
+
+    Parameters
+    ----------
+    operator : Operator
+        A.
+    visible : torch.Tensor
+        (1, h, w), True where a pixel of A x is seen; the others are 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> Hidden(Identity(), torch.tensor([[[True, False]]]))(torch.ones(1, 1, 2)).tolist()
+    [[[1.0, 0.0]]]
+    """
+
+    def __init__(self, operator, visible):
+        self.operator, self.visible = operator, visible
+
+    def __call__(self, picture):
+        """Return A x with zeros where it is withheld."""
+        return self.operator(picture) * self.visible
+
+    def adjoint(self, observation, shape):
+        """Aᵀ of what is seen."""
+        return self.operator.adjoint(observation * self.visible, shape)
+
+    def observed_shape(self, shape):
+        """As A's."""
+        return self.operator.observed_shape(shape)
+
+    def picture_shape(self, shape):
+        """As A's."""
+        return self.operator.picture_shape(shape)
+
+    def to(self, device):
+        """Return both on a device."""
+        return Hidden(self.operator.to(device), self.visible.to(device))
+
+
 class Separable(Operator):
     """An operator that works along columns and rows alike: A x = R x Cᵀ, so Aᵀ y = Rᵀ y C.
 

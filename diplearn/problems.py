@@ -1,5 +1,6 @@
 """What is to be restored: an observation, how it came about, and what is known about the noise."""
 
+import copy
 import dataclasses
 import numbers
 import warnings
@@ -140,12 +141,30 @@ class Problem:
             )
         return self.truth
 
+    def varied(self, **values):
+        """Return the same problem with some of its values replaced, and nothing checked or clipped.
+
+        For what a stopping rule shows to a network. For a problem of your own, make a new one.
+
+        Parameters
+        ----------
+        **values
+            Fields of the problem.
+
+        Returns
+        -------
+        Problem
+        """
+        other = copy.copy(self)
+        for name, value in values.items():
+            object.__setattr__(other, name, value)
+        return other
+
     def to(self, device):
         """Return the same problem with its tensors on a device."""
         if self.observation.device == torch.device(device):
             return self
-        return dataclasses.replace(
-            self,
+        return self.varied(
             observation=self.observation.to(device),
             operator=self.operator.to(device),
             truth=None if self.truth is None else self.truth.to(device),

@@ -51,7 +51,7 @@ class Recipe:
     iterations : int
         How many, if no rule stops the fit earlier.
     stop : str
-        The stopping rule, one of `stopping.BY_NAME`, for fits that name no other.
+        The stopping rule for fits that name no other: one of `stopping.BY_NAME`, or "auto".
     average : float
         Weight of the past in the moving average of the outputs, 0.99 in the paper.
     average_window : float or None
@@ -210,6 +210,7 @@ def lab(task="denoising", **changes):
         optimiser="muon",
         members=2,
         iterations=500,
+        stop="auto",
         average_window=1 / 4,
         project=True,
         start_at_mean=True,
@@ -219,7 +220,7 @@ def lab(task="denoising", **changes):
 
 
 _LAB = {
-    "denoising": {"stop": "discrepancy"},
+    "denoising": {},
     "jpeg": {"iterations": 300},
     "super_resolution": {"iterations": 350},
     "inpainting": {  # little to overfit: more channels, less noise

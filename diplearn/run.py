@@ -40,6 +40,8 @@ class Run:
         The last iterate, and the moving average of the iterates.
     stopped_at : int
         Iterations that were made.
+    chosen_at : int
+        Iteration of `output`: earlier, where the rule had to see more to be sure.
     stopped_by : str
         The rule's name, or "halted", "interrupted", "setbacks"; "unfinished" in a file that was
         saved on the way.
@@ -60,7 +62,7 @@ class Run:
     def __init__(self, problem, recipe, seed=0, network=None):
         self.problem, self.recipe, self.seed, self.network = problem, recipe, seed, network
         self.output = self.last = self.average = None
-        self.stopped_at, self.stopped_by, self.saved_at = 0, "", 0
+        self.stopped_at, self.chosen_at, self.stopped_by, self.saved_at = 0, 0, "", 0
         self.state = None
         self._rows = []  # iteration, seconds, loss, psnr, psnr_average
         self._best = (-math.inf, 0, None)  # psnr, iteration, picture: of the averages
@@ -131,7 +133,8 @@ class Run:
         return (
             f"<Run {self.problem.task}, {self.recipe.name} recipe, seed {self.seed}: "
             f"{self.stopped_at} iterations in {self.seconds:.0f} s, "
-            f"stopped by {self.stopped_by or 'nobody yet'}{quality}>"
+            f"stopped by {self.stopped_by or 'nobody yet'}, "
+            f"picture of iteration {self.chosen_at}{quality}>"
         )
 
     # What a fit writes down.
@@ -175,9 +178,10 @@ class Run:
             self._frames = {k: self._frames[k] for k in reversed(kept)}
             self._spacing = self._spacing**2
 
-    def finish(self, stopped_by, output, state):
+    def finish(self, stopped_by, output, chosen_at, state):
         """Close the record: why the fit stopped, the picture that was chosen, how to go on."""
-        self.stopped_by, self.output, self.state = stopped_by, output, state
+        self.stopped_by, self.output, self.chosen_at = stopped_by, output, chosen_at
+        self.state = state
 
     @property
     def own_network(self):
@@ -221,6 +225,7 @@ class Run:
         about = self._settings() | {
             "stopped_at": self.stopped_at,
             "stopped_by": self.stopped_by,
+            "chosen_at": self.chosen_at,
             "oracle": None if oracle is None else [psnr, iteration],
             "spacing": self._spacing,
             "numbers": numbers,
@@ -314,7 +319,7 @@ class Run:
             _shaped(tensors[k], problem.shape) for k in ("output", "last", "average")
         )
         run.stopped_at = run.saved_at = int(about["stopped_at"])
-        run.stopped_by = str(about["stopped_by"])
+        run.stopped_by, run.chosen_at = str(about["stopped_by"]), int(about["chosen_at"])
         if about["oracle"] is not None:
             psnr, iteration = about["oracle"]
             run._best = (float(psnr), int(iteration), _shaped(tensors["oracle"], problem.shape))

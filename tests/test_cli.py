@@ -205,7 +205,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --longest 8", "'--longest'"),
         ("upscale small.png --factor 1", "'--factor'"),
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
-        ("denoise noisy.png --stop never", "'never'; there are count, discrepancy"),
+        ("denoise noisy.png --stop never", "'never'; there are auto, count"),
         ("denoise noisy.png --truth small.png", "has shape"),
         ("inpaint holed.png", "inpaint needs --mask"),
         ("inpaint holed.png --mask small.png", "(1, 24, 24) and the picture (3, 48, 48)"),

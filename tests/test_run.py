@@ -159,15 +159,27 @@ def test_a_fit_that_stopped_goes_on_bit_for_bit(name, tmp_path):
     assert_same(whole, run, but=["seconds"])
 
 
-def test_the_recipes_rule_ends_a_fit_after_a_pause_too():
+def test_the_recipes_rule_ends_a_fit_after_a_pause_too(tmp_path):
     """And a fit that the rule has ended goes on, if that is wanted, to the recipe's number."""
     recipe = recipes.lab(options=SMALL, iterations=500)
     whole = quick(noisy(), recipe)
-    assert whole.stopped_by == "discrepancy" and 23 < whole.stopped_at < 500
-    run = dip.resume(quick(noisy(), recipe, stop=23), progress=False)
-    assert run.stopped_by == "discrepancy"
+    assert whole.stopped_by == "sure" and 23 < whole.chosen_at < whole.stopped_at < 500
+    quick(noisy(), recipe, halt=After(23), save=tmp_path / "fit.dip")
+    run = dip.resume(Run.load(tmp_path / "fit.dip"), progress=False)
+    assert run.stopped_by == "sure" and run.chosen_at == whole.chosen_at
     assert_same(whole, run, but=["seconds"])
     assert dip.resume(run, progress=False).stopped_at == 500
+
+
+class After:
+    """Stands in for the event that a Stop button sets, after a number of looks at it."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks <= 0
 
 
 def test_it_may_stop_and_go_on_many_times_in_memory():

@@ -8,7 +8,18 @@ from diplearn import images
 from diplearn.errors import InputError
 from diplearn.fitting import Step
 from diplearn.operators import gaussian_noise
-from diplearn.stopping import Count, Discrepancy, choose, clipped_variance
+from diplearn.stopping import (
+    BY_NAME,
+    Count,
+    Discrepancy,
+    ExponentialVariance,
+    HoldOut,
+    Plateau,
+    Sure,
+    WindowedVariance,
+    choose,
+    clipped_variance,
+)
 
 
 def step(iteration, picture):
@@ -53,10 +64,135 @@ def test_the_noise_level_is_estimated_where_nobody_states_it():
         lambda x: dip.denoising(x, sigma=0),
     ],
 )
-def test_a_rule_that_does_not_apply_says_so_before_the_fit(make):
+@pytest.mark.parametrize("name", ["discrepancy", "sure"])
+def test_a_rule_that_does_not_apply_says_so_before_the_fit(make, name):
     problem = make(images.load("camera", size=64))
     with pytest.raises(InputError, match="fixed count"):
-        dip.fit(problem, stop="discrepancy", progress=False)
+        dip.fit(problem, stop=name, progress=False)
+
+
+def test_the_other_rules_say_so_too():
+    clean = images.load("camera", size=64)
+    with pytest.raises(InputError, match="JPEG"):
+        dip.fit(dip.jpeg(clean), stop="hold-out", progress=False)
+    with pytest.raises(InputError, match="clean picture"):
+        dip.fit(dip.Problem(clean), stop="oracle", progress=False)
+    nearly_nothing = torch.zeros(64, 64)
+    nearly_nothing[0, 0] = 1
+    with pytest.raises(InputError, match="too few"):
+        dip.fit(dip.inpainting(clean, mask=nearly_nothing), stop="hold-out", progress=False)
+    with pytest.raises(InputError, match="fraction"):
+        HoldOut(fraction=0.5)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_rule_restores_a_noisy_picture(name):
+    """None stops at the first iterates, and none gives back the noise."""
+    problem = dip.denoising(images.load("chelsea", size=64), sigma=25 / 255)
+    recipe = dip.lab(iterations=250)
+    run = dip.fit(problem, recipe, stop=name, progress=False)
+    assert run.psnr > dip.psnr(problem.observation, problem.truth) + 4
+    assert 10 < run.chosen_at <= run.stopped_at
+    if name in ("sure", "hold-out", "discrepancy"):
+        assert run.stopped_by == name and run.oracle_psnr - run.psnr < 0.5
+
+
+def test_sure_estimates_the_error_that_nobody_sees():
+    """Where no pixel is clipped: what clipping takes away from black and white, it cannot see."""
+    clean = 0.3 + 0.4 * images.load("astronaut", size=96)
+    problem, recipe = dip.denoising(clean, sigma=0.08), dip.lab(iterations=150)
+    rule = Sure()
+    rule.prepare(problem, recipe)
+    for step in dip.iterate(problem, recipe, shown=rule.shown):
+        rule(step)
+        if step.iteration in (40, 80, 148):
+            error = (step.average - clean).square().mean()
+            assert rule.now["score"] == pytest.approx(float(error), rel=0.15)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_sure_measures_how_far_an_estimate_follows_its_observation(members):
+    """For x = a x0 the divergence of a pixel is a."""
+    problem = dip.denoising(torch.full((3, 128, 128), 0.5), sigma=0.1)
+    rule = Sure(probe=0.5)
+    rule.prepare(problem, dip.lab(members=members))
+    outputs = [0.3 * each.observation for each in rule.shown]
+    rule(Step(1, torch.tensor(0.0), outputs[0], outputs[0], outputs, 0.0))
+    assert rule.now["divergence"] == pytest.approx(0.3, abs=0.03)
+
+
+def test_hidden_pixels_differ_from_network_to_network_and_are_hidden():
+    problem = dip.inpainting(images.load("chelsea", size=64), mask=0.5, sigma=0.1)
+    rule = HoldOut(fraction=0.1)
+    rule.prepare(problem, dip.lab(members=3))
+    known = problem.operator.known.expand(3, 64, 64) > 0
+    for hidden, shown in zip(rule.hidden, rule.shown):
+        assert 0.07 < hidden.sum() / known.sum() < 0.13
+        assert (shown.observation[hidden] == 0).all()
+        changed = problem.truth.clone()
+        changed[hidden] = 0.5
+        assert torch.equal(shown.operator(changed), shown.operator(problem.truth))
+    assert not (rule.hidden[0] & rule.hidden[1]).any()
+    other = HoldOut(fraction=0.1, seed=1)
+    other.prepare(problem, dip.lab(members=3))
+    assert not torch.equal(other.hidden[0], rule.hidden[0])
+
+
+def random_pictures(count):
+    return [torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(count)]
+
+
+def test_the_windows_variance_is_that_of_a_stack():
+    rule = WindowedVariance(window=0.2)
+    rule.prepare(None, dip.lab(iterations=100))  # a window of 20, in blocks of 4
+    pictures = random_pictures(43)
+    for number, picture in enumerate(pictures, 1):
+        rule(step(number, picture))
+        if number in (20, 24, 40):
+            stack = torch.stack(pictures[number - 20 : number]).double()
+            expected = stack.var(dim=0, correction=0).mean()
+            assert rule.now["score"] == pytest.approx(float(expected), rel=1e-9)
+    assert sum(torch.is_tensor(v) for k, v in rule.now.items() if k.startswith("sum")) == 5
+
+
+def test_the_exponential_variance_is_that_of_weights_that_decay():
+    rule = ExponentialVariance(window=0.1)
+    rule.prepare(None, dip.lab(iterations=100))  # a tenth is new each time
+    pictures = random_pictures(60)
+    for number, picture in enumerate(pictures, 1):
+        rule(step(number, picture))
+    weights = 0.1 * 0.9 ** torch.arange(59, -1, -1).double()
+    weights[0] /= 0.1  # all that was before the first
+    stack = torch.stack(pictures).double()
+    mean = torch.einsum("t,tchw->chw", weights, stack)
+    expected = torch.einsum("t,tchw->chw", weights, (stack - mean).square()).mean()
+    assert rule.now["score"] == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_plateau_is_where_nothing_changes():
+    rule, picture = Plateau(start=10), torch.full((1, 8, 8), 0.5)
+    moving = [rule(step(k, picture + 0.01 * k)) for k in range(1, 40)]
+    assert not any(moving)
+    still = [rule(step(k, picture)) for k in range(40, 120)]
+    assert any(still) and rule.chosen is picture
+
+
+def test_the_automatic_choice():
+    clean = images.load("camera", size=64)
+    photo = dip.Problem(dip.denoising(clean).observation)
+    for problem, name in [
+        (dip.denoising(clean), "sure"),
+        (photo, "hold-out"),
+        (dip.denoising(clean, sigma=0), "plateau"),
+        (dip.jpeg(clean), "count"),
+        (dip.inpainting(clean, sigma=0.1), "sure"),
+        (dip.inpainting(clean), "plateau"),
+        (dip.super_resolution(clean, sigma=0.1), "hold-out"),
+        (dip.super_resolution(clean), "plateau"),
+        (dip.deblurring(clean, sigma=0.1), "hold-out"),
+    ]:
+        assert choose("auto", problem, dip.lab()).name == name
+        assert choose(None, problem, dip.lab()).name == name
 
 
 def test_the_discrepancy_ends_a_real_fit_early():
@@ -75,7 +211,7 @@ def test_rules_by_name_number_and_object():
     assert isinstance(choose("discrepancy", problem, recipe), Discrepancy)
     rule = Count(3)
     assert choose(rule, problem, recipe) is rule
-    with pytest.raises(InputError, match="count, discrepancy"):
+    with pytest.raises(InputError, match="auto, count, hold-out"):
         choose("soon", problem, recipe)
     with pytest.raises(InputError, match="prepare"):
         choose(lambda step: True, problem, recipe)
@@ -84,7 +220,8 @@ def test_rules_by_name_number_and_object():
 def test_the_recipes_rule_where_it_applies():
     clean = images.load("camera", size=32)
     noisy, silent = dip.denoising(clean), dip.denoising(clean, sigma=0)
-    assert isinstance(choose(None, noisy, dip.lab()), Discrepancy)
-    assert isinstance(choose(None, silent, dip.lab()), Count)
+    recipe = dip.lab(stop="discrepancy")
+    assert isinstance(choose(None, noisy, recipe), Discrepancy)
+    assert isinstance(choose(None, silent, recipe), Count)
     assert isinstance(choose(None, noisy, dip.paper()), Count)
     assert dip.fit(noisy, iterations=30, progress=False).stopped_at == 30

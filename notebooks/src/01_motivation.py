@@ -217,10 +217,10 @@ curves(
 
 # %% [markdown]
 # On the left the energy falls, ever more slowly, to the dotted line: σ², what the noise alone amounts
-# to. There the network has explained the cat and hardly any of the noise, and there `fit` stopped by
-# itself ("stopped by discrepancy", it said; lesson 08 explains). On the right the thin curve belongs
-# to single iterates, which flicker because fresh noise is added to $z$ in each iteration; their
-# average (thick) is calmer, and closer to the truth.
+# to. About there the network has explained the cat and hardly any of the noise. `fit` went on a little
+# to be sure, stopped by itself, and gave back the picture from before ("stopped by sure", it said; lesson
+# 08 explains). On the right the thin curve belongs to single iterates, which flicker because fresh noise
+# is added to $z$ in each iteration; their average (thick) is calmer, and closer to the truth.
 
 # %%
 noisy_psnr = dip.psnr(x0, clean)

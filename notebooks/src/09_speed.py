@@ -165,8 +165,8 @@ axis.spines[["top", "right"]].set_visible(False)
 figure
 
 # %% [markdown]
-# (If your bars do not fall, something else is running. All cores work on one layer together, and a
-# small network has many small layers: whenever one core is busy elsewhere, the others wait for it.)
+# (The published network gets all cores, a narrow one a single core: at its many small layers several
+# cores would mostly wait for each other, and on a busy machine they would do nothing else.)
 #
 # The first rung is the large one. Together, the others divide what is left by about three, and the
 # plainest of them does most of it:
@@ -289,8 +289,8 @@ print(f"correlation of the two errors: {torch.corrcoef(pair)[0, 1]:.2f}")
 # is peculiar to a seed, and with it most of the luck. It cannot remove what the structure does to
 # every fit.
 #
-# The lab recipe fits two networks side by side (`members=2`), each on its own energy and on its own half
-# of the cores, where nobody waits for anybody; what you see as its output is their mean. Four would be
+# The lab recipe fits two networks side by side (`members=2`), each on its own energy and on a core of
+# its own, where nobody waits for anybody; what you see as its output is their mean. Four would be
 # better by a little and cost twice as much.
 #
 # ## 5 · What is certain need not be fitted

@@ -1,0 +1,210 @@
+"""Where does each stopping rule stop, and what does that cost against the best picture on the way?
+
+make stopping ARGS="--seeds 1 --task gaussian-25 --picture camera"
+
+A case is a picture, a degradation and a seed. One fit to well past the peak feeds all rules that
+only look on; a rule that hides something from the networks gets a fit of its own. Every case is
+stored under --results as soon as it is done: the same command again does what is missing.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+
+import diplearn as dip
+from diplearn import images, operators, recipes, stopping
+from diplearn.figures import COLOURS, Figure
+from diplearn.files import replacing
+
+TUNING = ("astronaut", "chelsea", "coffee", "rocket")  # the rules' numbers were chosen on these
+REPORTING = ("camera", "motorcycle", "hubble", "coins", "moon")
+TASKS = {
+    "gaussian-10": lambda clean, seed: dip.denoising(clean, sigma=10 / 255, seed=seed),
+    "gaussian-25": lambda clean, seed: dip.denoising(clean, sigma=25 / 255, seed=seed),
+    "gaussian-50": lambda clean, seed: dip.denoising(clean, sigma=50 / 255, seed=seed),
+    "gaussian-25-unknown": lambda clean, seed: dip.Problem(
+        operators.gaussian_noise(clean, 25 / 255, seed), truth=clean
+    ),
+    "poisson": lambda clean, seed: dip.Problem(
+        operators.poisson_noise(clean, 30, seed), truth=clean
+    ),
+    "salt-and-pepper": lambda clean, seed: dip.Problem(
+        operators.salt_and_pepper(clean, 0.1, seed), truth=clean
+    ),
+    "jpeg-10": lambda clean, seed: dip.jpeg(clean, quality=10),
+    "jpeg-30": lambda clean, seed: dip.jpeg(clean, quality=30),
+    "half-missing-25": lambda clean, seed: dip.inpainting(clean, 0.5, 25 / 255, seed),
+    "super-resolution": lambda clean, seed: dip.super_resolution(clean, factor=4),
+}
+
+
+class Watched:
+    """A rule that never ends the fit: what it would have done is written down instead."""
+
+    def __init__(self, rule):
+        self.rule, self.seconds, self.row = rule, 0.0, None
+
+    def __call__(self, step, truth):
+        """Feed the rule until it stops."""
+        if self.row is not None:
+            return
+        begun = time.perf_counter()
+        done = self.rule(step)
+        self.seconds += time.perf_counter() - begun
+        if done:
+            self.close(step, truth)
+
+    def close(self, step, truth):
+        """Write down the choice: at its stop, or at the end of the fit."""
+        if self.row is None:
+            self.row = {
+                "rule": self.rule.name,
+                "psnr": dip.psnr(self.rule.chosen, truth),
+                "chosen_at": self.rule.chosen_at,
+                "stopped_at": step.iteration,
+                "ms": 1000 * self.seconds / step.iteration,
+            }
+
+
+def follow(problem, recipe, rules, length, seed, shown=None):
+    """Make one fit; return a row a rule, and the curve of the averages."""
+    watched, curve, begun = [Watched(rule) for rule in rules], [], time.perf_counter()
+    for step in dip.iterate(problem, recipe.but(iterations=length), seed=seed, shown=shown):
+        curve.append(round(dip.psnr(step.average, problem.truth), 3))
+        for each in watched:
+            each(step, problem.truth)
+    spent = 1000 * (time.perf_counter() - begun) / length
+    best = max(curve)
+    for each in watched:
+        each.close(step, problem.truth)
+        each.row |= {"best": best, "best_at": 1 + curve.index(best), "ms_step": spent}
+    return [each.row for each in watched], curve
+
+
+def prepared(names, problem, recipe):
+    """Return the rules of these names that apply to a problem, ready for a fit."""
+    rules = []
+    for name in names:
+        rule = stopping.BY_NAME[name]()
+        try:
+            rule.prepare(problem, recipe)
+        except dip.InputError:
+            continue
+        rules.append(rule)
+    return rules
+
+
+def measure(task, picture, size, seed, name, times):
+    """Measure all rules on one case."""
+    problem = TASKS[task](images.load(picture, size=size), seed)
+    recipe = recipes.choose(name, problem)
+    length = int(times * recipe.iterations)
+    default = stopping.choose("auto", problem, recipe).name
+    rules = prepared(stopping.BY_NAME, problem, recipe)
+    looking = [rule for rule in rules if rule.shown is None]
+    rows, curve = follow(problem, recipe, looking, length, seed)
+    curves = {"": curve}
+    for rule in rules:
+        if rule.shown is not None:
+            more, curves[rule.name] = follow(problem, recipe, [rule], length, seed, rule.shown)
+            rows += more
+    case = {"task": task, "picture": picture, "seed": seed, "recipe": name, "size": size}
+    rows = [case | row | {"default": row["rule"] == default} for row in rows]
+    return {"rows": rows, "curves": curves}
+
+
+def table(rows):
+    """Return gaps and costs, a row a rule, and the default rule's gaps, a row a task."""
+    rows = pd.DataFrame(rows)
+    undisturbed = rows[rows.rule == "oracle"].set_index(["task", "picture", "seed", "recipe"]).best
+    rows = rows.join(undisturbed.rename("undisturbed"), on=undisturbed.index.names)
+    rows["gap"] = rows.best - rows.psnr
+    rows["price"] = rows.undisturbed - rows.psnr
+    rows["early"] = rows.chosen_at < rows.best_at / 10
+    rows["fraction"] = rows.stopped_at / rows.best_at
+    rows["cost"] = rows.ms / rows.ms_step
+    wanted = {
+        "cases": ("gap", "size"),
+        "mean gap": ("gap", "mean"),
+        "worst gap": ("gap", "max"),
+        "mean gap to undisturbed": ("price", "mean"),
+        "far too early": ("early", "sum"),
+        "iterations / best": ("fraction", "mean"),
+        "cost of a step": ("cost", "mean"),
+    }
+    everything = rows.assign(rule="default").loc[rows.default]
+    both = pd.concat([everything, rows])
+    return both.groupby("rule").agg(**wanted), everything.groupby("task").agg(**wanted)
+
+
+def draw(cases, path):
+    """Draw, for each task's first case, PSNR over iterations with each rule's choice on it."""
+    figure = Figure("PSNR over iterations, with every rule's choice", figsize=(12, 2.4 * 4))
+    axes = figure.subplots(4, 3).flat
+    colours = dict(zip(stopping.BY_NAME, COLOURS * 2))
+    first = {}
+    for case in cases:
+        first.setdefault(case["rows"][0]["task"], case)
+    for axis, (task, case) in zip(axes, first.items()):
+        axis.plot(case["curves"][""], color="0.7", lw=2)
+        for row in case["rows"]:
+            if row["rule"] != "oracle":
+                axis.plot(row["chosen_at"], row["psnr"], "o", color=colours[row["rule"]])
+        axis.set(title=f"{task}, {case['rows'][0]['picture']}", xscale="log")
+        axis.set_ylim(row["best"] - 4, row["best"] + 0.5)
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in list(axes)[:1]:
+        for name, colour in colours.items():
+            axis.plot([], [], "o", color=colour, label=name)
+        axis.legend(frameon=False, ncols=2)
+        axis.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+def main(
+    task: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(TASKS)}.")] = None,
+    picture: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 128,
+    seeds: Annotated[int, typer.Option(help="Fits a case.")] = 3,
+    recipe: Annotated[str, typer.Option(help="lab or paper.")] = "lab",
+    times: Annotated[float, typer.Option(help="Length of a fit, in the recipe's own.")] = 1.2,
+    threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
+    results: Annotated[Path, typer.Option(help="Where to store.")] = Path(
+        "benchmarks/results/stopping"
+    ),
+    report: Annotated[bool, typer.Option(help="Only read what is stored.")] = False,
+):
+    """Measure the stopping rules, on pictures that they were not tuned on."""
+    if threads:
+        torch.set_num_threads(threads)
+    results.mkdir(parents=True, exist_ok=True)
+    pictures = picture or REPORTING
+    for seed in range(0 if report else seeds):
+        for name in task or TASKS:
+            for shown in pictures:
+                path = results / f"{name}-{shown}-{size}-{recipe}-{seed}.json"
+                if path.exists():
+                    continue
+                case = measure(name, shown, size, seed, recipe, times)
+                with replacing(path) as temporary:
+                    temporary.write_text(json.dumps(case))
+                chosen = next(row for row in case["rows"] if row["default"])
+                print(f"{path.stem}: {chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}")
+    cases = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    cases = [case for case in cases if case["rows"][0]["picture"] in pictures]
+    if not cases:
+        raise typer.BadParameter("nothing is stored yet")
+    with pd.option_context("display.width", 200, "display.max_columns", 20):
+        for each in table([row for case in cases for row in case["rows"]]):
+            print(each.round(3).to_string(), end="\n\n")
+    draw(cases, results.with_suffix(".png"))
+    print(f"figure: {results.with_suffix('.png')}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
