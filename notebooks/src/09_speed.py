@@ -218,7 +218,7 @@ figure
 # the small picture: the same network, the same noise, the same averaging, three seeds each.
 
 # %%
-single = dip.lab(members=1, iterations=300, stop="count")
+single = dip.lab(members=1, iterations=240, stop="count")
 racers = {"Adam": single.but(optimiser="adam"), "Muon": single}
 races = {
     name: [dip.fit(small, recipe, seed=seed, progress=False) for seed in range(3)]
@@ -311,7 +311,7 @@ print(f"correlation of the two errors: {torch.corrcoef(pair)[0, 1]:.2f}")
 # %%
 holes = dip.inpainting(small.truth, mask=0.5)  # every second pixel is missing
 filled = {
-    name: dip.fit(holes, dip.lab("inpainting", project=project), progress=False)
+    name: dip.fit(holes, dip.lab("inpainting", project=project), iterations=200, progress=False)
     for name, project in (("all fitted,", False), ("projected,", True))
 }
 curves(filled, alt="The projected average is ahead by decibels early, by tenths at the end")

@@ -1,0 +1,50 @@
+"""Fit far past the best picture, and keep a small record of it: data for lessons 04 and 08.
+
+python benchmarks/overfitting.py        (about half an hour on one core)
+
+It fits a noisy cat of 128x128 pixels for 50,000 iterations with one network of the lab recipe, and
+writes diplearn/data/overfitting.npz: PSNR and energy at log-spaced iterations, and the averaged
+pictures at a few of them.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import diplearn as dip
+from diplearn import images
+from diplearn.files import replacing
+from diplearn.progress import Progress
+
+PICTURES = (100, 400, 2400, 10_000, 50_000)
+
+
+def main(
+    iterations: Annotated[int, typer.Option(help="How far.")] = 50_000,
+    out: Annotated[Path, typer.Option(help="The record.")] = Path("diplearn/data/overfitting.npz"),
+):
+    """Fit, and write the record."""
+    problem = dip.denoising(images.load("chelsea", size=128), sigma=25 / 255, seed=0)
+    recipe = dip.lab(members=1, iterations=iterations, stop="count")
+    rows, pictures, due, bar = [], {}, 1, Progress(iterations)
+    for step in dip.iterate(problem, recipe):
+        k = step.iteration
+        if k >= due or k == iterations:
+            scores = (dip.psnr(picture, problem.truth) for picture in (step.output, step.average))
+            rows.append((k, float(step.loss), *scores))
+            due = max(k + 1, round(k * 1.03))
+        if k in PICTURES:
+            pictures[f"picture_{k}"] = images.to_uint8(step.average)
+        if k % 100 == 0:
+            bar.update(k, float(step.loss), rows[-1][3])
+    bar.close()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as temporary:
+        np.savez_compressed(temporary, curve=np.array(rows, dtype=np.float32), **pictures)
+    print(f"{out}: {out.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    typer.run(main)
