@@ -1,6 +1,6 @@
 """Where does each stopping rule stop, and what does that cost against the best picture on the way?
 
-make stopping ARGS="--seeds 1 --task gaussian-25 --picture camera"
+python benchmarks/stopping.py --seeds 1 --task gaussian-25 --picture camera
 
 A case is a picture, a degradation and a seed. One fit to well past the peak feeds all rules that
 only look on; a rule that hides something from the networks gets a fit of its own. Every case is

@@ -179,3 +179,41 @@ def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
         if axis.get_legend_handles_labels()[1]:
             axis.legend(frameon=False, fontsize=9)
     return figure
+
+
+def choices(curve, chosen, alt="", width=10.0, below=4.0):
+    """Draw PSNR over iterations, with what each stopping rule chose marked on the curve.
+
+    Parameters
+    ----------
+    curve : pandas.Series or sequence of float
+        PSNR in dB; a series by iteration, or a value for each iteration from 1.
+    chosen : dict
+        Name -> iteration.
+    alt : str, optional
+        Alternative text.
+    width : float, optional
+        Inches.
+    below : float, optional
+        Decibels below the best that are shown, at least; more, if a choice lies lower.
+
+    Returns
+    -------
+    Figure
+    """
+    values = dict(curve.items() if hasattr(curve, "items") else enumerate(curve, 1))
+    best = max(values, key=values.get)
+    low = min([values[best] - below, *(values[k] - 0.4 for k in chosen.values())])
+    figure = Figure(alt or "PSNR over iterations, and each rule's choice", figsize=(width, 3.4))
+    axis = figure.subplots()
+    axis.semilogx(list(values), list(values.values()), color=GREY, lw=2.2)
+    axis.axvline(best, color=GREY, ls=":", lw=1, label=f"best: {best}")
+    for (name, iteration), colour, marker in zip(chosen.items(), COLOURS * 2, "osD^vP*Xhd" * 2):
+        axis.plot(
+            iteration, values[iteration], marker, color=colour, ms=9, label=f"{name}: {iteration}"
+        )
+    axis.set(xlabel="iteration", ylabel="PSNR in dB", ylim=(low, values[best] + 0.4))
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -127,3 +127,44 @@ def test_a_cheaper_recipe():
     shorter = dip.fit(problem, recipe, iterations=60, progress=False)
     shorter._rows[-1] = (60, reference.seconds / 2, *shorter._rows[-1][2:])  # a faster machine
     assert check.cheaper(shorter, reference).right
+
+
+@pytest.mark.parametrize(
+    "answer, right, words",
+    [
+        (None, None, "no answer"),
+        (lambda x, x0, s: (x - x0).square().mean() <= s**2, True, "right"),
+        (lambda x, x0, s: (x - x0).square().mean() >= s**2, False, "far away"),
+        (lambda x, x0, s: (x - x0).square().sum() <= s**2, False, "past the truth"),
+        (lambda x, x0, s: x.nonsense(), False, "AttributeError"),
+    ],
+)
+def test_the_learners_discrepancy(answer, right, words):
+    verdict = check.discrepancy_rule(answer)
+    assert verdict.right is right and words in verdict.words
+
+
+def test_a_rule_that_was_fooled():
+    clean = dip.images.load("coffee", size=48)
+    problem = dip.denoising(clean, sigma=50 / 255)
+    wrong = dip.Problem(problem.observation, truth=clean, sigma=15 / 255)
+    recipe = dip.lab(options={"down": (16, 32, 32), "skip": (4, 4, 4)}, iterations=200)
+    assert check.fooled(None).right is None
+    assert "Run" in check.fooled(3).words
+    counted = dip.fit(problem, recipe, iterations=3, progress=False)
+    assert "no rule" in check.fooled(counted).words
+    blind = dip.fit(dip.Problem(problem.observation), recipe, stop="hold-out", progress=False)
+    assert "without a truth" in check.fooled(blind).words
+    good = dip.fit(problem, recipe, stop="sure", progress=False)
+    assert "wanted" in check.fooled(good).words
+    late = dip.fit(wrong, recipe, stop="discrepancy", progress=False)
+    assert check.fooled(late).right
+
+
+def test_a_number():
+    hints = {4.0: "take the root"}
+    assert check.number(None, 2, "", hints).right is None
+    assert check.number(2.01, 2, "because", hints).right
+    assert "root" in check.number(4, 2, "", hints).words
+    assert "definition" in check.number(7, 2, "", hints).words
+    assert "a number" in check.number("two", 2, "", hints).words

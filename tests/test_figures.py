@@ -3,13 +3,14 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 import diplearn as dip
 from diplearn.errors import InputError
-from diplearn.figures import contact_sheet, curves, pick
+from diplearn.figures import choices, contact_sheet, curves, pick
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,13 @@ def test_pick_takes_the_first_the_last_and_some_between(run):
     chosen = pick(run.snapshots, 4)
     assert list(chosen)[0] == "iteration 1" and list(chosen)[-1] == "iteration 30"
     assert 3 <= len(chosen) <= 4
+
+
+def test_choices_are_marked_on_the_curve():
+    figure = choices([20.0, 25.0, 24.0], {"early": 1, "late": 3}, alt="two rules")
+    axis = figure.axes[0]
+    marked = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+    assert marked["early: 1"] == [[1, 20]] and marked["late: 3"] == [[3, 24]]
+    assert "best: 2" in marked and figure.alt == "two rules"
+    series = pd.Series([25.0, 20.0], index=[10, 20])
+    assert choices(series, {"rule": 20}).axes[0].lines[-1].get_xdata() == [20]

@@ -1,0 +1,349 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08 · Stopping: knowing when, without seeing the truth
+#
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/08_stopping.ipynb)
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/08_stopping.ipynb)
+#
+# **When you are through, you will be able to**
+#
+# - say why the energy that a fit minimises cannot tell you when to stop;
+# - derive four rules that can, in a few lines each, and say what each of them assumes;
+# - break each of them on purpose;
+# - choose a rule for a problem of your own, and read a table that compares rules.
+#
+# **Time:** about two minutes of computing on two cores.
+# **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
+    import subprocess
+
+    address = "diplearn[compare] @ git+https://github.com/diplearn/diplearn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
+
+# %%
+from importlib import resources
+
+import numpy as np
+import torch
+
+import diplearn as dip
+from diplearn.figures import BLUE, ORANGE, Figure, choices, contact_sheet
+from diplearn.stopping import BY_NAME, Discrepancy, ExponentialVariance, HoldOut, Sure
+
+# %% [markdown]
+# ## 1 · The challenge
+#
+# A deep image prior restores a picture *on the way* to reproducing the noise. What happens to those
+# who do not get off? A fit of 50,000 iterations takes longer than a lesson, so we kept the record of
+# one (`python benchmarks/overfitting.py` makes it again): a noisy cat, one network of the lab recipe,
+# and nobody who stops it.
+#
+# > **Predict.** After 50,000 iterations, will the picture be worse than after 400? Worse than the noisy
+# > picture itself?
+
+# %%
+record = np.load(resources.files("diplearn") / "data" / "overfitting.npz")
+iteration, energy, single, average = record["curve"].T
+pictures = {f"{k:,} iterations": record[f"picture_{k}"] for k in (100, 400, 2400, 50_000)}
+best = int(iteration[average.argmax()])
+at = {name: int(name.split()[0].replace(",", "")) for name in pictures}
+captions = {n: f"{np.interp(k, iteration, average):.1f} dB" for n, k in at.items()}
+contact_sheet(pictures, captions=captions, alt="A clean cat, then one that grows ever noisier")
+
+# %%
+figure = Figure("The energy falls for ever; the PSNR rises, turns and falls", figsize=(10, 3.2))
+left, right = figure.subplots(1, 2)
+left.loglog(iteration, energy, color=BLUE)
+right.semilogx(iteration, average, color=BLUE, lw=2)
+for axis, label in ((left, "energy E"), (right, "PSNR in dB")):
+    axis.axvline(best, color=ORANGE, ls="--", label=f"best picture: iteration {best}")
+    axis.set(xlabel="iteration", ylabel=label)
+    axis.spines[["top", "right"]].set_visible(False)
+left.legend(frameon=False)
+figure
+
+# %% [markdown]
+# **Explain.** It ends little better than the noisy picture itself. The best picture passed before
+# iteration 100, and the left curve is all that the fit knows. It falls and falls, and there is no mark on it
+# where the best picture passes. That is no accident. The energy
+#
+# $$E(x; x_0) = \tfrac1N \lVert x - x_0\rVert^2$$
+#
+# measures the distance to the *noisy* picture. Progress towards the cat and progress towards the noise
+# both make it smaller, and it adds the two up. To separate them we need something that the energy does
+# not contain. There are few places to look:
+#
+# 1. knowledge about the **noise**: how strong it is;
+# 2. **pixels** that the fit has not seen;
+# 3. the fit's own **motion**: how it moves, and how it reacts when it is disturbed.
+#
+# Each of them makes a stopping rule. A rule sees one iterate at a time, says *go on* or *stop*, and
+# knows which earlier picture to give back. Not one of them sees the truth.
+#
+# ## 2 · Knowing the noise: the discrepancy principle
+#
+# Suppose that $x_0 = x + n$ and that the noise has the standard deviation σ. How well does the *truth*
+# explain the observation?
+#
+# $$\tfrac1N \lVert x - x_0 \rVert^2 = \tfrac1N \lVert n \rVert^2 \approx \sigma^2 .$$
+#
+# A picture that explains $x_0$ better than the truth does is explaining noise. So stop when the energy
+# falls to σ² (Morozov 1966). In code:
+#
+# ```python
+# if (step.average - x0).square().mean() <= 0.93 * sigma**2:
+#     break
+# ```
+#
+# The factor 0.93 was found by trial: the best picture on the way has always taken up a little noise. And
+# because a camera clips to [0, 1], black and white pixels have *less* noise than σ; the rule in the package
+# counts that in.
+#
+# Let us make one fit and show its iterates to several rules at once. `oracle` is not a rule: it looks at
+# the truth, and is what the others are measured against.
+
+
+# %%
+def follow(problem, recipe, rules, shown=None):
+    """Feed one fit to many rules; return the PSNR by iteration, and what each rule chose."""
+    curve, chosen = [], {}
+    for step in dip.iterate(problem, recipe, shown=shown):
+        curve.append(dip.psnr(step.average, problem.truth))
+        for name, rule in rules.items():
+            if name not in chosen and rule(step):
+                chosen[name] = rule.chosen_at
+    return curve, {name: chosen.get(name, rule.chosen_at) for name, rule in rules.items()}
+
+
+# %%
+problem = dip.denoising(dip.images.load("coffee", size=128), sigma=25 / 255, seed=0)
+recipe = dip.lab(iterations=400, stop="count")
+rules = {name: BY_NAME[name]() for name in ("discrepancy", "es-emv", "es-wmv", "oracle")}
+rules |= {f"discrepancy, σ {s:+.0%}": Discrepancy((1 + s) * problem.sigma) for s in (-0.15, 0.15)}
+rules["es-emv, no guard"] = ExponentialVariance(window=0.01)
+for rule in rules.values():
+    rule.prepare(problem, recipe)
+rules["es-emv, no guard"].start = 1
+curve, chosen = follow(problem, recipe, rules)
+
+# %%
+first = {name: k for name, k in chosen.items() if name.startswith("discrepancy")}
+choices(curve, first, alt="The discrepancy rule near the top; with a wrong σ far from it")
+
+# %% [markdown]
+# **Explain.** With the right σ the rule stops near the top, for the price of one subtraction. With σ
+# taken 15 % too large it stops far too early; with σ 15 % too small it stops late, or never.
+# Near the best picture the energy hardly moves, so a small mistake in σ is a large one in iterations.
+# That is how this rule **breaks**: it is as good as your knowledge of the noise.
+#
+# ## 3 · Pixels that nobody has seen
+#
+# You know the second idea from all of machine learning: validation. Hide a few pixels from the fit,
+# and watch how well they are predicted.
+#
+# > **Predict.** A hidden pixel is noisy, too. Why is it no use to the network to learn *its* noise?
+#
+# Let $h$ be the hidden pixels. What the fit does there does not depend on their noise $n_h$, and so
+#
+# $$\mathbb E\,\lVert \hat x_h - x_{0,h} \rVert^2 = \mathbb E\,\lVert \hat x_h - x_h\rVert^2 + \lVert
+# \text{noise} \rVert^2 :$$
+#
+# the error that we would love to know, plus a constant. Where the one is lowest, the other is, too. No
+# σ is needed, and the noise may be anything: photons, or pixels that are simply dead. The package
+# hides other pixels from each of its two networks, 5 % each, so that their mean has seen them all.
+
+# %%
+rule = HoldOut()
+rule.prepare(problem, recipe)
+seen = {f"what network {i} sees": shown.observation for i, shown in enumerate(rule.shown, 1)}
+contact_sheet(
+    {"x₀": problem.observation, **seen}, width=8, alt="Black dots, others in each picture"
+)
+
+# %%
+held_curve, held = follow(problem, recipe, {"hold-out": rule}, shown=rule.shown)
+choices(held_curve, held, alt="The hold-out rule's choice, near the top of its own fit's curve")
+
+# %% [markdown]
+# ## 4 · How the fit reacts: Stein's estimate
+#
+# The third idea sounds like magic. Disturb the observation a little, and watch by how much the result
+# follows. A result that follows every disturbance has learned noise; a result that follows none has
+# learned nothing. For Gaussian noise, Stein (1981) made that exact:
+#
+# $$\mathbb E\,\tfrac1N\lVert \hat x - x\rVert^2 = \mathbb E\Bigl[\underbrace{\tfrac1N \lVert \hat x -
+# x_0\rVert^2}_{\text{energy}} - \sigma^2 + 2\sigma^2 \underbrace{\tfrac1N \operatorname{div} \hat
+# x}_{\text{reaction}}\Bigr]$$
+#
+# The **divergence** is the mean of $\partial \hat x_i / \partial x_{0,i}$: 0 for a picture that ignores its
+# observation, 1 for one that copies it. The energy falls, the reaction rises, and their sum has a
+# lowest point.
+#
+# A fit's derivative with respect to its data would be a nightmare to compute. But the lab recipe fits
+# *two* networks, so let them see slightly different things: $x_0 + \varepsilon b$ and $x_0 - \varepsilon b$, with
+# random $b$ and a small ε. In the mean of the two the disturbance cancels. Half of their difference, along $b$
+# and divided by ε, is the divergence (Ramani, Blu & Unser 2008). It costs one inner product.
+
+# %%
+rule, reaction, estimate, error = Sure(), [], [], []
+rule.prepare(problem, recipe)
+for step in dip.iterate(problem, recipe, shown=rule.shown):
+    rule(step)
+    reaction.append(rule.now["divergence"])
+    if step.iteration % rule.EVERY == 0:
+        estimate.append(rule.now["score"])
+        error.append(float((step.average - problem.truth).square().mean()))
+
+# %%
+figure = Figure("The reaction rises; estimated and true error fall together", figsize=(10, 3.2))
+left, right = figure.subplots(1, 2)
+left.plot(range(1, 401), reaction, color=BLUE)
+left.set(xlabel="iteration", title="how far the picture follows a disturbance", ylim=(0, None))
+along = range(rule.EVERY, 401, rule.EVERY)
+right.loglog(along, error, color="0.6", lw=4, label="true error")
+right.loglog(along, np.maximum(estimate, 1e-5), color=ORANGE, label="Stein's estimate")
+right.axvline(rule.chosen_at, color=ORANGE, ls="--", label=f"chosen: {rule.chosen_at}")
+right.set(xlabel="iteration", title="mean squared error")
+right.legend(frameon=False)
+figure
+
+# %%
+lost = 10 * np.log10(error[along.index(rule.chosen_at)] / min(error))
+print(f"SURE chose iteration {rule.chosen_at}, {lost:.2f} dB below the best")
+assert lost < 0.5
+
+# %% [markdown]
+# **Explain.** The grey curve needs the truth, the orange one does not. Where the noise was clipped at
+# black and white the two differ by a constant, which does not move the lowest point. The rule **breaks**
+# where its assumption does: Stein's identity holds for Gaussian noise of known σ, not for dead pixels.
+#
+# ## 5 · How the fit moves: running variance
+#
+# The last idea needs no assumption about the noise, and no change of the fit. A fit slows down as it
+# comes close to the picture, which is easy to represent, and picks up again when it turns to the
+# noise. So watch how much the last few outputs differ from each other, and stop in the valley (Wang et
+# al. 2023: `es-wmv` with a window, `es-emv` with weights that decay).
+
+# %%
+moving = {name: k for name, k in chosen.items() if "mv" in name or name == "oracle"}
+choices(curve, moving, alt="Variance rules on the curve: without a guard, far too early")
+
+# %% [markdown]
+# **Explain.** At the very beginning the output hardly moves, because nothing has been learned: a false
+# valley. Without a guard the rule walks right into it. And with the noise that `lab` adds to its
+# input the outputs flicker anyway, which hides the true valley: it is flat here, and the choice
+# a matter of luck. The rule was made for fits without that noise.
+#
+# ## 6 · Breaking hold-out: noise that is not independent
+#
+# Hidden pixels are a test only if their noise cannot be guessed from their neighbours'. Let us blur the
+# noise, and keep its strength.
+#
+# > **Predict.** Will the rule stop too early, or too late?
+
+# %%
+noise = dip.Blur(1.0)(torch.randn(problem.shape, generator=torch.Generator().manual_seed(0)))
+smooth = problem.truth + noise * (25 / 255) / noise.std()
+fooling = dip.Problem(smooth.clamp(0, 1), truth=problem.truth)
+run = dip.fit(fooling, dip.lab(iterations=400), stop="hold-out", progress=False)
+choices(
+    run.history.psnr_average, {"hold-out": run.chosen_at}, alt="Hold-out goes far past the best"
+)
+
+# %%
+shown = {"smooth noise": fooling.observation, "hold-out's": run.output, "oracle's": run.oracle}
+captions = {name: f"{dip.psnr(p, problem.truth):.1f} dB" for name, p in shown.items()}
+contact_sheet(
+    shown, captions=captions, width=8, alt="The rule's choice is blotchy, as is the input"
+)
+
+# %% [markdown]
+# **Explain.** Far too late. Blotches are *easy* for the network, since neighbours agree, and they help to
+# predict the hidden pixels' noise. JPEG's errors are of this kind; so is the grain of a photograph that
+# was denoised by its camera, or made smaller. No rule in this lesson sees through it, and neither does
+# the prior: for it, a blotch is a picture.
+#
+# ## 7 · Which one, then?
+#
+# `dip.fit` chooses by itself (`stop="auto"`): SURE where the noise is Gaussian and you state its σ; hidden
+# pixels where nothing is known about it; and where there is no noise at all, a **plateau**: it stops
+# when the picture no longer changes. For JPEG, a fixed number of iterations, for want of better.
+#
+# `python benchmarks/stopping.py` compares all rules on pictures that they were not tuned on: for each, how
+# many decibels it loses against the oracle on average and in the worst case, how many iterations it
+# needs, and what share of a step it costs. It goes on where you stop it.
+#
+# ## What to take away
+#
+# 1. The energy mixes progress towards the picture with progress towards the noise; it cannot tell you
+#    when to stop.
+# 2. **Discrepancy** needs σ, exactly. **Hold-out** needs noise that is independent from pixel to pixel.
+#    **SURE** needs Gaussian noise of known σ. **Running variance** needs a fit that does not flicker.
+# 3. Every rule can be fooled, and *how* follows from what it assumes.
+# 4. A rule is judged by what it loses against the best picture of the same fit, over many pictures, and
+#    by its worst case.
+#
+# ## Exercises
+#
+# Worked answers: [solutions/08_stopping.ipynb](solutions/08_stopping.ipynb).
+#
+# **1. Morozov.** Write `my_rule(picture, observation, sigma)`: whether to stop. (No factor, no clipping.)
+
+# %%
+my_rule = None
+
+dip.check.discrepancy_rule(my_rule)
+
+# %% [markdown]
+# **2. Salt and pepper.** A tenth of the pixels become black or white, half and half. What is the energy
+# of the *truth*, for a picture that is mid-grey (0.5) all over? What would the σ be that the
+# discrepancy rule needs? Give σ.
+
+# %%
+my_sigma = None
+
+hints = {0.025: "that is the energy, σ²", 0.5: "only a tenth of the pixels are wrong"}
+dip.check.number(my_sigma, 0.1581, "√(0.1 · 0.5²)", hints)
+
+# %% [markdown]
+# **3. Fool it.** Make a problem on which SURE, `stop="sure"`, loses more than a decibel, and explain why.
+# `dip.Problem(observation, truth=clean, sigma=...)` takes whatever noise you invent.
+
+# %%
+my_run = None  # dip.fit(my_problem, stop="sure", iterations=...)
+
+dip.check.fooled(my_run)
+
+# %% [markdown]
+# **4. Validation, spent.** Hide a fifth of the pixels from each network instead of 5 %:
+# `stop=HoldOut(fraction=0.2)`. Does the choice get better? Does the *picture*? No check here.
+#
+# ## References
+#
+# - V. A. Morozov, *Methods for Solving Incorrectly Posed Problems*, Springer (1984).
+#   [doi:10.1007/978-1-4612-5280-1](https://doi.org/10.1007/978-1-4612-5280-1).
+# - C. Stein, *Estimation of the mean of a multivariate normal distribution*, Annals of Statistics 9 (1981).
+#   [doi:10.1214/aos/1176345632](https://doi.org/10.1214/aos/1176345632).
+# - S. Ramani, T. Blu, M. Unser, *Monte-Carlo SURE*, IEEE Transactions on Image Processing 17 (2008).
+#   [doi:10.1109/TIP.2008.2001404](https://doi.org/10.1109/TIP.2008.2001404).
+# - Y. Jo, S. Y. Chun, J. Choi, *Rethinking deep image prior for denoising*, ICCV 2021.
+#   [arXiv:2108.12841](https://arxiv.org/abs/2108.12841).
+# - H. Wang et al., *Early stopping for deep image prior*, TMLR (2023).
+#   [arXiv:2112.06074](https://arxiv.org/abs/2112.06074).
+# - L. Ding et al., *A validation approach to over-parameterized matrix and image recovery* (2022).
+#   [arXiv:2209.10675](https://arxiv.org/abs/2209.10675).
