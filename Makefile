@@ -10,13 +10,16 @@ else
 VENV_PYTHON := .venv/bin/python
 endif
 
-.PHONY: help lab test notebooks bench lint env
+.PHONY: help lab playground test notebooks bench lint env
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## */make \1 - /p' Makefile
 
 lab: env  ## open JupyterLab at the first lesson and print its address
 	@$(VENV_PYTHON) tools/lab.py $(ARGS)
+
+playground: env  ## serve lesson 11 as a page: restore a picture of your own
+	@$(VENV_PYTHON) tools/playground.py $(ARGS)
 
 test: env  ## run the whole test suite
 	@$(VENV_PYTHON) -m pytest $(ARGS)

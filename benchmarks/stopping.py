@@ -15,6 +15,7 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
+from tqdm.auto import tqdm
 
 import diplearn as dip
 from diplearn import images, operators, recipes, stopping
@@ -118,16 +119,28 @@ def measure(task, picture, size, seed, name, times):
     return {"rows": rows, "curves": curves}
 
 
-def table(rows):
-    """Return gaps and costs, a row a rule, and the default rule's gaps, a row a task."""
-    rows = pd.DataFrame(rows)
-    undisturbed = rows[rows.rule == "oracle"].set_index(["task", "picture", "seed", "recipe"]).best
-    rows = rows.join(undisturbed.rename("undisturbed"), on=undisturbed.index.names)
+def collect(cases):
+    """Return a table of all cases: a row a rule, with what it lost in dB.
+
+    gap: against the best picture of the fit that the rule watched. price: against the best of the
+    fit from which nothing was hidden.
+    """
+    rows = pd.DataFrame([row for case in cases for row in case["rows"]])
+    key = ["task", "picture", "seed", "recipe", "size"]
+    undisturbed = rows[rows.rule == "oracle"].set_index(key).best.rename("undisturbed")
+    rows = rows.join(undisturbed, on=key)
     rows["gap"] = rows.best - rows.psnr
     rows["price"] = rows.undisturbed - rows.psnr
-    rows["early"] = rows.chosen_at < rows.best_at / 10
-    rows["fraction"] = rows.stopped_at / rows.best_at
-    rows["cost"] = rows.ms / rows.ms_step
+    return rows.drop(columns="undisturbed").round(3)
+
+
+def summary(rows, by):
+    """Return what the rules lost and what they cost: the mean, the worst, how often too early."""
+    rows = rows.assign(
+        early=rows.chosen_at < rows.best_at / 10,
+        fraction=rows.stopped_at / rows.best_at,
+        cost=rows.ms / rows.ms_step,
+    )
     wanted = {
         "cases": ("gap", "size"),
         "mean gap": ("gap", "mean"),
@@ -137,15 +150,13 @@ def table(rows):
         "iterations / best": ("fraction", "mean"),
         "cost of a step": ("cost", "mean"),
     }
-    everything = rows.assign(rule="default").loc[rows.default]
-    both = pd.concat([everything, rows])
-    return both.groupby("rule").agg(**wanted), everything.groupby("task").agg(**wanted)
+    return rows.groupby(by).agg(**wanted)
 
 
 def draw(cases, path):
     """Draw, for each task's first case, PSNR over iterations with each rule's choice on it."""
     figure = Figure("PSNR over iterations, with every rule's choice", figsize=(12, 2.4 * 4))
-    axes = figure.subplots(4, 3).flat
+    axes = figure.subplots(4, 3).ravel()
     colours = dict(zip(stopping.BY_NAME, COLOURS * 2))
     first = {}
     for case in cases:
@@ -158,11 +169,11 @@ def draw(cases, path):
         axis.set(title=f"{task}, {case['rows'][0]['picture']}", xscale="log")
         axis.set_ylim(row["best"] - 4, row["best"] + 0.5)
         axis.spines[["top", "right"]].set_visible(False)
-    for axis in list(axes)[:1]:
-        for name, colour in colours.items():
-            axis.plot([], [], "o", color=colour, label=name)
-        axis.legend(frameon=False, ncols=2)
+    for axis in axes[len(first) :]:
         axis.axis("off")
+    for name, colour in colours.items():
+        axes[-1].plot([], [], "o", color=colour, label=name)
+    axes[-1].legend(frameon=False, ncols=2)
     figure.savefig(path, dpi=110)
 
 
@@ -172,38 +183,54 @@ def main(
     size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 128,
     seeds: Annotated[int, typer.Option(help="Fits a case.")] = 3,
     recipe: Annotated[str, typer.Option(help="lab or paper.")] = "lab",
-    times: Annotated[float, typer.Option(help="Length of a fit, in the recipe's own.")] = 1.2,
+    times: Annotated[float, typer.Option(help="Length of a fit, in the recipe's own.")] = 1.0,
     threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
     results: Annotated[Path, typer.Option(help="Where to store.")] = Path(
         "benchmarks/results/stopping"
     ),
+    table: Annotated[Path | None, typer.Option(help="The rows, as CSV.")] = None,
     report: Annotated[bool, typer.Option(help="Only read what is stored.")] = False,
 ):
     """Measure the stopping rules, on pictures that they were not tuned on."""
     if threads:
         torch.set_num_threads(threads)
+    if unknown := set(task or ()) - set(TASKS):
+        raise typer.BadParameter(f"no task is called {unknown.pop()!r}: {', '.join(TASKS)}")
     results.mkdir(parents=True, exist_ok=True)
-    pictures = picture or REPORTING
-    for seed in range(0 if report else seeds):
-        for name in task or TASKS:
-            for shown in pictures:
-                path = results / f"{name}-{shown}-{size}-{recipe}-{seed}.json"
-                if path.exists():
-                    continue
-                case = measure(name, shown, size, seed, recipe, times)
-                with replacing(path) as temporary:
-                    temporary.write_text(json.dumps(case))
-                chosen = next(row for row in case["rows"] if row["default"])
-                print(f"{path.stem}: {chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}")
-    cases = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    cases = [case for case in cases if case["rows"][0]["picture"] in pictures]
+    tasks, pictures = task or TASKS, picture or REPORTING
+    wanted = {
+        f"{name}-{shown}-{size}-{recipe}-{seed}": (name, shown, size, seed, recipe, times)
+        for seed in range(seeds)
+        for name in tasks
+        for shown in pictures
+    }
+    paths = {name: results / f"{name.replace('/', '_')}.json" for name in wanted}
+    missing = [] if report else [name for name in wanted if not paths[name].exists()]
+    for shown in pictures if missing else ():
+        images.load(shown, size=size)  # a name that is not there must not cost an hour
+    for name in tqdm(missing, "cases", disable=not missing):
+        case = measure(*wanted[name])
+        with replacing(paths[name]) as temporary:
+            temporary.write_text(json.dumps(case))
+        chosen = next(row for row in case["rows"] if row["default"])
+        tqdm.write(f"{name}: {chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}")
+    cases = [json.loads(path.read_text()) for path in paths.values() if path.exists()]
     if not cases:
-        raise typer.BadParameter("nothing is stored yet")
+        raise typer.BadParameter("none of these cases is stored yet")
+    tell(cases, table or results.with_suffix(".csv"), results.with_suffix(".png"))
+
+
+def tell(cases, table, figure):
+    """Print what the rules reached, and write the table and the figure."""
+    rows = collect(cases)
     with pd.option_context("display.width", 200, "display.max_columns", 20):
-        for each in table([row for case in cases for row in case["rows"]]):
-            print(each.round(3).to_string(), end="\n\n")
-    draw(cases, results.with_suffix(".png"))
-    print(f"figure: {results.with_suffix('.png')}")
+        print(summary(rows, "rule").round(3).to_string(), end="\n\n")
+        print(summary(rows[rows.default].assign(rule="default"), "rule").round(3).to_string())
+        print(summary(rows[rows.default], "task").round(3).to_string(), end="\n\n")
+    with replacing(table) as temporary:
+        rows.to_csv(temporary, index=False)
+    draw(cases, figure)
+    print(f"{len(cases)} cases; table: {table}; figure: {figure}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "problems",
         "recipes",
         "stopping",
+        "widgets",
     ],
     submod_attrs={
         "errors": ["ImageError", "InputError", "MemoryShortage"],

@@ -559,6 +559,7 @@ def fit(
     progress=True,
     halt=None,
     save=None,
+    callback=None,
 ):
     """Restore one picture: run `iterate` until a rule stops it, and keep what happened.
 
@@ -583,6 +584,9 @@ def fit(
         Anything with ``is_set()``: the fit ends after the iteration in which it is set.
     save : str or path-like, optional
         Save the run here when it ends, and once a minute on the way.
+    callback : callable, optional
+        Called as ``callback(run, step)`` after every iteration, to look on: `run` holds what was
+        recorded so far.
 
     Returns
     -------
@@ -613,7 +617,7 @@ def fit(
         run.check_savable(save)
     state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
     run.network = state.network
-    return _advance(run, state, rule, progress, halt, save)
+    return _advance(run, state, rule, progress, halt, save, callback)
 
 
 def resume(
@@ -626,6 +630,7 @@ def resume(
     progress=True,
     halt=None,
     save=None,
+    callback=None,
 ):
     """Go on with a run, bit for bit as if it had never stopped.
 
@@ -641,7 +646,7 @@ def resume(
         ended the run.
     network : torch.nn.Module, optional
         The module that was fitted, where it was your own.
-    device, progress, halt, save
+    device, progress, halt, save, callback
         As in `fit`.
 
     Returns
@@ -681,7 +686,7 @@ def resume(
     state = State.unpack(run.state, run.problem, run.recipe, network, device)
     _remind(rule, run.state, state.device)
     run.network = state.network
-    return _advance(run, state, rule, progress, halt, save)
+    return _advance(run, state, rule, progress, halt, save, callback)
 
 
 def _ended(run):
@@ -694,7 +699,7 @@ SAVE_EVERY = 60.0
 """Seconds between two saves on the way."""
 
 
-def _advance(run, state, rule, progress, halt, save):
+def _advance(run, state, rule, progress, halt, save, callback):
     """Drive the iterations, write them down, and close the record however they end."""
     total = min(run.recipe.iterations, getattr(rule, "iterations", run.recipe.iterations))
     bar = Progress(total, run.stopped_at, progress)
@@ -705,6 +710,8 @@ def _advance(run, state, rule, progress, halt, save):
         for step in iterate(run.problem, run.recipe, state=state, shown=shown):
             loss, psnr = run.record(step, time.perf_counter() - begun)
             bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
+            if callback is not None:
+                callback(run, step)
             if rule(step):
                 stopped_by = rule.name
                 break

@@ -11,6 +11,7 @@ import torch
 from . import operators
 from .errors import InputError
 from .images import SMALLEST_SIDE, check, to_array
+from .randomness import generator
 
 TASKS = ("denoising", "jpeg", "super_resolution", "inpainting", "deblurring")
 
@@ -343,6 +344,52 @@ def jpeg(clean, quality=10):
     """
     clean = check(clean, "the clean picture")
     return Problem(operators.jpeg(clean, quality), truth=clean, task="jpeg")
+
+
+def impedance(clean, sigma=25 / 255, seed=0):
+    """Make the four targets of the impedance experiment: the same fit finds some easy, some hard.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1].
+    sigma : float, optional
+        Of the noise in "picture + noise", in the units of [0, 1].
+    seed : int, optional
+        Of noise and permutation.
+
+    Returns
+    -------
+    dict
+        Name -> Problem: "picture"; "picture + noise"; "shuffled pixels", the same pixels in a
+        random order; "noise", Gaussian, with the picture's mean and standard deviation. None has a
+        truth: each is to be reproduced as it is.
+
+    Raises
+    ------
+    InputError
+        The picture cannot be used.
+
+    Notes
+    -----
+    The paper's figure on learning curves, section "Parametrization with high noise impedance".
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> list(impedance(images.load("camera", size=64)))
+    ['picture', 'picture + noise', 'shuffled pixels', 'noise']
+    """
+    clean = check(clean, "the clean picture")
+    order = torch.randperm(clean[0].numel(), generator=generator(seed, "shuffle"))
+    noise = torch.randn(clean.shape, generator=generator(seed, "pure noise")).to(clean)
+    targets = {
+        "picture": clean,
+        "picture + noise": operators.gaussian_noise(clean, sigma, seed, clip=True),
+        "shuffled pixels": clean.flatten(1)[:, order.to(clean.device)].reshape(clean.shape),
+        "noise": (clean.mean() + noise * clean.std()).clamp(0, 1),
+    }
+    return {name: Problem(target, sigma=0.0) for name, target in targets.items()}
 
 
 def deblurring(clean, width=1.5, sigma=0.0, seed=0):

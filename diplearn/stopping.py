@@ -416,7 +416,7 @@ class WindowedVariance(Valley):
     name = "es-wmv"
     BLOCKS = 5
 
-    def __init__(self, window=0.1, patience=0.3, start=30):
+    def __init__(self, window=0.05, patience=0.3, start=30):
         super().__init__(patience, start)
         self.window = window
 
@@ -465,7 +465,7 @@ class ExponentialVariance(Valley):
 
     name = "es-emv"
 
-    def __init__(self, window=0.05, patience=0.3, start=30):
+    def __init__(self, window=0.025, patience=0.3, start=30):
         super().__init__(patience, start)
         self.window = window
 

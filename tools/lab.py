@@ -13,10 +13,11 @@ FIRST_LESSON = "notebooks/01_motivation.ipynb"
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 
 options = [
-    f"--ServerApp.root_dir={ROOT}",
     f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
     "--LanguageServerManager.autodetect=False",  # so that the address is the last thing printed
 ]
+if not any("root_dir" in argument for argument in sys.argv[1:]):
+    options.append(f"--ServerApp.root_dir={ROOT}")
 if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     options.append("--no-browser")
 if hasattr(os, "geteuid") and os.geteuid() == 0:

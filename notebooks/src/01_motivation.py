@@ -41,6 +41,7 @@ import torch
 
 import diplearn as dip
 from diplearn.figures import contact_sheet, curves, pick
+from diplearn.widgets import compare, scrub, watch
 
 # %% [markdown]
 # ## 1 · The challenge
@@ -210,6 +211,13 @@ contact_sheet(
 # authors call this **impedance**: what looks like a picture meets low impedance and passes quickly
 # through the network into the weights; noise meets high impedance and comes late.
 
+# %% [markdown]
+# Now with your own hand. Move the slider, or press ▶, and find the iteration at which the whiskers come.
+# (Drag over a picture to look closer. On a page without JavaScript you see a still.)
+
+# %%
+scrub(run, frames=20)
+
 # %%
 curves(
     run, floor=problem.sigma**2, alt="The energy falls to the noise's; the PSNR rises ever slower"
@@ -243,6 +251,9 @@ table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "
 shown = {"noisy": x0, **pictures, "deep image prior": run.output, "truth": clean}
 captions = {name: f"{dip.psnr(p, clean):.2f} dB" for name, p in shown.items() if name != "truth"}
 contact_sheet(shown, columns=4, captions=captions, alt="Five restorations beside the truth")
+
+# %%
+compare(pictures["BM3D"], run.output, names=("BM3D", "deep image prior"))
 
 # %% [markdown]
 # Look at the pictures before you look at the numbers: at the whiskers, the fur on the forehead, the
@@ -300,6 +311,14 @@ contact_sheet(strip, columns=7, alt="The cat appears, and then sinks back into t
 # Where? The dashed line was drawn with the truth at hand, which is why the package calls it
 # `oracle`. In practice nobody knows the truth. Because we knew how strong the noise was, `fit` could
 # stop near the right place in section 4; what to do when you do not is the subject of lesson 08.
+
+# %% [markdown]
+# **Try it.** Press Start, and Stop when you like the picture best. Then raise the iteration count and
+# press Start again: the same fit goes on, into the noise. (`panel.run` is then your run.)
+
+# %%
+panel = watch(small, greedy, iterations=100)
+panel
 
 # %%
 history = overfitted.history

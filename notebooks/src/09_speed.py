@@ -46,6 +46,7 @@ import torch
 
 import diplearn as dip
 from diplearn.figures import BLUE, COLOURS, Figure, contact_sheet, curves
+from diplearn.widgets import scrub
 
 # %% [markdown]
 # ## 1 · The challenge
@@ -225,6 +226,12 @@ races = {
     for name, recipe in racers.items()
 }
 curves({name: runs[0] for name, runs in races.items()}, alt="Muon peaks early, Adam still climbs")
+
+# %% [markdown]
+# The same race as pictures, under one slider: where is Muon when Adam has found the outlines?
+
+# %%
+scrub({name: runs[0] for name, runs in races.items()}, frames=20)
 
 
 # %%

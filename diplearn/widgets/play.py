@@ -1,0 +1,211 @@
+"""The playground: a picture of one's own, spoilt or not, restored and downloaded."""
+
+import base64
+import io
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+import anywidget
+import ipywidgets as w
+import numpy as np
+import torch
+import traitlets
+from PIL import Image
+
+from .. import images, operators, problems
+from ..errors import ImageError, InputError
+from ..images import to_uint8
+from ..problems import Problem
+from .live import _WIDE, Box, Panel
+
+NOISY, NOISE, HOLE, SMALL = "it is noisy", "add noise to it", "it has a hole", "it is too small"
+
+
+class Mark(anywidget.AnyWidget):
+    """A picture on which a hole is painted with the mouse.
+
+    Attributes
+    ----------
+    picture, hole : str
+        Data URLs: what is shown; what was painted, transparent elsewhere ("" for nothing).
+    brush : int
+        Width of the brush in pixels of the picture.
+    """
+
+    _esm = (resources.files(__package__) / "mark.js").read_text("utf-8")
+    picture = traitlets.Unicode("").tag(sync=True)
+    hole = traitlets.Unicode("").tag(sync=True)
+    brush = traitlets.Int(12).tag(sync=True)
+
+    def show(self, picture):
+        """Take another picture, a tensor, with nothing painted on it."""
+        memory = io.BytesIO()
+        Image.fromarray(to_uint8(picture)).save(memory, format="PNG")
+        self.hole = ""
+        self.picture = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+
+    def known(self, height, width):
+        """Return the pixels that were not painted.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the picture.
+
+        Returns
+        -------
+        torch.Tensor
+            (1, H, W), 1 where the picture is known and 0 in the hole.
+        """
+        if not self.hole:
+            return torch.ones(1, height, width)
+        painted = Image.open(io.BytesIO(base64.b64decode(self.hole.partition(",")[2])))
+        painted = painted.convert("RGBA").resize((width, height), Image.NEAREST)
+        return torch.from_numpy((np.asarray(painted)[..., 3] < 128).astype(np.float32))[None]
+
+
+class Playground(Box):
+    """A page to play on: see `playground`."""
+
+    def __init__(self, size=192):
+        self._picture = None
+        self.upload = w.FileUpload(accept="image/*", multiple=False, description="Upload yours")
+        self.bundled = w.Dropdown(options=images.names(), value="chelsea", description="or take")
+        self.longest = w.Dropdown(
+            options=[96, 128, 192, 256, 384], value=size, description="longest side",
+            style=_WIDE,
+        )  # fmt: skip
+        self.task = w.ToggleButtons(options=[NOISY, NOISE, HOLE, SMALL], value=NOISE)
+        self.noise = w.IntSlider(25, 5, 75, 5, description="noise σ / 255", style=_WIDE)
+        self.mark = Mark()
+        self.brush = w.IntSlider(12, 2, 60, description="brush")
+        self.clear = w.Button(description="Clear", tooltip="take the paint off the picture")
+        self.told = w.HTML(layout=w.Layout(min_height="22px"))
+        self.download = w.HTML(layout=w.Layout(min_height="30px"))
+        self.painting = w.VBox([self.mark, w.HBox([self.brush, self.clear])])
+        self.panel = Panel(self._problem, size=size)
+        self.panel.alone.value = True
+        self.panel.showing.value = "average"
+        for hidden in (self.panel.controls, self.panel.step):
+            hidden.layout.display = "none"
+        super().__init__(
+            [
+                _heading(1, "Your picture"),
+                w.HBox([self.upload, self.bundled, self.longest], layout=_ROW), self.told,
+                _heading(2, "What is wrong with it?"), self.task, self.noise, self.painting,
+                _heading(3, "Restore it"), self.panel,
+                _heading(4, "Take it home"), self.download,
+            ]
+        )  # fmt: skip
+        w.jslink((self.brush, "value"), (self.mark, "brush"))
+        self.clear.on_click(lambda _: setattr(self.mark, "hole", ""))
+        self.upload.observe(self._take, "value")
+        for control in (self.bundled, self.longest):
+            control.observe(self._take, "value")
+        for control in (self.task, self.noise):
+            control.observe(self._renew, "value")
+        self.mark.observe(self._renew, "hole")
+        self.panel.status.observe(self._offer, "value")
+        self._take()
+
+    def _take(self, change=None):
+        """Take the uploaded picture, or the bundled one that was chosen last."""
+        try:
+            data = _uploaded(self.upload)
+            if data is None or (change is not None and change["owner"] is self.bundled):
+                picture = images.load(self.bundled.value)
+            else:
+                picture = _read(data)
+            self._picture = images.shrink(picture, self.longest.value)
+        except ImageError as error:
+            self.told.value = f'<span role="alert" style="color:#D55E00">{error}</span>'
+            return
+        height, width = self._picture.shape[-2:]
+        self.told.value = f"{width}×{height} pixels are worked on."
+        self.mark.show(self._picture)
+        self._renew()
+
+    def _renew(self, change=None):
+        self.noise.layout.display = "" if self.task.value == NOISE else "none"
+        self.painting.layout.display = "" if self.task.value == HOLE else "none"
+        self.download.value = "It can be downloaded here when it is restored."
+        self.panel.renew()
+
+    def _problem(self):
+        picture = self._picture
+        if picture is None:
+            raise InputError("there is no picture yet")
+        if self.task.value == NOISY:
+            return Problem(picture)
+        if self.task.value == NOISE:
+            return problems.denoising(picture, self.noise.value / 255)
+        if self.task.value == SMALL:
+            small = images.shrink(picture, self.longest.value // 2)  # it grows by 4
+            return Problem(small, operators.Downsample(4))
+        known = self.mark.known(*picture.shape[-2:])
+        if known.min() > 0:
+            raise InputError("Paint the hole first: drag over the picture above.")
+        return Problem(picture, operators.Mask(known), sigma=0.0)
+
+    def _offer(self, change):
+        """Put a link below the picture once the fit rests."""
+        run = self.panel._run
+        if run is None or run.output is None or self.panel._fresh():
+            return
+        memory = io.BytesIO()
+        Image.fromarray(to_uint8(run.output)).save(memory, format="PNG")
+        source = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+        self.download.value = (
+            f'<a download="restored.png" href="{source}"><b>Download the restored picture</b></a> '
+            f"(PNG, iteration {run.chosen_at})"
+        )
+
+
+_ROW = w.Layout(flex_flow="row wrap")
+
+
+def _heading(number, words):
+    return w.HTML(f"<h3>{number} · {words}</h3>")
+
+
+def _uploaded(upload):
+    """Bytes of the uploaded file, in ipywidgets 7 as in 8; None if there is none."""
+    value = upload.value
+    if not value:
+        return None
+    files = list(value.values()) if isinstance(value, dict) else list(value)
+    return bytes(files[-1]["content"])
+
+
+def _read(data):
+    """Read a picture from bytes, as from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "upload")
+        path.write_bytes(data)
+        try:
+            return images.read(path)
+        except ImageError as error:
+            raise ImageError(str(error).replace(str(path), "the uploaded file")) from None
+
+
+def playground(size=192):
+    """Restore a picture of your own: upload it, say what is wrong, fit, download.
+
+    Parameters
+    ----------
+    size : int, optional
+        The longest side that is worked on at first, in pixels: one of 96, 128, 192, 256, 384.
+
+    Returns
+    -------
+    Playground
+        Show it at the end of a cell. Nothing leaves the machine on which the kernel runs.
+
+    Examples
+    --------
+    >>> page = playground(size=96)
+    >>> page.panel.iterations.value
+    500
+    """
+    return Playground(size)

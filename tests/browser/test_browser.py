@@ -1,0 +1,302 @@
+"""What the widgets do in JupyterLab, in Voilà and on a page without a kernel, by its pixels."""
+
+import time
+
+import numpy as np
+import pytest
+from conftest import Notebook, keep, notebook, pixels
+from PIL import Image
+
+import diplearn as dip
+from diplearn.widgets import compare, scrub
+
+WATCH = """import torch; torch.set_num_threads(1)
+from diplearn.widgets import watch
+panel = watch({})
+panel"""
+
+
+@pytest.fixture(scope="module")
+def run():
+    problem = dip.denoising(dip.images.load("astronaut", size=256), sigma=25 / 255)
+    return dip.fit(problem, dip.lab(members=1), iterations=40, progress=False)
+
+
+IDLE = "jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
+STATUS = "(document.querySelector('.dip-panel [role=status]') || {innerText: ''}).innerText"
+
+
+def wait(page, condition, seconds=30):
+    """Wait for a condition; asked for only now and then, since the page has its own work to do."""
+    page.wait_for_function(condition, timeout=1000 * seconds, polling=100)
+
+
+def slide(page, position, selector=".dip input[type=range]"):
+    """Move a page's slider, and say how many milliseconds it took until the next frame."""
+    return page.evaluate(
+        """([selector, position]) => new Promise(done => {
+            const slider = document.querySelector(selector), begun = performance.now();
+            slider.value = position;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+            requestAnimationFrame(() => setTimeout(() => done(performance.now() - begun)));
+        })""",
+        [selector, position],
+    )
+
+
+def test_a_page_without_a_kernel_scrubs(page, run, tmp_path):
+    scrub(run, marks={"early": 7}).save(tmp_path / "scrub.html")
+    begun = time.perf_counter()
+    page.goto(f"file://{tmp_path}/scrub.html")
+    page.wait_for_selector(".dip[data-live] canvas")
+    loaded = time.perf_counter() - begun
+    page.wait_for_timeout(300)
+    last = len(scrub(run, marks={"early": 7}).data["positions"]) - 1
+    slide(page, last)
+    late = pixels(page, "figure:nth-of-type(2) canvas")
+    assert late.shape == (256, 256, 3)
+    times = [slide(page, position) for position in range(last + 1)]
+    slide(page, 0)
+    early = pixels(page, "figure:nth-of-type(2) canvas")
+    assert np.abs(late - early).mean() > 10
+    assert "iteration 1 " in page.locator("output").inner_text()
+    page.click("[data-jump=early]")
+    assert "iteration 7 " in page.locator("output").inner_text()
+    print(f"load {loaded:.2f} s, a move {np.median(times):.0f} ms, at most {max(times):.0f} ms")
+    assert loaded < 2 and np.median(times) < 50
+    assert not page.errors
+
+
+def test_difference_zoom_keys_and_play(page, run, tmp_path):
+    scrub(run).save(tmp_path / "scrub.html")
+    page.goto(f"file://{tmp_path}/scrub.html")
+    page.wait_for_timeout(500)
+    iterate = "figure:nth-of-type(2) canvas"
+    plain = pixels(page, iterate)
+    page.select_option(".dip select", "truth")
+    difference = pixels(page, iterate)
+    assert abs(difference.mean() - 127) < 12 and np.abs(difference - plain).mean() > 10
+    page.select_option(".dip select", "picture")
+    box = page.locator(iterate).bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + 120, steps=4)
+    page.mouse.up()
+    assert page.locator("text=whole picture").is_visible()
+    closer = pixels(page, iterate)
+    assert np.abs(closer - plain).mean() > 5
+    truth = pixels(page, "figure:nth-of-type(3) canvas")
+    page.locator(iterate).press("ArrowRight")
+    assert np.abs(pixels(page, "figure:nth-of-type(3) canvas") - truth).mean() > 1  # all panes move
+    page.click("text=whole picture")
+    assert np.abs(pixels(page, iterate) - plain).mean() < 1
+    slide(page, 0)
+    page.click("[aria-label=play]")
+    wait(page, "Number(document.querySelector('input[type=range]').value) > 3")
+    page.click("[aria-label=pause]")
+    page.locator("input[type=range]").press("End")
+    assert f"iteration {run.stopped_at} " in page.locator("output").inner_text()
+    assert not page.errors
+
+
+def test_the_divider_moves_with_mouse_and_keyboard(page, run, tmp_path):
+    compare(run.problem.observation, run.output, ("noisy", "restored")).save(tmp_path / "c.html")
+    page.goto(f"file://{tmp_path}/c.html")
+    page.wait_for_timeout(300)
+    middle = pixels(page, ".dip-divider")
+    page.locator("input[type=range]").press("End")
+    noisy = pixels(page, ".dip-divider")
+    page.locator("input[type=range]").press("Home")
+    restored = pixels(page, ".dip-divider")
+    assert np.abs(np.diff(noisy, axis=1)).mean() > 1.5 * np.abs(np.diff(restored, axis=1)).mean()
+    half = middle.shape[1] // 2
+    assert np.abs(middle[:, : half - 8] - noisy[:, : half - 8]).mean() < 2
+    assert np.abs(middle[:, half + 8 :] - restored[:, half + 8 :]).mean() < 2
+    box = page.locator(".dip-divider").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 20, steps=3)
+    page.mouse.up()
+    assert 50 < float(page.locator("input[type=range]").input_value()) < 100
+    page.select_option(".dip select", "4")
+    assert page.locator(".dip-divider > div").bounding_box()["width"] > 1000
+    assert not page.errors
+
+
+def test_200_moves_leave_no_memory_behind(page, run, tmp_path):
+    scrub(run).save(tmp_path / "scrub.html")
+    page.goto(f"file://{tmp_path}/scrub.html")
+    page.select_option(".dip select", "truth")
+    session = page.context.new_cdp_session(page)
+
+    def used():
+        session.send("HeapProfiler.collectGarbage")
+        return session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+
+    for position in range(20):
+        slide(page, position)
+    before = used()
+    for move in range(200):
+        slide(page, move % 20)
+    after = used()
+    print(f"heap {before:.1f} MB, after 200 moves {after:.1f} MB")
+    assert after - before < 3
+
+
+def test_watch_starts_stops_pauses_and_goes_on(page, lab, desk):
+    path = notebook(
+        desk, "watch.ipynb",
+        WATCH.format("size=128, iterations=60"),
+        "panel._fresh()",
+    )  # fmt: skip
+    desk_book = Notebook(page, lab, path)
+    desk_book.run_all(60)
+    page.wait_for_selector(".dip-panel")
+    view = ".dip-panel .widget-image >> nth=1"
+    seen = [pixels(page, view)]
+    page.click("button:has-text('Start')")
+    while "done" not in page.locator(".dip-panel [role=status]").inner_text():
+        now = pixels(page, view)
+        if np.abs(now - seen[-1]).mean() > 0.5:
+            seen.append(now)
+        page.wait_for_timeout(50)
+    assert len(seen) > 3, "fewer than three pictures on the way"
+    print(f"{len(seen) - 1} different pictures in {desk_book.value('panel.run.seconds')} s")
+    assert desk_book.value("panel.run.stopped_at") == "60"
+
+    # A larger count goes on with the same fit.
+    first = desk_book.value("round(float(panel.run.history.loss[30]), 9)")
+    slider = page.locator(".dip-panel .widget-slider:has-text('iterations') .widget-readout")
+    slider.fill("1500")
+    slider.press("Enter")
+    page.click("button:has-text('Start')")
+    wait(page, f"/iteration (6[5-9]|[789]\\d|\\d{{3}}) of/.test({STATUS})")
+    page.click("button:has-text('Pause')")
+    wait(page, f"{STATUS}.includes('paused')")
+    paused = int(desk_book.value("panel.run.stopped_at"))
+    assert 60 < paused < 1500
+    assert desk_book.value("round(float(panel.run.history.loss[30]), 9)") == first
+    page.click("button:has-text('Step')")
+    wait(page, f"{STATUS}.startsWith('iteration {paused + 1}:')")
+    keep(page, "watch")
+
+    # Stop, while it runs: back within two seconds, the iterations so far in panel.run.
+    page.click("button:has-text('Start')")
+    page.wait_for_timeout(1500)
+    begun = time.perf_counter()
+    page.click("button:has-text('Stop')")
+    page.wait_for_selector("button:has-text('Stop')[disabled]")
+    assert time.perf_counter() - begun < 2
+    stopped = int(desk_book.value("panel.run.stopped_at"))
+    assert paused < stopped < 1500
+    assert desk_book.value("len(panel.run.history)") == str(stopped)
+    assert not desk_book.errors() and not page.errors
+
+
+def test_run_all_waits_for_the_panel_and_stop_works_in_a_running_cell(page, lab, desk):
+    path = notebook(
+        desk, "wait.ipynb",
+        WATCH.format("size=64, iterations=2000"),
+        "run = panel.fit()",
+        "after = run.stopped_at",
+    )  # fmt: skip
+    book = Notebook(page, lab, path)
+    book.run_all(60, last=0)
+    wait(page, f"/iteration \\d+ of/.test({STATUS})")
+    page.wait_for_timeout(1000)
+    page.click("button:has-text('Stop')")  # while the second cell is running
+    begun = time.perf_counter()
+    wait(page, IDLE)
+    assert time.perf_counter() - begun < 3
+    assert 0 < int(book.value("after")) < 2000
+    assert not book.errors() and not page.errors
+
+
+def test_the_kernels_interrupt_does_what_stop_does(page, lab, desk):
+    path = notebook(
+        desk, "interrupt.ipynb",
+        WATCH.format("size=64, iterations=2000"),
+        "run = panel.fit()",
+    )  # fmt: skip
+    book = Notebook(page, lab, path)
+    book.run_all(60, last=0)
+    wait(page, f"/iteration \\d+ of/.test({STATUS})")
+    book.command("notebook:interrupt-kernel")
+    wait(page, IDLE)
+    assert 0 < int(book.value("run.stopped_at")) < 2000
+    assert not book.errors() and not page.errors
+
+
+@pytest.mark.parametrize("name", ["01_motivation", "08_stopping"])
+def test_a_lesson_runs_and_its_widgets_move(page, lab, desk, name):
+    book = Notebook(page, lab, f"notebooks/{name}.ipynb")
+    book.run_all(600)
+    assert not book.errors()
+    page.evaluate(  # the notebook draws only the cells in sight
+        """() => {
+            const notebook = jupyterapp.shell.currentWidget.content;
+            const at = notebook.widgets.findIndex(
+                cell => cell.model.sharedModel.source.startsWith('scrub('));
+            notebook.activeCellIndex = at;
+            return notebook.scrollToItem(at, 'start');
+        }"""
+    )
+    page.wait_for_selector(".dip[data-live] canvas", timeout=30_000)
+    canvas = ".dip[data-live] figure:nth-of-type(2) canvas"
+    page.locator(canvas).first.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    if name == "01_motivation":
+        keep(page, "scrub")
+    late = pixels(page, canvas)
+    slide(page, 0, ".dip[data-live] input[type=range]")
+    assert np.abs(late - pixels(page, canvas)).mean() > 5
+    assert not page.errors
+
+
+def test_voila_uploads_marks_fits_and_downloads(page, voila, tmp_path):
+    picture = dip.images.load("coffee", size=96)
+    dip.images.write(picture, tmp_path / "mine.png")
+    page.goto(f"{voila.address}/?token={voila.token}")
+    page.wait_for_selector(".dip-panel", timeout=120_000)
+    with page.expect_file_chooser() as chooser:
+        page.click("button:has-text('Upload yours')")
+    chooser.value.set_files(tmp_path / "mine.png")
+    page.wait_for_selector("text=96×96 pixels")
+    page.click("button:has-text('it has a hole')")
+    page.locator(".dip-mark").scroll_into_view_if_needed()
+    before = pixels(page, ".dip-mark")
+    box = page.locator(".dip-mark").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, box["y"] + 100, steps=8)
+    page.mouse.up()
+    assert np.abs(pixels(page, ".dip-mark") - before).mean() > 3
+    wait(page, f"{STATUS}.includes('Start begins')")
+    readout = page.locator(".dip-panel .widget-slider:has-text('iterations') .widget-readout")
+    readout.fill("60")
+    readout.press("Enter")
+    page.click(".dip-panel button:has-text('Start')")
+    page.wait_for_selector("a[download]", timeout=120_000)
+    page.locator(".dip-panel").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    keep(page, "playground")
+    with page.expect_download() as download:
+        page.click("a[download]")
+    download.value.save_as(tmp_path / "restored.png")
+    restored = np.asarray(Image.open(tmp_path / "restored.png")).astype(int)
+    truth = dip.images.to_uint8(picture).astype(int)
+    assert restored.shape == truth.shape
+    error = np.abs(restored - truth).mean(axis=2)
+    assert error[:20].mean() < 4, "far from the hole the picture is as it was"
+    assert error.max() > 4 and np.median(error) < 4
+    assert not page.errors
+
+
+@pytest.mark.parametrize(("server", "path"), [("lab", "/api/kernels"), ("voila", "/")])
+def test_without_the_token_nothing_is_served(server, path, request, browser):
+    address = request.getfixturevalue(server).address
+    page = browser.new_page()
+    answer = page.goto(f"{address}{path}")
+    refused = answer.status in (401, 403) or "/login" in page.url
+    assert refused and not page.locator(".dip-panel").count()
+    page.close()
