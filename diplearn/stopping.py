@@ -127,6 +127,8 @@ class Valley(Rule):
         Choose no iterate before this one.
     """
 
+    LEAST = 30  # iterations to wait at least: scores are noisy
+
     def __init__(self, patience=0.3, start=30):
         super().__init__()
         self.patience, self.start = patience, start
@@ -145,7 +147,7 @@ class Valley(Rule):
         if score < self.now["lowest"]:
             self.choose(step)
             self.now["lowest"] = score
-        wait = max(self.start, self.patience * self.chosen_at)
+        wait = max(self.LEAST, self.start, self.patience * self.chosen_at)
         return step.iteration - self.chosen_at >= wait
 
     def settings(self):
@@ -183,7 +185,7 @@ class HoldOut(Valley):
 
     name = "hold-out"
 
-    def __init__(self, fraction=0.05, seed=0, patience=0.3, start=30):
+    def __init__(self, fraction=0.05, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
         if not 0 < fraction <= 0.2:
             raise InputError(f"fraction={fraction} is out of range: it must be in (0, 0.2]")
@@ -274,7 +276,7 @@ class Sure(Valley):
     name = "sure"
     EVERY = 4  # iterations from one estimate to the next: the fit moves slowly, and this has a cost
 
-    def __init__(self, sigma=None, probe=0.1, seed=0, patience=0.3, start=30):
+    def __init__(self, sigma=None, probe=0.1, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
         self.sigma, self.probe, self.seed = sigma, probe, seed
         self.now["divergence"] = 0.0
@@ -310,7 +312,7 @@ class Sure(Valley):
         divergence = float(b.flatten() @ apart.flatten()) / (self.epsilon * pixels) + own
         divergence += (self.now["divergence"] - divergence) * step.weight
         self.now["divergence"] = divergence  # the average's, since all of this is linear
-        if step.iteration % self.EVERY:
+        if step.iteration % self.EVERY and step.iteration > 10 * self.EVERY:
             return math.inf
         problem = self.problem.to(device)
         residual = problem.operator(step.average) - problem.observation
@@ -547,7 +549,7 @@ class Oracle(Valley):
 
     name = "oracle"
 
-    def __init__(self, patience=1.0, start=30):
+    def __init__(self, patience=1.0, start=1):
         super().__init__(patience, start)
 
     def prepare(self, problem, recipe):

@@ -53,6 +53,15 @@ def test_the_loop_by_hand_and_the_fit_are_one(problem):
     assert by_hand == list(zip(run.history.index, run.history.loss))
 
 
+def test_a_callback_sees_every_iteration_and_changes_nothing(problem):
+    seen = []
+    run = quick(problem, iterations=6, callback=lambda run, step: seen.append(len(run.history)))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert torch.equal(run.last, quick(problem, iterations=6).last)
+    dip.resume(run, 8, progress=False, callback=lambda run, step: seen.append(step.iteration))
+    assert seen[6:] == [7, 8]
+
+
 @pytest.mark.parametrize("degrade", [dip.inpainting, dip.super_resolution])
 def test_what_is_certain_enters_the_average_unless_there_is_noise(clean, degrade):
     recipe = TINY.but(iterations=5, project=True)

@@ -63,7 +63,7 @@ class Panel(Box):
         "Run All" cannot overtake it.
     """
 
-    EVERY = 0.2  # seconds from one picture to the next, at least
+    EVERY = 0.1  # seconds from one picture to the next, at least
     _busy = None  # the panel whose fit is running: two at once would only be in each other's way
 
     def __init__(self, problem=None, recipe=None, iterations=None, seed=0, size=128):
@@ -127,7 +127,8 @@ class Panel(Box):
         self.controls = w.VBox([*source, *settings], layout=w.Layout(width="320px"))
 
     def _build_views(self):
-        self.observation, self.restored, self.truth = (w.Image(format="jpeg") for _ in range(3))
+        names = ("observation", "restored", "truth")
+        self.observation, self.restored, self.truth = (_image(name) for name in names)
         self.captions = [w.HTML() for _ in range(3)]
         views = (self.observation, self.restored, self.truth)
         self._panes = [
@@ -453,6 +454,11 @@ def _dropdown(name, options, value):
 
 def _button(name, what, icon):
     return w.Button(description=name, tooltip=what, icon=icon, layout=w.Layout(width="auto"))
+
+
+def _image(name):
+    spoken = {"tooltip": name} if "tooltip" in w.Image.class_trait_names() else {}  # from 8 on
+    return w.Image(format="jpeg", **spoken)
 
 
 def _wrapped():

@@ -179,6 +179,19 @@ class Notebook:
         }"""
         self.page.wait_for_function(numbers, arg=last, timeout=1000 * seconds, polling=100)
 
+    def show(self, beginning):
+        """Bring the cell that begins so into sight: JupyterLab draws only those in sight."""
+        self.page.evaluate(
+            """beginning => {
+                const notebook = jupyterapp.shell.currentWidget.content;
+                const at = notebook.widgets.findIndex(
+                    cell => cell.model.sharedModel.source.startsWith(beginning));
+                notebook.activeCellIndex = at;
+                return notebook.scrollToItem(at, 'start');
+            }""",
+            beginning,
+        )
+
     def value(self, expression):
         """Let the kernel compute a number or a word, on its shell channel."""
         return self.page.evaluate(

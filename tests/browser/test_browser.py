@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import Notebook, keep, notebook, pixels
+from conftest import ROOT, Notebook, keep, notebook, pixels
 from PIL import Image
 
 import diplearn as dip
@@ -64,6 +64,23 @@ def test_a_page_without_a_kernel_scrubs(page, run, tmp_path):
     assert "iteration 7 " in page.locator("output").inner_text()
     print(f"load {loaded:.2f} s, a move {np.median(times):.0f} ms, at most {max(times):.0f} ms")
     assert loaded < 2 and np.median(times) < 50
+    assert not page.errors
+
+
+@pytest.mark.parametrize("name", ["01_motivation", "08_stopping", "09_speed"])
+def test_an_exported_lesson_scrubs_without_a_kernel(page, name, tmp_path):
+    from nbconvert import HTMLExporter
+
+    html, _ = HTMLExporter().from_filename(ROOT / "notebooks" / f"{name}.ipynb")
+    (tmp_path / "lesson.html").write_text(html, encoding="utf-8")
+    page.goto(f"file://{tmp_path}/lesson.html", wait_until="domcontentloaded")
+    page.wait_for_selector(".dip[data-live] canvas")
+    canvas = ".dip[data-live] figure:nth-of-type(2) canvas"
+    page.locator(canvas).first.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    late = pixels(page, canvas)
+    slide(page, 0, ".dip[data-live] input[type=range]")
+    assert np.abs(late - pixels(page, canvas)).mean() > 5
     assert not page.errors
 
 
@@ -232,15 +249,7 @@ def test_a_lesson_runs_and_its_widgets_move(page, lab, desk, name):
     book = Notebook(page, lab, f"notebooks/{name}.ipynb")
     book.run_all(600)
     assert not book.errors()
-    page.evaluate(  # the notebook draws only the cells in sight
-        """() => {
-            const notebook = jupyterapp.shell.currentWidget.content;
-            const at = notebook.widgets.findIndex(
-                cell => cell.model.sharedModel.source.startsWith('scrub('));
-            notebook.activeCellIndex = at;
-            return notebook.scrollToItem(at, 'start');
-        }"""
-    )
+    book.show("scrub(")
     page.wait_for_selector(".dip[data-live] canvas", timeout=30_000)
     canvas = ".dip[data-live] figure:nth-of-type(2) canvas"
     page.locator(canvas).first.scroll_into_view_if_needed()
@@ -250,6 +259,11 @@ def test_a_lesson_runs_and_its_widgets_move(page, lab, desk, name):
     late = pixels(page, canvas)
     slide(page, 0, ".dip[data-live] input[type=range]")
     assert np.abs(late - pixels(page, canvas)).mean() > 5
+    if name == "01_motivation":
+        book.show("compare(")
+        page.wait_for_selector(".dip-divider", timeout=30_000)
+        page.wait_for_timeout(1000)
+        keep(page, "compare")
     assert not page.errors
 
 
