@@ -440,6 +440,11 @@ def reach_while_a_cell_runs(box):
 
     ipykernel 7.4 hands them to the shell on which the widget spoke last instead. For a panel that
     is the main one, where a running cell would keep a press of Stop waiting for its end.
+
+    Parameters
+    ----------
+    box : ipywidgets.Widget
+        With all that is in it.
     """
     for widget in (box, *getattr(box, "children", ())):
         if hasattr(widget.comm, "_reply_subshell_for"):

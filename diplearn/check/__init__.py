@@ -1,0 +1,25 @@
+"""Answers to the lessons' exercises: a check says what is right, or gives a hint.
+
+Each returns a `Verdict`, which a notebook shows; it never raises, so that a lesson with unfinished
+exercises still runs from top to bottom. There is a file for each lesson; all their names are here.
+"""
+
+from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
+from .speed import cheaper, multiplications, orthogonal
+from .stopping import discrepancy_rule, fooled
+from .verdict import OPEN, Verdict, number
+
+__all__ = [
+    "OPEN",
+    "Verdict",
+    "cheaper",
+    "discrepancy_rule",
+    "fooled",
+    "multiplications",
+    "no_prior",
+    "number",
+    "numbers_per_parameter",
+    "orthogonal",
+    "own_network",
+    "psnr_function",
+]

@@ -1,0 +1,72 @@
+"""Checks of lesson 08."""
+
+import torch
+
+from .verdict import OPEN, Verdict, run_or_hint
+
+
+def discrepancy_rule(answer):
+    """Check a function ``my_rule(picture, observation, sigma)`` (lesson 08).
+
+    Parameters
+    ----------
+    answer : callable or None
+        Returns whether the picture explains the observation as well as the truth would.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> discrepancy_rule(lambda x, x0, sigma: (x - x0).square().mean() <= sigma**2)
+    ✓ right: stop once the residual is as small as the noise
+    """
+    if answer is None:
+        return OPEN
+    truth = 0.3 + 0.4 * torch.linspace(0, 1, 64 * 64).reshape(1, 64, 64)
+    draws = torch.Generator().manual_seed(0)
+    for sigma in (0.02, 0.1):
+        noise = sigma * torch.randn(truth.shape, generator=draws)
+        noise *= 0.999 * sigma / noise.square().mean().sqrt()  # a little under what is allowed
+        try:
+            at_truth, far = (
+                bool(answer(picture, truth + noise, sigma))
+                for picture in (truth, truth + 3 * sigma)
+            )
+        except Exception as error:
+            return Verdict(False, f"not yet: it raised {type(error).__name__}: {error}")
+        if far:
+            return Verdict(False, "not yet: it stops while the picture is still far away")
+        if not at_truth:
+            hint = "compare the mean square, not its root or its sum, with sigma squared"
+            return Verdict(False, f"not yet: it goes on past the truth itself; {hint}")
+    return Verdict(True, "right: stop once the residual is as small as the noise")
+
+
+def fooled(run, least=1.0):
+    """Check that a stopping rule was fooled: it chose far from the best (lesson 08).
+
+    Parameters
+    ----------
+    run : Run or None
+        Of a problem with a truth, with a rule to end it.
+    least : float, optional
+        Decibels that the choice must lose.
+
+    Returns
+    -------
+    Verdict
+    """
+    if (hint := run_or_hint(run)) is not None:
+        return hint
+    if run.problem.truth is None:
+        return Verdict(False, "not yet: without a truth nobody can tell; make the noise yourself")
+    rule = run.state[1]["rule"]["name"]  # which may have been fooled so well that it never spoke
+    if rule in ("count", "oracle") or run.stopped_by in ("interrupted", "halted"):
+        return Verdict(False, f"not yet: {rule!r} is no rule, or had no time; name one with stop=")
+    lost = run.oracle_psnr - run.psnr
+    told = f"{rule} chose iteration {run.chosen_at} and lost {lost:.2f} dB"
+    if lost < least:
+        return Verdict(False, f"not yet: {told}; {least:g} dB are wanted")
+    return Verdict(True, f"right: {told} (the best was iteration {run.oracle_at})")
