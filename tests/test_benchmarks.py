@@ -80,3 +80,76 @@ def test_bad_input_ends_before_the_work(tmp_path, wrong):
     answer = run("--results", tmp_path / "results", *wrong)
     assert answer.exit_code != 0
     assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.fixture
+def tables(monkeypatch, tmp_path):
+    """The tables' command on bundled pictures: people outside may not have the paper's."""
+    module, run = command("paper_tables")
+    real = module.images.load
+
+    def load(name, size=None):
+        name = Path(name).stem.removesuffix("_GT")
+        return real({"F16": "camera", "baby": "coffee", "barbara": "coins"}[name], size=size or 48)
+
+    monkeypatch.setattr(module.images, "load", load)
+    small = ["--recipe", "lab", "--limit", 1, "--iterations", 4, "--results", tmp_path / "store"]
+    return module, lambda *more: run(*small, "--out", tmp_path / "R.md", *more), tmp_path
+
+
+@pytest.mark.parametrize(
+    ("table", "methods"),
+    [
+        ("denoising", {"BM3D", "total variation", "mean of 2 runs"}),
+        ("missing", {"biharmonic", "mean of 2 runs"}),
+        ("super-resolution", {"no prior", "bicubic", "mean of 2 runs"}),
+    ],
+)
+def test_a_table_holds_fits_classics_and_their_mean(tables, table, methods):
+    _, run, folder = tables
+    answer = run("--table", table, "--size", 40)
+    assert answer.exit_code == 0, answer.output
+    rows = pd.read_csv(folder / "store" / f"{table}.csv")
+    assert methods | {"deep image prior"} <= set(rows.method)
+    assert (rows.psnr > 5).all()
+    told = (folder / "R.md").read_text("utf-8")
+    assert f"## {table}\n" in told and "40x40" in told and "published" not in told
+    assert (folder / "store" / f"{table}.png").stat().st_size > 5000
+
+
+def test_tables_resume_and_keep_each_others_sections(tables):
+    _, run, folder = tables
+    assert run("--table", "missing", "--size", 40, "--seeds", 1).exit_code == 0
+    stored = {p: p.stat().st_mtime_ns for p in (folder / "store").glob("missing-*.json")}
+    assert run("--table", "denoising", "--size", 40, "--seeds", 1).exit_code == 0
+    assert run("--table", "missing", "--size", 40, "--seeds", 2).exit_code == 0
+    assert all(path.stat().st_mtime_ns == at for path, at in stored.items())
+    told = (folder / "R.md").read_text("utf-8")
+    assert told.count("## missing\n") == told.count("## denoising\n") == 1
+    assert "2 seed(s)" in told and "mean of 2 runs" in told
+
+
+def test_full_pictures_stand_beside_the_published_numbers(tables):
+    module, run, folder = tables
+    rows = pd.DataFrame(
+        [
+            {
+                "table": "denoising",
+                "picture": p,
+                "method": "deep image prior",
+                "psnr": 30,
+                "seconds": 1,
+            }
+            for p in module.DENOISING[:2]
+        ]
+    )
+    wide = module.by_picture(rows, "denoising", full=True)
+    assert wide.loc["deep image prior, published", "F16"] == 33.69
+    assert wide.loc["deep image prior, published", "mean"] == pytest.approx((33.69 + 24.51) / 2)
+
+
+def test_an_unknown_table_or_recipe_costs_nothing(tables):
+    _, run, folder = tables
+    assert "no table is called" in run("--table", "nonsense").output
+    assert "no recipe is called" in run("--recipe", "nonsense").output
+    assert not (folder / "store").exists()

@@ -4,6 +4,7 @@ Each returns a `Verdict`, which a notebook shows; it never raises, so that a les
 exercises still runs from top to bottom. There is a file for each lesson; all their names are here.
 """
 
+from .impedance import checkerboard, negative, noise_share, reached, tells_apart
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
 from .stopping import discrepancy_rule, fooled
@@ -13,13 +14,18 @@ __all__ = [
     "OPEN",
     "Verdict",
     "cheaper",
+    "checkerboard",
     "discrepancy_rule",
     "fooled",
     "multiplications",
+    "negative",
     "no_prior",
+    "noise_share",
     "number",
     "numbers_per_parameter",
     "orthogonal",
     "own_network",
     "psnr_function",
+    "reached",
+    "tells_apart",
 ]

@@ -1,0 +1,424 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · Impedance: why the picture comes before the noise
+#
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/03_impedance.ipynb)
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/03_impedance.ipynb)
+#
+# **When you are through, you will be able to**
+#
+# - do the experiment on which the whole method rests, and put a number on *impedance*;
+# - say which part of a network makes it, by taking the parts away one by one;
+# - read the order in which a fit finds things off its frequency bands;
+# - say what impedance is not.
+#
+# **Time:** about two minutes of computing on two cores.
+# **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
+    import subprocess
+
+    address = "diplearn[compare] @ git+https://github.com/diplearn/diplearn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
+
+# %%
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+from skimage.filters import gaussian
+from torch import nn
+
+import diplearn as dip
+from diplearn.figures import COLOURS, Figure, contact_sheet
+from diplearn.widgets import compare, impedance
+
+# %% [markdown]
+# ## 1 · The challenge
+#
+# A network with more parameters than the picture has numbers can reproduce *any* picture. So it can
+# reproduce each of these four. The third has the very same pixels as the first, in another order.
+
+# %%
+clean = dip.images.load("astronaut", size=64)
+targets = dip.problems.impedance(clean, sigma=25 / 255, seed=0)
+contact_sheet(
+    {name: target.observation for name, target in targets.items()},
+    alt="An astronaut; the same with noise; the same pixels shuffled; grain",
+)
+
+# %% [markdown]
+# To each of them we fit a fresh network of its own,
+#
+# $$\min_\theta E\big(f_\theta(z); x_0\big) = \min_\theta \tfrac1N \lVert f_\theta(z) - x_0\rVert^2,$$
+#
+# with the same architecture, the same $z$, the same learning rate, and no noise added to anything. What
+# differs is the target, and nothing else.
+#
+# > **Predict.** Sketch the four energies over the iterations, on a logarithmic axis, before you go on.
+# > Which falls fastest? Do all reach zero? Where do "shuffled" and "noise" lie, which have no structure at
+# > all, but the first has a picture's colours?
+
+# %%
+plain = dip.lab(members=1, input_noise=0.0, iterations=300, stop="count")
+runs = {
+    name: [dip.fit(target, plain, seed=seed, progress=False) for seed in range(3)]
+    for name, target in targets.items()
+}
+
+
+# %%
+def draw(axis, three, colour, name):
+    """Draw the mean energy of three fits, and the band between the lowest and the highest."""
+    losses = np.array([run.history.loss for run in three])
+    along = np.arange(1, losses.shape[1] + 1)
+    axis.fill_between(along, losses.min(0), losses.max(0), color=colour, alpha=0.25, lw=0)
+    axis.loglog(along, losses.mean(0), color=colour, lw=2, label=name)
+
+
+# %% tags=["figure:03_impedance"]
+figure = Figure("Four energies: picture, noisy picture, shuffled, noise", figsize=(8, 3.6))
+axis = figure.subplots()
+for colour, (name, three) in zip(COLOURS, runs.items()):
+    draw(axis, three, colour, name)
+axis.axhline((25 / 255) ** 2, color="0.5", ls=":", label="σ²")
+axis.set(xlabel="iteration", ylabel="energy E")
+axis.legend(frameon=False)
+figure
+
+# %% [markdown]
+# The bands span three seeds: the order is no accident of one start. The *picture* is reproduced
+# many times better, after the same number of steps, than the same pixels in disorder. The *noisy
+# picture* goes along with the clean one at first, and then bends: near σ² (dotted) it has explained the
+# astronaut, and what is left is noise, which comes as slowly as the noise on the right-hand side of the
+# sheet.
+#
+# Move through it with your own hand. At which iteration could you say what the first picture is?
+
+# %%
+impedance({name: three[0] for name, three in runs.items()}, frames=20)
+
+# %%
+last = {name: np.mean([run.history.loss.iloc[-1] for run in three]) for name, three in runs.items()}
+print({name: f"{loss:.5f}" for name, loss in last.items()})
+assert last["picture"] < last["picture + noise"] < last["shuffled pixels"] < last["noise"]
+assert last["shuffled pixels"] > 5 * last["picture"]
+
+# %% [markdown]
+# ## 2 · The number behind the word
+#
+# In electricity, impedance is how hard a current is to drive. Here it is how hard a target is to reach.
+# Let us count: how many iterations until a given share of the target's variance is explained?
+# A fit that explains 90 % has $E = 0.1\,\operatorname{Var}(x_0)$.
+
+
+# %%
+def iterations_to(run, share):
+    """The first iteration at which that share of the target's variance is explained."""
+    variance = run.problem.observation.var()
+    there = run.history.index[run.history.loss <= (1 - share) * float(variance)]
+    return there.min() if len(there) else np.inf
+
+
+shares = (0.5, 0.8, 0.9, 0.95)
+numbers = {
+    name: [np.median([iterations_to(run, share) for run in three]) for share in shares]
+    for name, three in runs.items()
+}
+table = pd.DataFrame(numbers, index=[f"{share:.0%} explained" for share in shares]).T
+table.style.format("{:.0f}").set_caption("iterations, the median of three seeds")
+
+# %% [markdown]
+# **Explain.** Half of the variance is cheap for the picture: large dark and bright areas, a few dozen
+# numbers. For shuffled pixels there are no areas; every pixel is news. The number to remember is the
+# *ratio* between the columns' ends: it is what makes a moment possible at which the picture is there and
+# the noise is not.
+
+# %%
+ratio = table.loc["noise"] / table.loc["picture"]
+print("noise takes so many times as long as the picture:", ratio.round(1).to_dict())
+assert (ratio > 2).all()
+
+# %% [markdown]
+# ## 3 · What makes it? Take the parts away
+#
+# Four ways to write the same 64x64 pixels, from much structure to none:
+#
+# - the **hourglass**: 3x3 filters, so that every value is computed from its neighbours; five coarser levels; upsampling; skips;
+# - the **deep decoder**: 1x1 filters, so that no pixel ever looks at its neighbours, but *upsampling*;
+# - a **1x1 network** on the full-size noise $z$: neither neighbours nor upsampling;
+# - the **pixels themselves**: $f_\theta(z) = \theta$.
+#
+# > **Predict.** Which of them can tell the picture from its shuffled pixels? Put them in order, and say
+# > what you expect of the second, in which no pixel sees another.
+
+
+# %%
+def pointwise(channels=64, layers=4):
+    """1x1 filters without upsampling: every pixel is made from its own 32 values of z."""
+    stack, inputs = [], 32
+    for _ in range(layers):
+        stack += [nn.Conv2d(inputs, channels, 1), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2)]
+        inputs = channels
+    return nn.Sequential(*stack, nn.Conv2d(inputs, 3, 1), nn.Sigmoid())
+
+
+# %%
+adam = plain.but(optimiser="adam", learning_rate=0.01)  # one plain optimiser for all four
+kinds = {
+    "hourglass": adam.but(iterations=400),
+    "deep decoder": adam.but(network="decoder", z_channels=64, options={}, iterations=400),
+    "1x1, no upsampling": adam.but(iterations=400),
+    "pixels": adam.but(network="pixels", options={}),
+}
+
+
+def fit_kind(kind, name, seed):
+    """Fit one of the four kinds to one of the four targets."""
+    torch.manual_seed(seed)  # for the weights of the network that is ours
+    own = pointwise() if kind == "1x1, no upsampling" else None
+    return dip.fit(targets[name], kinds[kind], network=own, seed=seed, progress=False)
+
+
+# %%
+families = {
+    kind: {name: [fit_kind(kind, name, seed) for seed in range(3)] for name in targets}
+    for kind in kinds
+}
+
+# %%
+figure = Figure("Only hourglass and decoder tell picture from noise", figsize=(10, 3))
+for axis, (kind, by_target) in zip(figure.subplots(1, 4, sharey=True), families.items()):
+    for colour, (name, three) in zip(COLOURS, by_target.items()):
+        draw(axis, three, colour, name)
+    axis.set(title=kind, xlabel="iteration", ylim=(1e-4, 0.3))
+figure.axes[0].set_ylabel("energy E")
+figure.axes[0].legend(frameon=False, fontsize=8, loc="lower left")
+figure
+
+# %%
+ratios = {}
+for kind, by_target in families.items():
+    at = {name: np.median([iterations_to(r, 0.8) for r in by_target[name]]) for name in by_target}
+    ratios[kind] = at["shuffled pixels"] / at["picture"]
+    print(f"{kind:20s} shuffled pixels take {ratios[kind]:.1f} times as long as the picture")
+assert ratios["hourglass"] > 2 and ratios["deep decoder"] > 5
+assert 0.8 < ratios["1x1, no upsampling"] < 1.25 and ratios["pixels"] == 1
+
+# %% [markdown]
+# **Explain.** For the *pixels*, the first and third curve are one and the same curve: the energy is a sum
+# over pixels and does not care where each of them lies. The *1x1 network* is a function from 32 random
+# values to a colour; pixels that are neighbours in the picture are no neighbours for it. It too has no
+# opinion, although it has thousands of weights and is called a convolutional network.
+#
+# The *deep decoder* has 1x1 filters as well, and yet it is the strictest of the four: it never gets to the
+# shuffled pixels at all (`inf`). What it has is **upsampling**: whatever is made on a coarse grid and
+# brought up is smooth. The *hourglass* lies between: its coarse levels prefer what is smooth, its skips let
+# the rest pass, late. So the prior does not sit in the learned filters, and not in the number of weights.
+# It sits in **how the pixels are tied to each other**: coarse grids, upsampling, small shared filters.
+#
+# ## 4 · Low bands first
+#
+# "Smooth before rough" can be measured. The Fourier transform writes a picture as a sum of waves; five
+# rings of it, from the longest waves to the shortest, are five *bands*. For each of them,
+# **frequency-band correspondence** (Shi et al.) asks which share of the target's amplitude the fit has
+# reached. We follow the fit to the *noisy* picture, and so all five must come to 1 in the end.
+#
+# > **Predict.** In which order do the five bands arrive in the hourglass? And when the pixels themselves are
+# > fitted?
+
+
+# %%
+noisy = dip.denoising(clean, sigma=25 / 255, seed=0)
+noise = noisy.observation - clean
+flat = clean.mean()
+
+
+def share(picture, direction):
+    """How much of a direction a picture holds: 0 nothing, 1 all of it."""
+    return float((picture * direction).sum() / direction.square().sum())
+
+
+def follow(recipe):
+    """Bands reached, and shares of picture and noise, in every iteration of one fit."""
+    bands, shares = [], []
+    for step in dip.iterate(noisy, recipe, seed=0):
+        bands.append(dip.metrics.band_correspondence(step.output, noisy.observation))
+        picture, grain = share(step.output - flat, clean - flat), share(step.output - clean, noise)
+        shares.append((picture, grain))
+    return np.array(bands), np.array(shares)
+
+
+followed = {"hourglass": follow(plain), "pixels": follow(kinds["pixels"])}
+
+# %%
+figure = Figure("Hourglass: bands one after the other; pixels: all at once", figsize=(10, 3.2))
+for axis, (kind, (bands, _)) in zip(figure.subplots(1, 2, sharey=True), followed.items()):
+    for band in range(5):
+        colour = matplotlib.colormaps["viridis"](band / 4.5)
+        axis.semilogx(np.arange(1, 301), bands[:, band], color=colour, lw=2)
+    axis.set(title=kind, xlabel="iteration", ylim=(0, 1.15))
+    axis.axhline(1, color="0.6", ls=":")
+figure.axes[0].set_ylabel("share of the band's amplitude")
+names = ("band 1: longest waves", "2", "3", "4", "band 5: finest detail")
+figure.axes[1].legend(figure.axes[1].lines[:5], names, frameon=False, loc="lower right")
+figure
+
+# %%
+bands = {kind: np.argmax(b > 0.9, axis=0) + 1 for kind, (b, _) in followed.items()}
+print({kind: dict(enumerate(at.tolist(), 1)) for kind, at in bands.items()})
+late, early = bands["hourglass"][4], bands["hourglass"][0]
+assert late > 3 * early and bands["pixels"].max() < 1.6 * bands["pixels"].min()
+
+# %% [markdown]
+# **Explain.** In the hourglass the bands arrive one after the other, the longest waves first. (At the start
+# the fine bands are not empty: a random network's output is a little rough already. What counts is when they
+# become *right*.) In the fit of the pixels, all bands rise together. Photographs have most of their energy
+# in the low bands; white noise has as much in every band. That is the impedance, in the language of waves.
+#
+# ## 5 · The window
+#
+# Now the question behind everything. The observation is $x_0 = x + n$. How much of the picture $x$, and how
+# much of the noise $n$, is in the output after each iteration? Both are known here, so we can project on
+# them, as one does with vectors: $\langle f - x,\, n\rangle / \langle n, n\rangle$ is 0 when the output has
+# nothing of the noise, and 1 when it has all of it.
+
+# %% tags=["figure:03_window"]
+figure = Figure("Hourglass: the picture is there before the noise", figsize=(10, 3.2))
+for axis, (kind, (_, shares)) in zip(figure.subplots(1, 2, sharey=True), followed.items()):
+    along = np.arange(1, 301)
+    axis.semilogx(along, shares[:, 0], color=COLOURS[0], lw=2.5, label="share of the picture")
+    axis.semilogx(along, shares[:, 1], color=COLOURS[1], lw=2.5, label="share of the noise")
+    axis.fill_between(along, *shares.T, color=COLOURS[0], alpha=0.12, lw=0)
+    axis.set(title=kind, xlabel="iteration", ylim=(0, 1.05))
+figure.axes[0].set_ylabel("share in the output")
+figure.axes[0].legend(frameon=False, loc="upper left")
+figure
+
+# %%
+there = int(np.argmax(followed["hourglass"][1][:, 0] > 0.92))  # the first iterate with the picture
+picture, grain = followed["hourglass"][1][there]
+print(f"iteration {there + 1}: {picture:.0%} of the picture, {grain:.0%} of the noise")
+same = followed["pixels"][1]
+assert grain < 0.3 and np.argmax(same[:, 0] > 0.92) > 0 and same[same[:, 0] > 0.92][0, 1] > 0.7
+
+# %% [markdown]
+# (The noise does not start at exactly 0: it was cut off at black and white, and so it is a little darker where the
+# picture is bright.) The shaded area on the left is the **window**: the picture is there, the noise is not. On the right there is
+# no window; with every step one gets as much of the one as of the other. *To denoise with a deep image prior
+# is to stop inside the window.* (Where it is, without knowing $x$ and $n$, is the subject of lesson 08.)
+#
+# ## 6 · What impedance is not
+#
+# **Not a lack of capacity.** Given time, the hourglass reproduces all four targets; you saw the curves go on
+# falling. The deep decoder with its few weights is the exception, and that is a prior of a blunter kind.
+#
+# **Not just blur.** If "low bands first" were all, the best iterate would be a blurred observation. Let us
+# blur it, as well as can be, with the truth as judge:
+
+# %%
+widths = np.linspace(0.2, 2, 19)
+blurred = [torch.tensor(gaussian(noisy.observation.numpy(), w, channel_axis=0)) for w in widths]
+best_blur = max(blurred, key=lambda picture: dip.psnr(picture, clean))
+fits = [dip.fit(noisy, plain, seed=seed, progress=False) for seed in range(3)]
+best_fit = [fit.oracle_psnr for fit in fits]
+print(f"best blur {dip.psnr(best_blur, clean):.1f} dB, best iterates {np.round(best_fit, 1)} dB")
+assert min(best_fit) > dip.psnr(best_blur, clean) + 1
+
+# %%
+compare(best_blur, fits[0].oracle, names=("the best blur", "the best of the fit"))
+
+# %% [markdown]
+# The edges make the difference: the network brings a *sharp* contour early, for it has to be made only once
+# and shifted along, while a blur takes the contour away together with the noise. What is cheap for the network is
+# what **repeats at many places and scales**. You will meet a picture that is nothing but the finest detail, and
+# nevertheless cheap, in the exercises.
+#
+# **Not a law about all noise.** What counts as noise is what the network reaches late. Sand and grass come
+# late too (lesson 04), and a stain that is smooth comes early.
+#
+# ## What to take away
+#
+# 1. The same network reproduces a picture in a small part of the iterations that its shuffled pixels take:
+#    **impedance** is a number that you can measure.
+# 2. It is made by the way in which the network ties pixels to each other. Without coarse grids and filters
+#    that see neighbours, a network with thousands of weights has no prior at all.
+# 3. In a fit to a noisy picture, long waves come first; between the arrival of the picture and that of the
+#    noise there is a **window**.
+# 4. Impedance is an *order in time*, no wall: who waits gets the noise.
+#
+# Why the order is what it is, computed from the network's Jacobian: lesson 10.
+#
+# ## Exercises
+#
+# Put your answer in the place of `None`. Worked answers:
+# [solutions/03_impedance.ipynb](solutions/03_impedance.ipynb).
+#
+# **1. The projection.** Write `my_share(picture, clean, noise)`: the share of the noise that is in the picture, if
+# the picture is `clean + s * noise` plus something that is orthogonal to the noise.
+
+# %%
+my_share = None
+
+dip.check.noise_share(my_share)
+
+# %% [markdown]
+# **2. The finest picture of all.** A checkerboard of single pixels has *all* of its energy at the highest
+# frequency. Say first: does it come as late as the noise? Then make it (`torch.arange(64)`, 64x64 pixels,
+# values 0.1 and 0.9), fit `plain` to it as a `dip.Problem`, and explain what you see.
+
+# %%
+my_board = None  # dip.fit(dip.Problem(...), plain)
+
+dip.check.checkerboard(my_board)
+
+# %% [markdown]
+# **3. Shut the doors.** Change the hourglass so that shuffled pixels take at least *four* times as long as the
+# picture to 80 %, while the picture still takes at most 60 iterations. Hand in the two fits.
+# (`plain.but(options={**plain.options, ...})`; `help(dip.networks.Hourglass)` lists what can be changed. Where could
+# fine detail slip through?)
+
+# %%
+my_picture, my_shuffled = (
+    None,
+    None,
+)  # dip.fit(targets["picture"], ...), dip.fit(targets["shuffled pixels"], ...)
+
+dip.check.tells_apart(my_picture, my_shuffled)
+
+# %% [markdown]
+# **4. A photographic negative.** Has `1 - clean` a higher impedance than `clean`, in iterations to 80 %? Give the
+# ratio of the two medians over three seeds, as `my_ratio`, and say why you could have known.
+
+# %%
+my_ratio = None
+
+dip.check.negative(my_ratio)
+
+# %% [markdown]
+# ## References
+#
+# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision
+#   128 (2020), section 2 and figure 2.
+#   [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
+# - R. Heckel, P. Hand, *Deep Decoder: concise image representations from untrained non-convolutional networks*,
+#   ICLR 2019. [arXiv:1810.03982](https://arxiv.org/abs/1810.03982).
+# - Z. Shi, P. Mettes, S. Maji, C. Snoek, *On measuring and controlling the spectral bias of the deep image
+#   prior*, International Journal of Computer Vision 130 (2022).
+#   [doi:10.1007/s11263-021-01572-7](https://doi.org/10.1007/s11263-021-01572-7).
+# - P. Chakrabarty, S. Maji, *The spectral bias of the deep image prior*, 2019.
+#   [arXiv:1912.08905](https://arxiv.org/abs/1912.08905).

@@ -1,0 +1,114 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Worked exercises · 03 Impedance
+#
+# Back to the lesson: [03_impedance.ipynb](../03_impedance.ipynb)
+
+# %%
+import numpy as np
+import torch
+
+import diplearn as dip
+from diplearn.check import reached
+from diplearn.figures import contact_sheet, pick
+
+clean = dip.images.load("astronaut", size=64)
+targets = dip.problems.impedance(clean, sigma=25 / 255, seed=0)
+plain = dip.lab(members=1, input_noise=0.0, iterations=300, stop="count")
+
+# %% [markdown]
+# ## 1 · The projection
+#
+# If the picture is $x + s\,n + r$ with $\langle r, n\rangle = 0$, then
+# $\langle x + s\,n + r - x,\, n\rangle = s \langle n, n\rangle$. So subtract, project, divide.
+
+
+# %%
+def my_share(picture, clean, noise):
+    """The share of the noise that is in the picture."""
+    return ((picture - clean) * noise).sum() / noise.square().sum()
+
+
+dip.check.noise_share(my_share)
+
+# %%
+assert dip.check.noise_share(my_share)
+
+# %% [markdown]
+# ## 2 · The finest picture of all
+
+# %%
+i = torch.arange(64)
+board = 0.1 + 0.8 * ((i[:, None] + i) % 2).float().expand(1, 64, 64)
+my_board = dip.fit(dip.Problem(board.contiguous()), plain, progress=False)
+
+dip.check.checkerboard(my_board)
+
+# %%
+contact_sheet(pick(my_board.snapshots, 6), alt="A checkerboard comes out of a mottled grey")
+
+# %% [markdown]
+# It is faster than the shuffled pixels and far faster than noise, although all of its energy is at the highest
+# frequency there is. "Low frequencies first" describes photographs; it is not the whole of impedance. The
+# network has to learn *one* tile, and its filters are used at every place. What is hard is not what is
+# fine, but what is *different everywhere*.
+
+# %%
+shuffled = dip.fit(targets["shuffled pixels"], plain, progress=False)
+print(f"checkerboard {reached(my_board, 0.8)}, shuffled pixels {reached(shuffled, 0.8)} iterations")
+assert dip.check.checkerboard(my_board)
+assert reached(my_board, 0.8) < reached(shuffled, 0.8)
+
+# %% [markdown]
+# ## 3 · Shut the doors
+#
+# Fine detail has a short cut: the skip of the finest level takes the full-size noise $z$ through one filter, straight
+# to the last layer. We close that one door, and leave the others open.
+
+# %%
+shut = plain.but(options={**plain.options, "skip": (0, 4, 4, 4, 4)})
+my_picture = dip.fit(targets["picture"], shut, progress=False)
+my_shuffled = dip.fit(targets["shuffled pixels"], shut, progress=False)
+
+dip.check.tells_apart(my_picture, my_shuffled)
+
+# %% [markdown]
+# With *all* skips shut (`"skip": (0,) * 5`) the shuffled pixels are out of reach, but the picture takes more than twice as
+# long, too: its own fine detail has to pass through the coarsest level. Lesson 06 shows where that is
+# what one wants.
+
+# %%
+assert dip.check.tells_apart(my_picture, my_shuffled)
+
+# %% [markdown]
+# ## 4 · A photographic negative
+
+# %%
+medians = []
+for target in (clean, 1 - clean):
+    runs = [dip.fit(dip.Problem(target), plain, seed=seed, progress=False) for seed in range(3)]
+    medians.append(np.median([reached(run, 0.8) for run in runs]))
+my_ratio = medians[1] / medians[0]
+print(medians)
+
+dip.check.negative(my_ratio)
+
+# %% [markdown]
+# The last layer is a weighted sum that goes through a sigmoid, and $1 - \operatorname{sigmoid}(t) = \operatorname{sigmoid}(-t)$:
+# change the signs of the last weights, and every network that makes the picture makes its negative. Random weights have
+# either sign with equal probability. So the two targets meet the *same* distribution of networks, and differ only by
+# chance.
+
+# %%
+assert dip.check.negative(my_ratio)
