@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "problems",
         "recipes",
         "stopping",
+        "sweep",
         "widgets",
     ],
     submod_attrs={

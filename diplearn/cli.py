@@ -36,6 +36,7 @@ Examples:
   diplearn upscale photo.jpg --factor 4 --out large.png
   diplearn inpaint photo.jpg --mask mask.png   black in the mask is what to fill in
   diplearn dejpeg photo.jpg --film fit.gif     watch how it came about
+  diplearn sweep many.toml --workers 4         many fits, and a table
 
 Ctrl-C ends a fit early and writes the best so far.
 """
@@ -172,6 +173,62 @@ def inpaint(
     """Fill in what a mask says is missing."""
 
 
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to fit.")],
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to keep the results; else a folder beside FILE."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Fit in this many processes; else in this one."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Fit on the workers of this Dask scheduler, such as tcp://127.0.0.1:8786.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Cores for each fit: part of its result.")
+    ] = 1,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first so many cases.")
+    ] = None,
+):
+    """Make the many fits that a file describes; those that are kept already are not made again.
+
+    diplearn.sweep explains the file: python -c "help('diplearn.sweep')"
+    """
+    from . import sweep as sweeps
+
+    if workers is not None and scheduler is not None:
+        raise InputError("--workers are processes here, --scheduler is a cluster: name one of them")
+    cases = sweeps.read(file)[:limit]
+    folder = results or file.with_suffix("")
+    try:
+        with _executor(sweeps, workers, scheduler) as executor:
+            rows = sweeps.sweep(cases, executor, results=folder, threads=threads)
+    except KeyboardInterrupt:  # the second one
+        _complain(f"ended at once; what was done before is kept in {folder}")
+        return "interrupted"
+    failed = [] if rows.empty else rows["error"].dropna().tolist()
+    _print(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
+    if failed:
+        _complain(f"the first that failed: {failed[0]}")
+    if len(rows) < len(cases):
+        return "interrupted"
+    return "failed" if failed else None
+
+
+def _executor(sweeps, workers, scheduler):
+    if scheduler is not None:
+        return sweeps.cluster(scheduler)
+    return contextlib.nullcontext() if workers is None else sweeps.workers(workers)
+
+
 def _version(wanted: bool):
     if wanted:
         print(f"diplearn {metadata.version('diplearn')}")
@@ -201,7 +258,7 @@ def main(arguments=None):
             ended = app(args=arguments or ["--help"], prog_name="diplearn", standalone_mode=False)
         if ended == 130:  # typer's word for a Ctrl-C that it met
             raise KeyboardInterrupt
-        code = {"interrupted": 130, "halted": 143}.get(ended, 0)
+        code = {"failed": 1, "interrupted": 130, "halted": 143}.get(ended, 0)
     except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted; nothing was written", 130)
     except Exception as error:

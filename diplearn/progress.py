@@ -19,9 +19,11 @@ class Progress:
         Iterations in all, and those done already.
     show : bool
         Whether to show anything.
+    unit : str
+        What is counted: ``"it"`` for iterations.
     """
 
-    def __init__(self, total, done=0, show=True):
+    def __init__(self, total, done=0, show=True, unit="it"):
         self.total, self.begun_at = total, done
         self.started = time.monotonic()
         self.bar = None
@@ -31,19 +33,23 @@ class Progress:
             # A terminal that states no size (expect, some containers) would get an empty bar.
             size = {"ncols": 80, "nrows": 24} if _columns() == 0 else {"dynamic_ncols": True}
             self.bar = tqdm(
-                total=total, initial=done, unit="it", mininterval=0.25, file=sys.stderr, **size
+                total=total, initial=done, unit=unit, mininterval=0.25, file=sys.stderr, **size
             )
 
     def update(self, iteration, loss, psnr=None):
         """Take note of one iteration."""
-        words = f"loss {loss:.5f}" + ("" if psnr is None else f", PSNR {psnr:.2f} dB")
+        quality = "" if psnr is None else f", PSNR {psnr:.2f} dB"
+        self.tell(iteration, f"loss {loss:.5f}{quality}")
+
+    def tell(self, done, words):
+        """Take note of one more that is done, and of what there is to say about it."""
         if self.bar is not None:
             self.bar.set_postfix_str(words, refresh=False)
-            self.bar.update(iteration - self.bar.n)
-        elif self.lines and iteration * LINES // self.total > (iteration - 1) * LINES // self.total:
-            pace = (time.monotonic() - self.started) / (iteration - self.begun_at)
-            left = pace * (self.total - iteration)
-            self._line(f"{iteration}/{self.total}: {words}, {left:.0f} s left")
+            self.bar.update(done - self.bar.n)
+        elif self.lines and done * LINES // self.total > (done - 1) * LINES // self.total:
+            pace = (time.monotonic() - self.started) / (done - self.begun_at)
+            left = pace * (self.total - done)
+            self._line(f"{done}/{self.total}: {words}, {left:.0f} s left")
 
     def _line(self, words):
         try:
