@@ -5,6 +5,7 @@ exercises still runs from top to bottom. There is a file for each lesson; all th
 """
 
 from .impedance import checkerboard, negative, noise_share, reached, tells_apart
+from .inpainting import own_hole, psnr_inside, sees_across, without_mask
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
 from .stopping import discrepancy_rule, fooled
@@ -24,8 +25,12 @@ __all__ = [
     "number",
     "numbers_per_parameter",
     "orthogonal",
+    "own_hole",
     "own_network",
     "psnr_function",
+    "psnr_inside",
     "reached",
+    "sees_across",
     "tells_apart",
+    "without_mask",
 ]

@@ -252,8 +252,8 @@ choices(curve, moving, alt="Variance rules on the curve: without a guard, far to
 # %% [markdown]
 # **Explain.** At the very beginning the output hardly moves, because nothing has been learned: a false
 # valley. Without a guard the rule walks right into it. And with the noise that `lab` adds to its
-# input the outputs flicker anyway, which hides the true valley: it is flat here, and the choice
-# a matter of luck. The rule was made for fits without that noise.
+# input the outputs flicker anyway, which hides the true valley: here the rule is close, on other pictures
+# it is several decibels off (see the worst case in section 7). It was made for fits without that noise.
 #
 # ## 6 · Breaking hold-out: noise that is not independent
 #
