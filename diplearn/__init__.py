@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "recipes",
         "stopping",
         "sweep",
+        "theory",
         "widgets",
     ],
     submod_attrs={

@@ -4,11 +4,13 @@ Each returns a `Verdict`, which a notebook shows; it never raises, so that a les
 exercises still runs from top to bottom. There is a file for each lesson; all their names are here.
 """
 
+from .energy import no_need_to_stop, tv_function
 from .impedance import checkerboard, negative, noise_share, reached, tells_apart
 from .inpainting import own_hole, psnr_inside, sees_across, without_mask
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
 from .stopping import discrepancy_rule, fooled
+from .theory import follows, spectral_error, tangent_kernel
 from .verdict import OPEN, Verdict, number
 
 __all__ = [
@@ -17,9 +19,11 @@ __all__ = [
     "cheaper",
     "checkerboard",
     "discrepancy_rule",
+    "follows",
     "fooled",
     "multiplications",
     "negative",
+    "no_need_to_stop",
     "no_prior",
     "noise_share",
     "number",
@@ -31,6 +35,9 @@ __all__ = [
     "psnr_inside",
     "reached",
     "sees_across",
+    "spectral_error",
+    "tangent_kernel",
     "tells_apart",
+    "tv_function",
     "without_mask",
 ]

@@ -253,6 +253,7 @@ def share(picture, direction):
     return float((picture * direction).sum() / direction.square().sum())
 
 
+# %%
 def follow(recipe):
     """Bands reached, and shares of picture and noise, in every iteration of one fit."""
     bands, shares = [], []
@@ -263,6 +264,7 @@ def follow(recipe):
     return np.array(bands), np.array(shares)
 
 
+# %%
 followed = {"hourglass": follow(plain), "pixels": follow(kinds["pixels"])}
 
 # %%

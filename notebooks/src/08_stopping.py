@@ -318,7 +318,8 @@ by_rule.set_axis(names, axis=1).sort_values("lost, mean").style.format("{:.2f}")
 # %%
 shipped = measured[measured.default].groupby(["task", "rule"]).gap.agg(["count", "mean", "max"])
 shipped.set_axis(["cases", "lost, mean", "lost, worst"], axis=1).style.format("{:.2f}")
-#
+
+# %% [markdown]
 # ## What to take away
 #
 # 1. The energy mixes progress towards the picture with progress towards the noise; it cannot tell you

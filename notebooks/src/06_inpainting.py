@@ -1,0 +1,385 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Inpainting: filling what is missing
+#
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/06_inpainting.ipynb)
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/06_inpainting.ipynb)
+#
+# **When you are through, you will be able to**
+#
+# - fill text, scattered pixels and holes with one data term, and measure the result where it counts;
+# - say why nobody has to stop here, and when one has to after all;
+# - choose skips and depth for the hole at hand, and say how far a claim about them reaches;
+# - see how knowledge travels into a hole, and what it can never bring along.
+#
+# **Time:** about three minutes of computing on two cores.
+# **Needs:** lesson 01; lesson 02 helps. Nothing is downloaded, no GPU is used.
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
+    import subprocess
+
+    address = "diplearn[compare] @ git+https://github.com/diplearn/diplearn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
+
+# %%
+import numpy as np
+import torch
+
+import diplearn as dip
+from diplearn.figures import COLOURS, Figure, contact_sheet
+from diplearn.operators import Mask
+from diplearn.widgets import compare, scrub
+
+# %% [markdown]
+# ## 1 · The challenge
+#
+# Somebody has written over a photograph; half of a sensor's pixels are dead; something had to be cut out. In all three
+# cases we know *where* the picture is missing: a **mask** $m$ holds 1 where a pixel is known and 0 where it is not.
+
+# %%
+clean = dip.images.load("coffee", size=128)
+masks = {
+    "text": Mask.text(128, 128),
+    "half of the pixels": Mask.pixels(128, 128, missing=0.5),
+    "a hole": Mask.hole(128, 128, top=0.62, left=0.62, size=0.25),
+}
+problems = {name: dip.inpainting(clean, mask) for name, mask in masks.items()}
+contact_sheet(
+    {name: problem.observation for name, problem in problems.items()},
+    captions={name: f"{mask.missing:.0%} missing" for name, mask in masks.items()},
+    alt="A cup of coffee under text, under black dots, and with a square hole",
+)
+
+# %% [markdown]
+# The data term asks for the known pixels only. With ⊙ for the product pixel by pixel,
+#
+# $$E(x; x_0) = \lVert (x - x_0) \odot m \rVert^2 .$$
+#
+# On the missing pixels $E$ says nothing whatever. Take the pixels themselves for parameters, and what was
+# missing keeps its random start for ever: its gradient is zero. Whatever a fit of $f_\theta(z)$ puts there comes from the
+# structure of the network and from nowhere else. *This is the purest look at a prior that you can get.*
+#
+# > **Predict.** The hole has the fewest missing pixels. Is it the easiest of the three?
+
+# %%
+runs = {name: dip.fit(problem, seed=0, progress=False) for name, problem in problems.items()}
+
+
+def psnr_inside(picture, problem):
+    """PSNR over the missing pixels alone; the known ones were given."""
+    missing = (problem.operator.known == 0).expand_as(problem.truth)
+    return float(-10 * torch.log10((picture - problem.truth)[missing].square().mean()))
+
+
+# %% tags=["figure:06_inpainting"]
+shown, captions = {}, {}
+for name, problem in problems.items():
+    smooth = dip.baselines.biharmonic(problem)
+    row = {
+        name: problem.observation,
+        f"{name}: biharmonic": smooth,
+        f"{name}: deep": runs[name].output,
+    }
+    shown |= row
+    for title, picture in list(row.items())[1:]:
+        captions[title] = f"{psnr_inside(picture, problem):.1f} dB inside"
+contact_sheet(
+    shown, columns=3, captions=captions, width=8, alt="Masked, biharmonic, deep image prior"
+)
+
+# %% [markdown]
+# **Biharmonic** filling, the classic in the middle column, bends a surface as gently as possible through
+# what is known around it. It has no idea of an edge.
+#
+# **Explain.** What makes it hard is not how *much* is missing but how *far* the next known pixel is. Between the letters
+# and between dead pixels it is never far. In the middle of the hole it is.
+
+# %%
+for name, problem in problems.items():
+    whole, inside = (
+        f(runs[name].output, problem) for f in (lambda p, q: dip.psnr(p, q.truth), psnr_inside)
+    )
+    print(f"{name:20s} whole picture {whole:5.1f} dB, inside {inside:5.1f} dB")
+    assert inside < whole - 1
+hole = psnr_inside(runs["a hole"].output, problems["a hole"])
+assert hole < psnr_inside(runs["text"].output, problems["text"]) - 3
+
+# %% [markdown]
+# Mind the two columns. The known pixels are copied, so over the *whole* picture a hole of 6 % looks splendid whatever
+# it is filled with. In this lesson, decibels are counted **inside**.
+#
+# ## 2 · Nobody has to stop
+#
+# Lesson 01 ended with an overfitted cat. Here the observation is *true* wherever it says anything.
+#
+# > **Predict.** We let the fit go on for far longer, with no noise added to its input, and count inside. Does the
+# > curve come down again? And if the known pixels are noisy?
+
+
+# %%
+def followed(problem, iterations=600, seed=0):
+    """PSNR inside, of each single iterate, in a fit with nothing that holds it back."""
+    greedy = dip.lab("inpainting", members=1, input_noise=0, iterations=iterations)
+    steps = dip.iterate(problem, greedy, seed=seed)
+    return [psnr_inside(step.output, problem) for step in steps]
+
+
+small = dip.images.load("coffee", size=96)
+cases = {"known pixels exact": 0, "known pixels noisy": 25 / 255}
+inside = {
+    name: np.array([followed(dip.inpainting(small, 0.5, sigma), seed=s) for s in range(3)])
+    for name, sigma in cases.items()
+}
+
+# %%
+figure = Figure("Exact pixels: a plateau. Noisy pixels: a peak, and a fall", figsize=(8, 3.4))
+axis = figure.subplots()
+for colour, (name, three) in zip(COLOURS, inside.items()):
+    along = np.arange(1, three.shape[1] + 1)
+    axis.fill_between(along, three.min(0), three.max(0), color=colour, alpha=0.25, lw=0)
+    axis.semilogx(along, three.mean(0), color=colour, lw=2, label=name)
+axis.set(xlabel="iteration", ylabel="PSNR inside, in dB")
+axis.legend(frameon=False)
+axis.grid(alpha=0.25)
+figure
+
+# %%
+fall = {name: np.median(three.max(1) - three[:, -30:].mean(1)) for name, three in inside.items()}
+print({name: f"{lost:.1f} dB below the best at the end" for name, lost in fall.items()})
+assert fall["known pixels exact"] < 1 < fall["known pixels noisy"]
+
+# %% [markdown]
+# **Explain.** With exact pixels the minimum of $E$ is a set of pictures that are all right where we can check, and the fit
+# settles at one of them (the map of lesson 02 shows where). A stopping rule has only one thing left to do: save time once the
+# curve is flat. With noisy pixels the same network fills *and* denoises, and everything from lesson 01 is back:
+# it passes the best picture, and goes on to the noise. The package then stops by itself, since it hides a few of the
+# known pixels and watches those (lesson 08).
+#
+# ## 3 · Skips and depth
+#
+# The paper's figure 8 fills a large hole with networks of different depth, with and without skip
+# connections: the deep ones without skips fill it best. And for text it uses a network *with* skips. Is that a law?
+#
+# > **Predict.** A **skip** hands fine detail from $z$ straight to the output, past the coarse levels. For which of the
+# > two masks would you rather have it?
+
+# %%
+base = dip.lab("inpainting", members=1, iterations=250, stop="count")
+widths = base.options["down"]
+kinds = {
+    "5 levels, skips": {},
+    "5 levels, no skips": {"skip": (0,) * 5},
+    "2 levels, skips": {"down": widths[:2], "skip": (4,) * 2},
+    "2 levels, no skips": {"down": widths[:2], "skip": (0,) * 2},
+}
+camera, brick = (dip.images.load(name, size=96) for name in ("camera", "brick"))
+three = {
+    "text on coffee": dip.inpainting(small, Mask.text(96, 96)),
+    "hole in camera": dip.inpainting(camera, Mask.hole(96, 96, top=0.2, left=0.55, size=0.25)),
+    "hole in brick": dip.inpainting(brick, Mask.hole(96, 96, top=0.36, left=0.36, size=0.25)),
+}
+
+# %%
+filled, score = {}, {}
+for name, problem in three.items():
+    for kind, changes in kinds.items():
+        recipe = base.but(options={**base.options, **changes})
+        fits = (dip.fit(problem, recipe, seed=s, progress=False) for s in range(3))
+        filled[name, kind] = averages = [fit.average for fit in fits]
+        score[name, kind] = np.array([psnr_inside(x, problem) for x in averages])
+smooth = {name: psnr_inside(dip.baselines.biharmonic(p), p) for name, p in three.items()}
+
+# %%
+figure = Figure("PSNR inside for four networks: text and two holes", figsize=(10, 3))
+for axis, name in zip(figure.subplots(1, 3, sharey=True), three):
+    for row, (kind, colour) in enumerate(zip(kinds, COLOURS)):
+        values = score[name, kind]
+        axis.plot(values, [row] * 3, "o", color=colour, ms=7, alpha=0.8)
+        axis.plot(values.mean(), row, "|", color=colour, ms=24, mew=2)
+    axis.axvline(smooth[name], color="0.5", ls=":", label="biharmonic")
+    axis.set(title=name, xlabel="PSNR inside, in dB", yticks=range(4), yticklabels=kinds)
+    axis.margins(y=0.2)
+figure.axes[0].invert_yaxis()
+figure.axes[2].legend(frameon=False)
+figure
+
+# %%
+shown, captions = {}, {}
+for name in ("hole in camera", "hole in brick"):
+    shown[name] = three[name].observation
+    for kind in kinds:
+        title = f"{kind} ({name.split()[-1]})"
+        shown[title] = filled[name, kind][0].clamp(0, 1)
+        captions[title] = f"{score[name, kind].mean():.1f} dB"
+contact_sheet(shown, columns=5, captions=captions, alt="Two holes, filled by four networks each")
+
+# %% [markdown]
+# **Explain.** In the hole beside the *cameraman* the claim holds, by far: with skips the hole fills with mottled leftovers of $z$, which
+# nobody has corrected; the deep network without them continues man, lawn and sky. A shallow one does not know that there
+# is a lawn. For *text*, skips help the deep network, as the paper has it. So far, so good.
+
+# %%
+gain = {n: score[n, "5 levels, skips"] - score[n, "5 levels, no skips"] for n in three}
+print({name: f"skips {d.mean():+.1f} ± {d.std(ddof=1):.1f} dB" for name, d in gain.items()})
+assert gain["text on coffee"].mean() > 0 > gain["hole in camera"].mean() + 1
+assert gain["hole in brick"].mean() > 0  # the opposite of the claim
+assert all(three_.min() > smooth[name] for (name, _), three_ in score.items())
+
+# %% [markdown]
+# But look at the *brick*. There the opposite holds: what is missing is the same small thing again and again, a shallow network
+# knows it by heart, and the deep one without skips is worst, and differs most from seed to seed. And on text, shallow without skips
+# is the best of the four. "Skips hurt holes" is no law. It is a statement about holes that must be filled from *far away*, made
+# on pictures in which that was so. (The paper's picture is larger, and its fit ten times longer.) What holds in all
+# three: every one of the twelve is better than biharmonic filling.
+
+# %% [markdown]
+# ## 4 · How knowledge travels into a hole
+#
+# A value in the middle of the hole can only follow from what the network has learned elsewhere, or from coarse values that
+# it shares with the rim. How far does a pixel of the output *see* into $z$? Ask the gradient: the entries of $z$ that move
+# the middle pixel are its **receptive field**.
+
+
+# %%
+def receptive_field(levels):
+    """How strongly each place of z moves the output's middle pixel, in a network without skips."""
+    torch.manual_seed(0)
+    options = {**base.options, "down": (32,) * levels, "skip": (0,) * levels}
+    network = dip.networks.build("hourglass", 32, (1, 96, 96), **options)
+    z = torch.rand(1, 32, 96, 96, requires_grad=True)
+    network(z)[0, 0, 48, 48].backward()
+    return z.grad[0].abs().sum(0)
+
+
+# %%
+fields = {levels: receptive_field(levels) for levels in (1, 2, 3, 4)}
+dots = {
+    f"{levels} level{'s' * (levels > 1)}": (field / field.max())[None] ** 0.25
+    for levels, field in fields.items()
+}
+contact_sheet(dots, alt="A small patch of influence that grows to the whole picture with depth")
+
+# %% [markdown]
+# (Brighter is stronger, on a scale that lifts the faint. Strictly, every pixel sees all of $z$ a little, since batch
+# normalisation takes its mean and variance over the whole picture: a faint veil.) Each level doubles the reach. A shallow network without skips sees
+# only its surroundings: in the middle of a hole larger than its field, the output is made from random numbers that nobody has
+# ever corrected. With depth, coarse values span hole and rim together.
+#
+# > **Predict.** Does the hole fill from its rim inwards, like a puddle that dries? Move through the iterations, and watch.
+
+# %%
+deep = base.but(options={**base.options, "skip": (0,) * 5})
+scrub(dip.fit(three["hole in camera"], deep, seed=0, progress=False), frames=20)
+
+# %% [markdown]
+# Not like a puddle. A coarse version of everything is there at once, hole included, since the coarsest levels know no
+# rim; then detail comes, outside first, and inside as much as the shared filters happen to make. The right comparison is
+# *impedance* (lesson 03): the network takes the shortest explanation of the known pixels, and the hole gets
+# what that explanation says there.
+#
+# ## 5 · What no structure can know
+#
+# Cut out something that nothing else in the picture tells about.
+
+# %%
+portrait = dip.images.load("astronaut", size=128)
+face = torch.ones(1, 128, 128)
+face[:, 8:48, 40:76] = 0
+problem = dip.inpainting(portrait, face)
+faceless = dip.fit(problem, deep, seed=0, progress=False)
+contact_sheet(
+    {"x₀": problem.observation, "filled": faceless.average, "truth": portrait},
+    captions={"filled": f"{psnr_inside(faceless.average, problem):.1f} dB inside"},
+    width=8,
+    alt="An astronaut without a face; a smooth blend in its place; the truth",
+)
+
+# %%
+compare(problem.observation, faceless.average, names=("x₀", "filled"))
+
+# %% [markdown]
+# It continues hair, suit and background as far as they go and lets them meet. It cannot know that a face was there:
+# it has seen one picture, and in this picture there is none. A network that was *trained* on portraits would paint a face,
+# and it would be somebody else's. Which of the two is the better answer depends on what you want to do with the picture.
+
+# %%
+assert psnr_inside(faceless.average, problem) < 20  # nobody should take this for a restoration
+
+# %% [markdown]
+# ## What to take away
+#
+# 1. With a mask in the data term the same few lines fill any hole; what appears there is **nothing but the prior**.
+# 2. Distance to the known pixels makes a hole hard, not the number of missing pixels. Count decibels **inside**.
+# 3. Exact pixels: the curve flattens, and stopping saves time only. Noisy pixels: it turns, and stopping is
+#    everything again.
+# 4. Depth carries coarse knowledge into a hole, and skips let uncorrected noise in. Whether that helps depends on mask *and*
+#    picture; measure on your own.
+# 5. The prior continues; it does not know.
+#
+# ## Exercises
+#
+# Put your answer in the place of `None`. Worked answers:
+# [solutions/06_inpainting.ipynb](solutions/06_inpainting.ipynb).
+#
+# **1. Where it counts.** Write `my_inside(picture, truth, known)`: the PSNR over the missing pixels, for pictures
+# (C, H, W) and a mask (1, H, W).
+
+# %%
+my_inside = None
+
+dip.check.psnr_inside(my_inside)
+
+# %% [markdown]
+# **2. Your own hole.** Cut a rectangle out of `small`, at least 2 % of it: a tensor of ones, with zeros in
+# `mask[:, top:bottom, left:right]`. First choose a place that you expect to be easy, then one where you expect failure. (With the
+# mouse, and on a photograph of your own: [lesson 11](11_your_picture.ipynb).)
+
+# %%
+my_hole = None  # dip.fit(dip.inpainting(small, mask))
+
+dip.check.own_hole(my_hole)
+
+# %% [markdown]
+# **3. Forget the mask.** What comes out if the holes are taken for what they look like, black pixels? Say first. Then fit
+# `dip.Problem(problems["text"].observation)`, for 300 iterations, and look at `run.last`.
+
+# %%
+my_forgotten = None
+
+dip.check.without_mask(my_forgotten)
+
+# %% [markdown]
+# **4. Across the hole.** A hole is 40 pixels wide. From how many levels on does its middle see the rim, 20 pixels away,
+# with at least a tenth of the strongest influence? (`receptive_field` has its middle at pixel 48, 48.)
+
+# %%
+my_levels = None
+reach = {k: bool((f / f.max() > 0.1)[48, :28].any()) for k, f in fields.items()}
+
+dip.check.sees_across(my_levels, reach)
+
+# %% [markdown]
+# ## References
+#
+# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision
+#   128 (2020), section on inpainting, figure 8.
+#   [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
+# - S. Damelin, N. Hoang, *On surface completion and image inpainting by biharmonic functions: numerical aspects*,
+#   International Journal of Mathematics and Mathematical Sciences (2018).
+#   [doi:10.1155/2018/3950312](https://doi.org/10.1155/2018/3950312).
+# - O. Ronneberger, P. Fischer, T. Brox, *U-Net: convolutional networks for biomedical image segmentation*, MICCAI 2015
+#   (where skips come from). [doi:10.1007/978-3-319-24574-4_28](https://doi.org/10.1007/978-3-319-24574-4_28).

@@ -1,0 +1,113 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Worked exercises · 06 Inpainting
+#
+# Back to the lesson: [06_inpainting.ipynb](../06_inpainting.ipynb)
+
+# %%
+import torch
+
+import diplearn as dip
+from diplearn.figures import contact_sheet
+from diplearn.operators import Mask
+
+small = dip.images.load("coffee", size=96)
+
+# %% [markdown]
+# ## 1 · Where it counts
+#
+# The mask has one channel and the picture three: `expand_as` gives each of the three numbers of a pixel its mask. Choosing
+# with a boolean mask, and then taking the mean, divides by the right count by itself.
+
+
+# %%
+def my_inside(picture, truth, known):
+    """PSNR over the missing pixels."""
+    missing = (known == 0).expand_as(truth)
+    return -10 * torch.log10((picture - truth)[missing].square().mean())
+
+
+dip.check.psnr_inside(my_inside)
+
+# %%
+assert dip.check.psnr_inside(my_inside)
+
+# %% [markdown]
+# ## 2 · Your own hole
+#
+# Easy: a piece of the table, plain and lit evenly. Hard: the spoon, of which the rest of the picture tells little.
+
+# %%
+mask = torch.ones(1, 96, 96)
+mask[:, 70:90, 8:28] = 0
+my_hole = dip.fit(dip.inpainting(small, mask), progress=False)
+
+dip.check.own_hole(my_hole)
+
+# %%
+contact_sheet(
+    {"x₀": my_hole.problem.observation, "filled": my_hole.output, "truth": small},
+    width=7,
+    alt="A square of table is missing, and filled so that it hardly shows",
+)
+
+# %%
+assert dip.check.own_hole(my_hole)
+
+# %% [markdown]
+# ## 3 · Forget the mask
+#
+# Without the mask, $E$ asks for black letters. They come, and early: they are sharp, repeated shapes, and the network
+# likes those as much as it likes the picture's own. The prior does not know dirt from picture. *The data term does.*
+
+# %%
+x0 = dip.inpainting(dip.images.load("coffee", size=128), Mask.text(128, 128)).observation
+my_forgotten = dip.fit(dip.Problem(x0), iterations=300, progress=False)
+contact_sheet({"x₀": x0, "without the mask": my_forgotten.last}, width=6, alt="The text is back")
+
+# %%
+dip.check.without_mask(my_forgotten)
+
+# %%
+assert dip.check.without_mask(my_forgotten)
+
+# %% [markdown]
+# ## 4 · Across the hole
+#
+# One level of this network goes down once and up once: a few pixels. Each further level works on a grid
+# that is twice as coarse, so what it adds is twice as long. We ask the gradient instead of counting.
+
+
+# %%
+def receptive_field(levels):
+    """As in the lesson."""
+    torch.manual_seed(0)
+    options = {**dip.lab("inpainting").options, "down": (32,) * levels, "skip": (0,) * levels}
+    network = dip.networks.build("hourglass", 32, (1, 96, 96), **options)
+    z = torch.rand(1, 32, 96, 96, requires_grad=True)
+    network(z)[0, 0, 48, 48].backward()
+    return z.grad[0].abs().sum(0)
+
+
+fields = {levels: receptive_field(levels) for levels in (1, 2, 3, 4)}
+seen = {k: (f[48] > 0.1 * f.max()).nonzero().flatten() for k, f in fields.items()}
+for levels, columns in seen.items():
+    print(f"{levels} levels: columns {columns.min()} to {columns.max()}, around 48")
+reach = {levels: bool(columns.min() < 28) for levels, columns in seen.items()}
+my_levels = min(levels for levels, seen in reach.items() if seen)
+
+dip.check.sees_across(my_levels, reach)
+
+# %%
+assert dip.check.sees_across(my_levels, reach)
