@@ -27,6 +27,7 @@
 # exercises.
 # **Needs:** a little Python and linear algebra. No network is trained here, no GPU is used, and
 # nothing is downloaded.
+# **Words and symbols:** [glossary](glossary.md).
 
 # %%
 import sys

@@ -25,6 +25,7 @@
 #
 # **Time:** about two minutes of computing on two cores.
 # **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
+# **Words and symbols:** [glossary](glossary.md).
 
 # %%
 import sys

@@ -25,6 +25,7 @@
 #
 # **Time:** about three minutes of computing on two cores.
 # **Needs:** lesson 01; lesson 02 helps. Nothing is downloaded, no GPU is used.
+# **Words and symbols:** [glossary](glossary.md).
 
 # %%
 import sys

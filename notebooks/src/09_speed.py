@@ -27,6 +27,7 @@
 #
 # **Time:** about three minutes of computing on two cores.
 # **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
+# **Words and symbols:** [glossary](glossary.md).
 
 # %%
 import sys
