@@ -87,7 +87,7 @@ def _activations(network, channels, size, autocast):
     def keep(tensor):
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold its graph, which holds it: for ever
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     gpus = [device] if device.type == "cuda" else []

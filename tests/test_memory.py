@@ -1,5 +1,6 @@
 """Peak memory is foretold, and a fit that would not fit is refused with a size that would."""
 
+import gc
 import json
 import os
 import re
@@ -105,6 +106,19 @@ def test_the_estimate_leaves_no_trace():
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
+
+
+def test_fits_leave_nothing_behind():
+    """What a probe keeps for the backward pass must not keep the network alive."""
+
+    def parameters():
+        gc.collect()
+        return sum(isinstance(thing, nn.Parameter) for thing in gc.get_objects())
+
+    problem, before = dip.denoising(images.load("camera", size=32)), parameters()
+    for _ in range(2):
+        dip.fit(problem, iterations=1, progress=False)
+    assert parameters() == before
 
 
 def test_a_network_that_cannot_be_copied_is_no_reason_to_fail():

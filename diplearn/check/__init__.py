@@ -4,6 +4,7 @@ Each returns a `Verdict`, which a notebook shows; it never raises, so that a les
 exercises still runs from top to bottom. There is a file for each lesson; all their names are here.
 """
 
+from .ablation import apart, equal_size, one_factor
 from .energy import no_need_to_stop, tv_function
 from .impedance import checkerboard, negative, noise_share, reached, tells_apart
 from .inpainting import own_hole, psnr_inside, sees_across, without_mask
@@ -16,9 +17,11 @@ from .verdict import OPEN, Verdict, number
 __all__ = [
     "OPEN",
     "Verdict",
+    "apart",
     "cheaper",
     "checkerboard",
     "discrepancy_rule",
+    "equal_size",
     "follows",
     "fooled",
     "multiplications",
@@ -28,6 +31,7 @@ __all__ = [
     "noise_share",
     "number",
     "numbers_per_parameter",
+    "one_factor",
     "orthogonal",
     "own_hole",
     "own_network",

@@ -1,0 +1,102 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Worked exercises · 07 Ablation
+#
+# Back to the lesson: [07_ablation.ipynb](../07_ablation.ipynb)
+
+# %%
+import itertools
+
+import numpy as np
+
+import diplearn as dip
+from diplearn.figures import COLOURS, Figure
+
+camera = dip.images.load("camera", size=64)
+photo = dip.denoising(camera, sigma=25 / 255, seed=0)
+base = dip.lab(members=1, iterations=250, stop="count")
+
+# %% [markdown]
+# ## 1 · Apart
+
+
+# %%
+def my_apart(a, b):
+    """Say whether all of one lie above all of the other."""
+    return min(a) > max(b) or min(b) > max(a)
+
+
+assert dip.check.apart(my_apart)
+dip.check.apart(my_apart)
+
+# %% [markdown]
+# ## 2 · By chance
+#
+# Sort the six values. If the recipes are equally good, all $\binom{6}{3} = 20$ ways to say which three belong to the
+# first are equally probable. In two of them the recipes are apart: its three are the lowest, or the highest.
+
+# %%
+ways = list(itertools.combinations(range(6), 3))
+my_probability = np.mean([my_apart(own, set(range(6)) - set(own)) for own in ways])
+hints = {0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"}
+verdict = dip.check.number(my_probability, 0.1, "2 / 20, and so about one comparison in ten", hints)
+assert verdict
+verdict
+
+# %% [markdown]
+# So three seeds are few: of ten changes that do nothing, one will look like a discovery. With five seeds each it
+# is $2 / \binom{10}{5} = 2/252$, less than one in a hundred. That is the argument for five.
+#
+# ## 3 · Equal size
+#
+# A block has two banks of 3x3 filters from width to width, $18\,w^2$ numbers. Four blocks make $72\,w^2$, the first
+# layer adds $288\,w$; $w = 35$ gives about 98,000 with that, and a little more for the biases and the scales of
+# the normalisation.
+
+# %%
+rival = dip.networks.build("hourglass", 32, photo.shape, down=(8, 16, 32, 32, 32),
+                           padding="zeros", merge_norm=False)  # fmt: skip
+my_network = dip.networks.build("resnet", 32, photo.shape, width=35, blocks=4)
+verdict = dip.check.equal_size(my_network, rival)
+assert verdict
+verdict
+
+# %% [markdown]
+# ## 4 · An ablation of one's own: the filters' size
+#
+# Prediction: filters of 1x1 on the way up cannot smooth what bilinear upsampling leaves, but there is little to smooth;
+# those on the way down still see neighbours. A slightly lower peak, and a later fall.
+
+# %%
+small = dip.denoising(dip.images.load("coins", size=48), sigma=25 / 255, seed=0)
+factor = {"3x3 (base)": {}, "1x1": {"options": {"up_filter": 1}}}
+my_levels = {
+    name: [dip.fit(small, base.but(**c), seed=s, progress=False) for s in range(3)]
+    for name, c in factor.items()
+}
+verdict = dip.check.one_factor(my_levels)
+assert verdict
+verdict
+
+# %%
+figure = Figure("PSNR over iterations with filters of 3x3 and of 1x1", figsize=(6, 3.2))
+axis = figure.subplots()
+for colour, (name, runs) in zip(COLOURS, my_levels.items()):
+    psnr = np.array([run.history.psnr_average for run in runs])
+    along = np.arange(1, 251)
+    axis.fill_between(along, psnr.min(0), psnr.max(0), color=colour, alpha=0.25, lw=0)
+    axis.semilogx(along, psnr.mean(0), color=colour, lw=2, label=name)
+axis.set(xlabel="iteration", ylabel="PSNR of the average, dB", xlim=(4, 250), ylim=(18, None))
+axis.legend(frameon=False)
+figure
