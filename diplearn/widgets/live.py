@@ -127,8 +127,7 @@ class Panel(Box):
         self.controls = w.VBox([*source, *settings], layout=w.Layout(width="320px"))
 
     def _build_views(self):
-        names = ("observation", "restored", "truth")
-        self.observation, self.restored, self.truth = (_image(name) for name in names)
+        self.observation, self.restored, self.truth = (w.Image(format="jpeg") for _ in range(3))
         self.captions = [w.HTML() for _ in range(3)]
         views = (self.observation, self.restored, self.truth)
         self._panes = [
@@ -459,11 +458,6 @@ def _dropdown(name, options, value):
 
 def _button(name, what, icon):
     return w.Button(description=name, tooltip=what, icon=icon, layout=w.Layout(width="auto"))
-
-
-def _image(name):
-    spoken = {"tooltip": name} if "tooltip" in w.Image.class_trait_names() else {}  # from 8 on
-    return w.Image(format="jpeg", **spoken)
 
 
 def _wrapped():

@@ -1,0 +1,172 @@
+"""Checks of lesson 04."""
+
+import math
+
+import torch
+
+from .verdict import OPEN, Verdict
+
+
+def admitted(answer):
+    """Check a function ``admitted(picture, truth, observation)`` (lesson 04).
+
+    Parameters
+    ----------
+    answer : callable or None
+        Returns the share of the noise that has come into the picture: the coefficient of n in the
+        picture's error.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> admitted(lambda x, t, x0: ((x - t) * (x0 - t)).sum() / (x0 - t).square().sum())
+    ✓ right: 0 for the truth, 1 for the observation, and linear in between
+    """
+    if answer is None:
+        return OPEN
+    draws = torch.Generator().manual_seed(0)
+    truth = 0.3 + 0.4 * torch.rand(3, 16, 16, generator=draws)
+    noise, lost = (0.1 * torch.randn(truth.shape, generator=draws) for _ in range(2))
+    picture, observation = truth + 0.3 * noise + lost + 0.02, truth + noise
+    error = picture - truth
+    dot, size = float((error * noise).sum()), float(noise.square().sum())
+    try:
+        given = float(answer(picture.clone(), truth.clone(), observation.clone()))
+    except Exception as problem:  # whatever the learner's function does
+        return Verdict(False, f"the function failed: {problem}")
+    if math.isclose(given, dot / size, rel_tol=1e-3):
+        return Verdict(True, "right: 0 for the truth, 1 for the observation, and linear in between")
+    residual = float(((observation - picture) * noise).sum())
+    slips = {
+        residual / size: "that is the share that is left in the residual; the two add up to 1",
+        dot: "divide by ‖n‖², so that the noisy picture itself has 1",
+        dot / noise.numel(): "divide by ‖n‖², not by the number of pixels",
+        dot / size**0.5: "by ‖n‖², not by ‖n‖",
+        dot / (float(error.norm()) * size**0.5): (
+            "that is a correlation: it says how alike the two are, and not how much there is of it"
+        ),
+        dot / float(error.square().sum()): "divide by the square of the noise, not of the error",
+        float((picture * noise).sum()) / size: "take the truth off the picture first",
+        float((error * observation).sum() / observation.square().sum()): (
+            "the noise is x₀ − x; x₀ is the picture as well"
+        ),
+        float(error.norm()) / size**0.5: (
+            "that compares sizes; texture that got lost would count as noise, too"
+        ),
+        float(error.square().sum()) / size: (
+            "that compares sizes; texture that got lost would count as noise, too"
+        ),
+    }
+    for slip, hint in slips.items():
+        if math.isclose(given, slip, rel_tol=1e-3):
+            return Verdict(False, f"not yet: {hint}")
+    return Verdict(False, f"not yet: on the test case it gives {given:.3f}, not {dot / size:.3f}")
+
+
+def stabilised(answer):
+    """Check a function ``stabilised(x0, peak)``: photons to noise of deviation 1 (lesson 04).
+
+    Parameters
+    ----------
+    answer : callable or None
+        Takes a picture of photon counts over `peak`; returns a picture whose noise has the standard
+        deviation 1, however bright it is.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> stabilised(lambda x0, peak: 2 * (peak * x0 + 3 / 8).sqrt())
+    ✓ right: deviations of 1.00, 1.00 and 1.00 for 8, 20 and 40 photons
+    """
+    if answer is None:
+        return OPEN
+    peak, levels = 50.0, (8.0, 20.0, 40.0)
+    draws = torch.Generator().manual_seed(0)
+    counts = torch.stack([torch.poisson(torch.full((200, 200), n), draws) for n in levels])
+    try:
+        given = torch.as_tensor(answer(counts / peak, peak)).float()
+    except Exception as problem:  # whatever the learner's function does
+        return Verdict(False, f"the function failed: {problem}")
+    if given.shape != counts.shape:
+        return Verdict(False, f"not yet: it makes {tuple(given.shape)} of {tuple(counts.shape)}")
+    spread = given.flatten(1).std(dim=1)
+    told = "{:.2f}, {:.2f} and {:.2f}".format(*spread)
+    if not spread.isfinite().all():
+        return Verdict(False, "not yet: not all of it is finite")
+    if spread.max() < 1e-6:
+        return Verdict(False, "not yet: it gives the same whatever x₀ is")
+    if (spread - 1).abs().max() < 0.04:
+        return Verdict(True, f"right: deviations of {told} for 8, 20 and 40 photons")
+    even = float(spread.max() / spread.min()) < 1.1
+    slips = {
+        0.5: "the derivative of √n is 1 / (2 √n): it takes a factor of 2",
+        peak**-0.5: "the root of the *counts*: x₀ is counts over peak",
+        0.5 * peak**-0.5: "the root of the *counts*, and times 2: x₀ is counts over peak",
+    }
+    if even:
+        for slip, hint in slips.items():
+            if math.isclose(float(spread.mean()), slip, rel_tol=0.06):
+                return Verdict(False, f"not yet: {hint}")
+        return Verdict(False, f"not yet: the same for all, but not 1: {told}")
+    way = "still grow with the light" if spread[-1] > spread[0] else "fall with the light"
+    return Verdict(False, f"not yet: the deviations {way} ({told}); a root evens them out")
+
+
+def neighbours(answer):
+    """Check a function ``neighbours(residual)``: how alike neighbouring pixels are (lesson 04).
+
+    Parameters
+    ----------
+    answer : callable or None
+        Takes a tensor (C, H, W); returns the correlation of a pixel with its right neighbour.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> def by_slices(r):
+    ...     left, right = r[..., :-1].flatten(), r[..., 1:].flatten()
+    ...     return torch.corrcoef(torch.stack([left, right]))[0, 1]
+    >>> neighbours(by_slices)
+    ✓ right: 0 for white noise, near 1 for a smooth picture
+    """
+    if answer is None:
+        return OPEN
+    draws = torch.randn(1, 40, 42, generator=torch.Generator().manual_seed(0))
+    x = 0.5 + 0.1 * (draws[..., 1:] + 0.6 * draws[..., :-1] + torch.linspace(-1, 1, 41))
+    try:
+        given = float(answer(x.clone()))
+    except Exception as problem:  # whatever the learner's function does
+        return Verdict(False, f"the function failed: {problem}")
+    left, right = x[..., :-1], x[..., 1:]
+    wanted = _correlation(left, right)
+    if math.isclose(given, wanted, abs_tol=0.02):  # which mean is taken off is a matter of taste
+        return Verdict(True, "right: 0 for white noise, near 1 for a smooth picture")
+    centred = x - x.mean()
+    product = centred[..., :-1] * centred[..., 1:]
+    slips = {
+        float((left * right).sum() / (left.norm() * right.norm())): "take the mean off first",
+        float((left * right).mean()): "take the mean off, and divide by the variance",
+        float(product.mean()): "that is a covariance; divide by the variance",
+        float(product.sum()): "that is a sum of products; divide by the sum of squares",
+        float(product.mean() / x.std()): "divide by the variance, not by its root",
+        _correlation(x, x.roll(1, -1)): "roll() joins the two ends of the picture",
+        _correlation(x[:, :-1], x[:, 1:]): "that is the neighbour below; take the one to the right",
+        1.0: "every pixel with itself; shift one of the two by a pixel",
+    }
+    for slip, hint in slips.items():
+        if math.isclose(given, slip, rel_tol=1e-3, abs_tol=1e-5):
+            return Verdict(False, f"not yet: {hint}")
+    return Verdict(False, f"not yet: on the test picture it gives {given:.2f}, not {wanted:.2f}")
+
+
+def _correlation(a, b):
+    return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
