@@ -5,6 +5,7 @@ exercises still runs from top to bottom. There is a file for each lesson; all th
 """
 
 from .ablation import apart, equal_size, one_factor
+from .denoising import neighbours, stabilised
 from .energy import no_need_to_stop, tv_function
 from .impedance import checkerboard, negative, noise_share, reached, tells_apart
 from .inpainting import own_hole, psnr_inside, sees_across, without_mask
@@ -26,6 +27,7 @@ __all__ = [
     "fooled",
     "multiplications",
     "negative",
+    "neighbours",
     "no_need_to_stop",
     "no_prior",
     "noise_share",
@@ -40,6 +42,7 @@ __all__ = [
     "reached",
     "sees_across",
     "spectral_error",
+    "stabilised",
     "tangent_kernel",
     "tells_apart",
     "tv_function",

@@ -7,65 +7,6 @@ import torch
 from .verdict import OPEN, Verdict
 
 
-def admitted(answer):
-    """Check a function ``admitted(picture, truth, observation)`` (lesson 04).
-
-    Parameters
-    ----------
-    answer : callable or None
-        Returns the share of the noise that has come into the picture: the coefficient of n in the
-        picture's error.
-
-    Returns
-    -------
-    Verdict
-
-    Examples
-    --------
-    >>> admitted(lambda x, t, x0: ((x - t) * (x0 - t)).sum() / (x0 - t).square().sum())
-    ✓ right: 0 for the truth, 1 for the observation, and linear in between
-    """
-    if answer is None:
-        return OPEN
-    draws = torch.Generator().manual_seed(0)
-    truth = 0.3 + 0.4 * torch.rand(3, 16, 16, generator=draws)
-    noise, lost = (0.1 * torch.randn(truth.shape, generator=draws) for _ in range(2))
-    picture, observation = truth + 0.3 * noise + lost + 0.02, truth + noise
-    error = picture - truth
-    dot, size = float((error * noise).sum()), float(noise.square().sum())
-    try:
-        given = float(answer(picture.clone(), truth.clone(), observation.clone()))
-    except Exception as problem:  # whatever the learner's function does
-        return Verdict(False, f"the function failed: {problem}")
-    if math.isclose(given, dot / size, rel_tol=1e-3):
-        return Verdict(True, "right: 0 for the truth, 1 for the observation, and linear in between")
-    residual = float(((observation - picture) * noise).sum())
-    slips = {
-        residual / size: "that is the share that is left in the residual; the two add up to 1",
-        dot: "divide by ‖n‖², so that the noisy picture itself has 1",
-        dot / noise.numel(): "divide by ‖n‖², not by the number of pixels",
-        dot / size**0.5: "by ‖n‖², not by ‖n‖",
-        dot / (float(error.norm()) * size**0.5): (
-            "that is a correlation: it says how alike the two are, and not how much there is of it"
-        ),
-        dot / float(error.square().sum()): "divide by the square of the noise, not of the error",
-        float((picture * noise).sum()) / size: "take the truth off the picture first",
-        float((error * observation).sum() / observation.square().sum()): (
-            "the noise is x₀ − x; x₀ is the picture as well"
-        ),
-        float(error.norm()) / size**0.5: (
-            "that compares sizes; texture that got lost would count as noise, too"
-        ),
-        float(error.square().sum()) / size: (
-            "that compares sizes; texture that got lost would count as noise, too"
-        ),
-    }
-    for slip, hint in slips.items():
-        if math.isclose(given, slip, rel_tol=1e-3):
-            return Verdict(False, f"not yet: {hint}")
-    return Verdict(False, f"not yet: on the test case it gives {given:.3f}, not {dot / size:.3f}")
-
-
 def stabilised(answer):
     """Check a function ``stabilised(x0, peak)``: photons to noise of deviation 1 (lesson 04).
 
