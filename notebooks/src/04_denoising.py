@@ -1,0 +1,583 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 · Denoising: what is taken in, what is left out
+#
+# [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/04_denoising.ipynb)
+# [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/04_denoising.ipynb)
+#
+# **When you are through, you will be able to**
+#
+# - read a residual, and say how much noise and how much detail a fit has taken in;
+# - say why averaging restored pictures helps, and by how many decibels, before you try it;
+# - choose a data term for Gaussian noise, photons and dead pixels, and say why;
+# - put the method beside the classics honestly, and name the pictures on which it fails.
+#
+# **Time:** about four minutes of computing on two cores.
+# **Needs:** lesson 01; lesson 02 helps. Nothing is downloaded, no GPU is used.
+# **Words and symbols:** [glossary](glossary.md).
+
+# %%
+import sys
+
+if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
+    import subprocess
+
+    address = "diplearn[compare] @ git+https://github.com/diplearn/diplearn"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
+
+# %%
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+import torch
+
+import diplearn as dip
+from diplearn.figures import BLUE, COLOURS, ORANGE, Figure, contact_sheet
+from diplearn.widgets import compare, scrub
+
+# %% [markdown]
+# ## 1 · The challenge
+#
+# In lesson 01 a fit restored a noisy cat, and then sank back into the noise. Lesson 08 asks when to stop.
+# Here we ask **what goes in, and in which order**. We begin with a fit that nobody stopped: 50,000
+# iterations on a cat of 128×128 pixels, σ = 25/255, one network. It takes too long for a lesson, so
+# `python benchmarks/overfitting.py` made it once, and a small record of it comes with the course.
+#
+# Since we made the noise $n = x_0 - x$ ourselves, we can look for it in a restored picture $\hat x$:
+#
+# $$a = \frac{\langle \hat x - x,\; n\rangle}{\lVert n\rVert^2} \tag{1}$$
+#
+# is the **share of the noise** that came in: 0 for the truth, 1 for the observation, linear in between.
+# The other side of the coin is the **residual** $x_0 - \hat x$: what the fit has left out. It needs no
+# truth.
+#
+# > **Predict.** The paper stops its JPEG example at 2,400 iterations and shows it overfitted at 50,000.
+# > For this faster recipe, how much of the noise is in at 400, 2,400 and 50,000? What should an ideal
+# > residual look like?
+
+
+# %%
+def share(change, part):
+    """How much of a part there is in a change: its coefficient."""
+    return float((change * part).sum() / part.square().sum())
+
+
+def noise_in(picture, problem):
+    """Share of the noise that is in the picture: 0 for the truth, 1 for the observation."""
+    return share(picture - problem.truth, problem.observation - problem.truth)
+
+
+def left_out(picture, problem, times=2):
+    """The residual in grey, so many times as strong, around mid-grey."""
+    residual = (problem.observation - picture).mean(dim=0, keepdim=True)
+    return (0.5 + times * residual).clamp(0, 1)
+
+
+# %%
+record = np.load(resources.files("diplearn") / "data" / "overfitting.npz")
+cat = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
+film = {k: dip.images.from_array(record[f"picture_{k}"]) for k in (100, 400, 2400, 50_000)}
+shares = {k: noise_in(picture, cat) for k, picture in film.items()}
+print({f"{k:,}": round(a, 2) for k, a in shares.items()})
+assert shares[100] < 0.15 and shares[2400] > 0.5 and shares[50_000] > 0.8
+# NBVAL_CHECK_OUTPUT
+
+# %%
+shown = {f"{k:,} iterations": picture for k, picture in film.items()}
+captions = {f"{k:,} iterations": f"{a:.0%} of the noise is in" for k, a in shares.items()}
+shown |= {f"residual at {k:,}, ×4": left_out(picture, cat, 4) for k, picture in film.items()}
+captions |= {f"residual at {k:,}, ×4": f"{1 - a:.0%} is left out" for k, a in shares.items()}
+contact_sheet(
+    shown, columns=4, captions=captions, alt="As the cat grows noisier, its residual grows fainter"
+)
+
+# %% [markdown]
+# **Explain.** An ideal residual is the noise and nothing else: grain with no cat in it. At 100 iterations
+# it nearly is; look closely, and there are faint strokes of fur and whiskers. What you can *recognise* in
+# a residual has been thrown away (section 6). Later the residual fades, because the noise moves over into
+# the picture. At 50,000 most of it is there. The published network is slower and its input noisier, so
+# its 2,400 iterations are no law: *iterations of different recipes cannot be compared; what has come in,
+# can.*
+#
+# ## 2 · A race between detail and noise
+#
+# A shorter fit overfits as well, if nothing holds it back: one network, no noise on its input. It is no
+# surprise that a smooth sky comes before grainy noise. So let us be strict, and look at the finest scale
+# only. Let $H$ keep what a slight blur takes away. Of the fine noise, and of the picture's **fine
+# detail**, the shares
+#
+# $$a = \frac{\langle H (\hat x - x),\; H n\rangle}{\lVert H n\rVert^2}, \qquad
+#   b = \frac{\langle H \hat x,\; H x\rangle}{\lVert H x\rVert^2} \tag{2}$$
+#
+# have come in. Both are about 0 for a flat picture and 1 for the observation. A method that knows nothing
+# takes both in together, $a = b$. A prior is good for a picture if $b$ runs ahead of $a$.
+#
+# > **Predict.** The pictures are a retina, smooth with thin vessels; a photographer; and grass. Draw $b$
+# > over $a$ for each.
+
+
+# %%
+def fine(picture):
+    """What a slight blur takes away."""
+    return picture - dip.Blur(1.0)(picture)
+
+
+def detail_in(picture, problem):
+    """Share of the truth's fine detail that is in the picture."""
+    return share(fine(picture), fine(problem.truth))
+
+
+def fine_noise_in(picture, problem):
+    """Share of the fine noise that is in the picture."""
+    return share(fine(picture - problem.truth), fine(problem.observation - problem.truth))
+
+
+# %%
+greedy = dip.lab(members=1, input_noise=0, iterations=200, stop="count")
+pictures = {name: dip.images.load(name, size=96) for name in ("retina", "camera", "grass")}
+noisy = {name: dip.denoising(clean, sigma=25 / 255) for name, clean in pictures.items()}
+
+
+# %%
+def fits(problem, recipe=None, seeds=range(3), callback=None):
+    """Fit once for each seed, and let the networks go: nobody will need them again."""
+    runs = []
+    for seed in seeds:
+        run = dip.fit(problem, recipe, seed=seed, progress=False, callback=callback)
+        run.network = run.state = None
+        runs.append(run)
+    return runs
+
+
+# %%
+def race(problem):
+    """Three fits, and how much noise and detail was in after each of their iterations."""
+    shares = []
+
+    def look(run, step):
+        shares.append((fine_noise_in(step.output, problem), detail_in(step.output, problem)))
+
+    return fits(problem, greedy, callback=look), np.array(shares).reshape(3, -1, 2)
+
+
+# %%
+runs, shares = {}, {}
+for name, problem in noisy.items():
+    runs[name], shares[name] = race(problem)
+
+# %%
+figure = Figure("Detail overtakes noise in a retina; in grass they come together", figsize=(10, 4))
+left, right = figure.subplots(1, 2)
+for part, colour, label in ((1, BLUE, "fine detail"), (0, ORANGE, "fine noise")):
+    for seed in range(3):
+        each = shares["retina"][seed, :, part]
+        left.semilogx(range(1, 201), each, color=colour, label=None if seed else label)
+left.set(title="retina, three seeds", xlabel="iteration", ylabel="share that is in")
+for colour, (name, three) in zip(COLOURS, shares.items()):
+    for seed, each in enumerate(three):
+        right.plot(*each.T, color=colour, lw=1.3, label=None if seed else name)
+right.plot([0, 1], [0, 1], color="0.5", ls=":", label="a = b")
+right.set(title="one against the other", xlabel="fine noise, a", ylabel="fine detail, b")
+_ = [axis.legend(frameon=False) for axis in (left, right)]
+figure
+
+# %%
+scrub(runs["retina"][0], frames=20)
+
+# %%
+price = {
+    name: [float(each[(each[:, 1] > 0.6).argmax(), 0]) for each in three]
+    for name, three in shares.items()
+}
+for name, three in price.items():
+    told = f"{min(three):.0%} to {max(three):.0%}"
+    print(f"{name}: when 60 % of the fine detail are in, so are {told} of the fine noise")
+assert max(price["retina"]) < 0.05 < min(price["camera"])
+assert min(price["grass"]) > max(price["camera"]) + 0.15
+for run in runs["retina"]:
+    assert run.history.psnr.iloc[-1] < run.history.psnr.max() - 4  # it overfits, and how
+
+# %% [markdown]
+# **Explain.** On the retina most of the fine detail is in while nearly all of the noise still waits
+# outside: a wide window in which to stop. It is *not* a matter of scale, both are equally fine; an edge
+# is long and agrees with itself, and noise does not. On grass there is hardly a window. Its detail is
+# irregular grain itself, the network can barely tell it from noise, and both pass nearly together, not
+# far above the dotted line. Section 6 comes back to this.
+#
+# ## 3 · Single iterate, moving average, two runs
+#
+# The paper reports three numbers for denoising: 29.22 dB for a single iterate after 1,800 iterations,
+# 30.43 with a moving average of the iterates, 31.00 with the average of two runs. Why should averaging
+# *restored* pictures help at all, when all of them have seen the same noise?
+#
+# Let two results have the errors $e_1$ and $e_2$, of the same mean square ε². With their correlation
+# $\rho = \langle e_1, e_2 \rangle / (\lVert e_1 \rVert\, \lVert e_2 \rVert)$,
+#
+# $$\tfrac1N \bigl\lVert \tfrac12 (e_1 + e_2) \bigr\rVert^2 = \varepsilon^2\, \frac{1 + \rho}{2}
+#   \qquad\Longrightarrow\qquad \text{gain} = 10 \log_{10} \frac{2}{1 + \rho}\ \text{dB}. \tag{3}$$
+#
+# What both got wrong in the same way stays: detail that neither has, noise that both took in. What each
+# got wrong in a way of its own (its weights, its $z$) is halved in power.
+#
+# > **Predict.** With ρ = 0 the gain is 3 dB, with ρ = 1 it is nothing. Of which pairs will the errors be
+# > more alike: single iterates of two runs, or moving averages of two runs?
+
+# %%
+bike = dip.denoising(dip.images.load("motorcycle", size=96), sigma=25 / 255, seed=0)
+alone = dip.lab(members=1, iterations=150, stop="count")
+six = fits(bike, alone, seeds=range(6))
+pairs = [(six[i], six[i + 1]) for i in (0, 2, 4)]
+
+
+def alike(first, second):
+    """Correlation of two pictures' errors."""
+    errors = [(picture - bike.truth).flatten() for picture in (first, second)]
+    return float(torch.nn.functional.cosine_similarity(*errors, dim=0))
+
+
+# %%
+ways = {
+    "single iterate": [dip.psnr(run.last, bike.truth) for run in six],
+    "mean of two runs' iterates": [dip.psnr((a.last + b.last) / 2, bike.truth) for a, b in pairs],
+    "moving average": [dip.psnr(run.average, bike.truth) for run in six],
+    "mean of two runs' averages": [
+        dip.psnr((a.average + b.average) / 2, bike.truth) for a, b in pairs
+    ],
+}
+rho_single = [alike(a.last, b.last) for a, b in pairs]
+rho_average = [alike(a.average, b.average) for a, b in pairs]
+print(
+    f"correlation of errors: {np.mean(rho_single):.2f} ± {np.std(rho_single):.2f} single, ", end=""
+)
+print(f"{np.mean(rho_average):.2f} ± {np.std(rho_average):.2f} averaged")
+
+# %%
+figure = Figure("Each averaging lifts the PSNR; both together are best", figsize=(8, 2.8))
+axis = figure.subplots()
+for row, scores in enumerate(ways.values()):
+    axis.plot(scores, [row] * len(scores), "o", color=COLOURS[row], ms=7, alpha=0.6)
+    axis.plot(np.mean(scores), row, "|", color="black", ms=22, mew=2)
+axis.set(xlabel="PSNR in dB; a dot is a seed, or a pair of seeds", ylim=(3.6, -0.6))
+axis.set_yticks(range(4), list(ways))
+axis.grid(alpha=0.25)
+axis.spines[["top", "right"]].set_visible(False)
+figure
+
+# %%
+one, two_ones, average, two_averages = (np.mean(scores) for scores in ways.values())
+for gain, rho in ((two_ones - one, rho_single), (two_averages - average, rho_average)):
+    foretold = 10 * np.log10(2 / (1 + np.mean(rho)))
+    print(f"two runs instead of one: {gain:.2f} dB, foretold by (3): {foretold:.2f} dB")
+    assert abs(gain - foretold) < 0.1
+assert min(ways["moving average"]) > max(ways["single iterate"]) + 0.5
+assert np.mean(rho_single) < np.mean(rho_average) - 0.1 and two_averages > average + 0.15
+
+# %% [markdown]
+# **Explain.** A single iterate flickers, since fresh noise is added to $z$ each time. That part of its
+# error is nobody else's; the moving average removes it, and costs nothing. What is left is mostly shared,
+# so a second run gains less on top. But it gains, every time. This is why the `lab` recipe fits two
+# narrow networks side by side and shows their mean. The order is the paper's; the decibels are those of
+# this picture and this recipe.
+#
+# ## 4 · Beside the classics
+#
+# Lesson 01 compared on one picture. One picture proves nothing: here are four, with three seeds of the
+# deep prior, and σ told to everybody.
+#
+# > **Predict.** Will one method win on all four? On which picture is BM3D, which looks for *patches that
+# > repeat*, furthest ahead?
+
+# %%
+names = ("retina", "camera", "brick", "grass")
+four = {name: dip.denoising(dip.images.load(name, size=96), sigma=25 / 255) for name in names}
+classics, deep, tables = {}, {}, {}
+for name, problem in four.items():
+    classics[name], tables[name] = dip.baselines.compare(problem)
+    deep[name] = fits(problem)
+
+# %%
+table = pd.DataFrame({name: each.psnr for name, each in tables.items()})
+table.loc["deep image prior"] = {
+    k: np.mean([run.psnr for run in three]) for k, three in deep.items()
+}
+seconds = sum(each.seconds for each in tables.values()) / len(names)
+own = np.mean([run.seconds for three in deep.values() for run in three])
+table["seconds"] = pd.concat([seconds, pd.Series({"deep image prior": own})])
+table.style.format("{:.1f}").format("{:.2f}", subset="seconds")
+
+# %% tags=["figure:04_classics"]
+figure = Figure("On retina level with BM3D, on brick behind; on grass all fail", figsize=(9, 3.2))
+axis = figure.subplots()
+looks = zip(table.index[:-1], COLOURS[2:], "s^vD")
+for method, colour, marker in looks:
+    axis.plot(table.loc[method, list(names)], range(4), marker, color=colour, ms=8, label=method)
+for row, three in enumerate(deep.values()):
+    scores = [run.psnr for run in three]
+    axis.plot([min(scores), max(scores)], [row, row], color=BLUE, lw=3)
+    axis.plot(scores, [row] * 3, "o", color=BLUE, label=None if row else "deep prior, three seeds")
+axis.set_yticks(range(4), names)
+axis.set(xlabel="PSNR in dB", ylim=(3.5, -0.5))
+axis.grid(alpha=0.25)
+axis.legend(frameon=False, bbox_to_anchor=(1, 0.5), loc="center left")
+figure
+
+# %%
+ahead = {k: table.loc["BM3D", k] - np.mean([run.psnr for run in deep[k]]) for k in names}
+print({name: f"{gap:+.1f}" for name, gap in ahead.items()}, "dB: BM3D above the deep prior")
+assert abs(ahead["retina"]) < 1 and ahead["brick"] > 1 and table.loc["BM3D", "seconds"] < own
+assert table.loc["deep image prior", "brick"] > table.loc["non-local means", "brick"] + 0.3
+
+# %% [markdown]
+# **Explain.** BM3D is ahead in the mean, and on the wall, one brick many times over, it is far ahead:
+# that is the picture that its authors' idea was made for. On the smooth retina the two are level. On the
+# photographer, all flat sky and lawn, even total variation does better than the network, and this network
+# is the slowest of all. (The authors' published results say much the same at full size: against CBM3D
+# theirs wins on an aeroplane and loses on a baboon's fur.) And grass is difficult for *everybody*.
+#
+# ## 5 · Other damage, other data terms
+#
+# Equation (2) of lesson 01 does not know what noise is. The data term does: it is the likelihood, and
+# **each kind of noise has one of its own**.
+#
+# | damage | what happens to a pixel | −log p(x₀ \| x), up to constants |
+# |---|---|---|
+# | Gaussian | $x_0 = x + n$, the same σ everywhere | $\lVert x - x_0\rVert^2$: `mse` |
+# | Poisson | counts of photons, $\operatorname{Poisson}(p\,x) / p$: variance $x/p$ | $p \sum (x - x_0 \log x)$; nearly `mse` weighted with $1/x$ |
+# | salt and pepper | a few are black or white, the others exact | heavy tails: near to $\lVert x - x_0\rVert_1$, `l1` |
+#
+# Why the absolute value for outliers? Look for *one* number that stands for many pixels. The squares are
+# smallest at their **mean**, which every dead pixel drags along; the absolute values at their **median**,
+# which does not mind a few. The gradient says the same: of a square it grows with the distance, of an
+# absolute value it is ±1, however wrong the pixel is.
+#
+# > **Predict.** Which data term is better for salt and pepper, and by how much: 0.5, 2 or 5 dB? And for
+# > photons?
+
+# %%
+clean = dip.images.load("camera", size=96)
+peak = 30  # photons that a white pixel receives
+damaged = {
+    "salt and pepper": dip.operators.salt_and_pepper(clean, amount=0.1, seed=0),
+    "photons": dip.operators.poisson_noise(clean, peak=peak, seed=0),
+}
+terms = {
+    (name, term): fits(dip.Problem(x0, truth=clean), dip.lab(data_term=term))
+    for name, x0 in damaged.items()
+    for term in ("mse", "l1")
+}
+
+# %%
+sheet, captions = {}, {}
+for name, x0 in damaged.items():
+    problem = dip.Problem(x0, truth=clean)
+    row = {name: x0} | {f"{name}: {t}": terms[name, t][0].output for t in ("mse", "l1")}
+    row[f"{name}: median 3×3"] = dip.baselines.median_filter(problem)
+    row[f"{name}: total variation"] = dip.baselines.tv(problem)
+    captions |= {title: f"{dip.psnr(picture, clean):.1f} dB" for title, picture in row.items()}
+    sheet |= row
+contact_sheet(sheet, columns=5, captions=captions, width=12, alt="l1 cleans dead pixels, mse blurs")
+
+# %%
+scores = {key: [run.psnr for run in three] for key, three in terms.items()}
+for (name, term), three in scores.items():
+    print(f"{name:16s} {term:4s} {np.mean(three):.1f} dB ± {np.std(three):.1f}")
+median = dip.psnr(dip.baselines.median_filter(dip.Problem(damaged["salt and pepper"])), clean)
+best = {key: [run.oracle_psnr for run in three] for key, three in terms.items()}
+assert min(scores["salt and pepper", "l1"]) > max(scores["salt and pepper", "mse"]) + 3
+assert min(scores["salt and pepper", "l1"]) > median + 0.5
+assert np.mean(best["photons", "mse"]) > np.mean(best["photons", "l1"]) + 0.2
+
+# %% [markdown]
+# **Explain.** For dead pixels the right data term is worth more than any other choice in this lesson:
+# several decibels, and ahead of the median filter, the classic for this damage. With `mse` a dead pixel
+# pulls hardest *because* it is wrong, and the fit has to be stopped while all is still blurred. (Nobody
+# told the fits how strong the noise is; hidden pixels stop them, lesson 08.)
+#
+# For photons `mse` is the better of the two, and not right either: bright pixels are noisier than dark
+# ones, and are believed just as much. Total variation, with squares in its data term as well, is level
+# with it here, and helpless against dead pixels. Exercise 3 mends the photons: a root that makes the
+# noise equal everywhere.
+#
+# ### Blind: JPEG
+#
+# JPEG cuts a picture into blocks of 8×8 and rounds their frequencies. Nobody tells the fit. It gets the
+# Gaussian's data term and the compressed picture, as in the paper's JPEG example.
+#
+# > **Predict.** The errors of JPEG are edges of blocks and waves along contours. Are they easy or hard
+# > for the network?
+
+# %%
+squeezed = dip.jpeg(dip.images.load("retina", size=128), quality=10)
+unblocked = fits(squeezed)
+scrub(unblocked[0], frames=20)
+
+# %%
+error = float((squeezed.observation - squeezed.truth).std())
+told = dip.Problem(squeezed.observation, truth=squeezed.truth, sigma=error)  # what nobody knows
+print(f"JPEG {dip.psnr(squeezed.observation, squeezed.truth):.2f} dB")
+for name, method in (("TV", dip.baselines.tv), ("NLM", dip.baselines.non_local_means)):
+    scores = [dip.psnr(method(problem), told.truth) for problem in (squeezed, told)]
+    print(f"{name} {scores[0]:.2f} dB; if told how large the error is, {scores[1]:.2f} dB")
+print("deep prior, stopped at 300: " + ", ".join(f"{run.psnr:.2f}" for run in unblocked))
+print(
+    "deep prior, its best on the way: " + ", ".join(f"{run.oracle_psnr:.2f}" for run in unblocked)
+)
+for run in unblocked:
+    gain = run.psnr - dip.psnr(squeezed.observation, squeezed.truth)
+    assert gain > 0.15 and run.oracle_psnr > run.psnr + 0.3
+
+# %% [markdown]
+# **Explain.** It removes blocks without having heard of blocks, and gains a few tenths of a decibel. The
+# classics do nothing, since they look for noise in the finest details, and a block is smooth inside. Told
+# how large the error is (which nobody would know), non-local means passes the fit that was stopped at the
+# fixed count. Stopped at its best, a decibel higher, the fit would be level again. But an edge of a block
+# is *structure*: it passes with low impedance, soon after the picture's own edges. The window is narrow,
+# no stopping rule of lesson 08 sees it, and the package takes a fixed number of iterations, for want of
+# better.
+#
+# ## 6 · Where it fails
+#
+# Back to the residual, which needs no truth. Here is the photographer from section 4.
+
+# %%
+problem, run = four["camera"], deep["camera"][0]
+rows = {"noisy": problem.observation, "BM3D": classics["camera"]["BM3D"], "deep prior": run.output}
+sheet = rows | {"truth": problem.truth, "noise, ×2": left_out(problem.truth, problem)}
+for name in ("BM3D", "deep prior"):
+    sheet[f"residual of {name}, ×2"] = left_out(rows[name], problem)
+order = [*list(rows)[1:], "truth", *list(sheet)[5:], "noise, ×2"]
+contact_sheet(
+    {name: sheet[name] for name in order}, columns=3, width=9, alt="The tripod is in the residual"
+)
+
+# %%
+compare(classics["camera"]["BM3D"], run.output, names=("BM3D", "deep image prior"))
+
+# %% [markdown]
+# The tripod stands in the deep prior's residual: two thin legs, which one ought to find in the picture.
+# **Structure in the residual is picture that was thrown away.** Look at your residuals; they are the only
+# witness that you have without the truth.
+#
+# > **Predict.** In the residual of grass nothing can be recognised. Is nothing lost there?
+
+# %%
+lost = {
+    name: [1 - detail_in(run.output, four[name]) for run in three] for name, three in deep.items()
+}
+by_bm3d = {name: 1 - detail_in(classics[name]["BM3D"], four[name]) for name in names}
+for name in names:
+    mean, spread = np.mean(lost[name]), np.std(lost[name])
+    print(f"{name:10s} fine detail lost: {mean:4.0%} ± {spread:3.0%}, by BM3D {by_bm3d[name]:4.0%}")
+assert np.mean(lost["grass"]) > 0.4 and by_bm3d["grass"] > 0.4
+assert np.mean(lost["grass"]) > np.mean(lost["retina"]) + 0.1
+
+# %%
+row = {"truth": four["grass"].truth, "noisy": four["grass"].observation}
+row |= {"BM3D": classics["grass"]["BM3D"], "deep prior": deep["grass"][0].output}
+row["residual, ×2"] = left_out(deep["grass"][0].output, four["grass"])
+contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
+
+# %% [markdown]
+# **Explain.** More than half of the fine detail is gone, and the residual shows grain only, because
+# *grass is grain*. Section 2 told us so: where detail and noise come in together, no stopping time
+# separates them. This is not a fault of the network alone: BM3D loses no less. A structural prior says
+# that pictures are made of few, smooth, repeated things. Where a picture is not, it is wrong, and no
+# optimiser will help. A *trained* network can know grass; a structural one knows what pictures have in
+# common.
+#
+# ## What to take away
+#
+# 1. What counts is not the iteration but **what has come in**: detail, hopefully, before noise. Where
+#    they come together, as in grass, no stopping time helps.
+# 2. Averages help as far as errors are **independent**: the gain of two is
+#    $10 \log_{10} \frac{2}{1 + \rho}$ dB.
+# 3. The **data term belongs to the noise**: squares for Gaussian, absolute values for dead pixels. The
+#    prior stays.
+# 4. BM3D is ahead in the mean and where things repeat; the deep prior draws level on smooth pictures,
+#    takes any data term, and is slow.
+# 5. Structure in the **residual** is picture thrown away. Its absence proves nothing.
+#
+# ## Exercises
+#
+# Worked answers: [solutions/04_denoising.ipynb](solutions/04_denoising.ipynb).
+#
+# **1. Four runs.** Four results have errors of the same size, and any two of them the correlation ρ =
+# 0.6. How many decibels does their mean gain over one of them?
+
+# %%
+my_gain = None
+
+hints = {
+    6.02: "that is for ρ = 0",
+    0.97: "that is for two",
+    3.1: "10, not 20: a squared error is a power",
+}
+dip.check.number(
+    my_gain, 1.55, "10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2", hints
+)
+
+# %% [markdown]
+# **2. Mean and median.** A flat patch has the grey value 0.4; a fifth of its pixels have become salt, 1.
+# Which constant picture has the lowest `mse`? (And which the lowest `l1`?) Give the first.
+
+# %%
+my_constant = None
+
+hints = {0.4: "that is for l1: the median", 0.7: "only a fifth is salt", 0.32: "salt is 1, not 0"}
+dip.check.number(my_constant, 0.52, "the mean, 0.8 · 0.4 + 0.2 · 1; l1 stays at 0.4", hints, 0.01)
+
+# %% [markdown]
+# **3. Photons.** Find a function of the *counts* $k = p\,x_0$ whose noise has the standard deviation 1 at
+# any brightness. (If $k$ has the variance $v$, then $g(k)$ has about $g'(v)^2 v$.) Write
+# `my_root(x0, peak)`. Then fit in this scale, come back, and compare with section 5.
+
+# %%
+my_root = None
+
+dip.check.stabilised(my_root)
+
+# %% [markdown]
+# **4. A residual's colour.** In white noise neighbours have nothing to do with each other. Write
+# `my_neighbours(residual)`: the correlation of a pixel with the one to its right. Measure it for the
+# residuals of section 4. Its sign may surprise you: which part of the noise has the fit *not* left out?
+
+# %%
+my_neighbours = None
+
+dip.check.neighbours(my_neighbours)
+
+# %% [markdown]
+# **5. Half of the pixels.** Raise `amount` to 0.5. Does `l1` still work? What would you do about salt and
+# pepper if you may use what you *see*, namely which pixels are black or white? (Lesson 06.) No check
+# here.
+#
+# ## References
+#
+# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision 128
+#   (2020). [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
+# - K. Dabov, A. Foi, V. Katkovnik, K. Egiazarian, *Image denoising by sparse 3-D transform-domain
+#   collaborative filtering*, IEEE Transactions on Image Processing 16 (2007).
+#   [doi:10.1109/TIP.2007.901238](https://doi.org/10.1109/TIP.2007.901238).
+# - A. Buades, B. Coll, J.-M. Morel, *A non-local algorithm for image denoising*, CVPR 2005, which
+#   proposes to look at what a method removes ("method noise").
+#   [doi:10.1109/CVPR.2005.38](https://doi.org/10.1109/CVPR.2005.38).
+# - S. G. Chang, B. Yu, M. Vetterli, *Adaptive wavelet thresholding for image denoising and compression*,
+#   IEEE Transactions on Image Processing 9 (2000).
+#   [doi:10.1109/83.862633](https://doi.org/10.1109/83.862633).
+# - F. J. Anscombe, *The transformation of Poisson, binomial and negative-binomial data*, Biometrika 35
+#   (1948). [doi:10.1093/biomet/35.3-4.246](https://doi.org/10.1093/biomet/35.3-4.246).
+# - M. Mäkitalo, A. Foi, *Optimal inversion of the Anscombe transformation in low-count Poisson image
+#   denoising*, IEEE Transactions on Image Processing 20 (2011).
+#   [doi:10.1109/TIP.2010.2056693](https://doi.org/10.1109/TIP.2010.2056693).
