@@ -12,6 +12,7 @@ from .inpainting import own_hole, psnr_inside, sees_across, without_mask
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
 from .stopping import discrepancy_rule, fooled
+from .super_resolution import twin, unseen_by_blocks
 from .theory import follows, spectral_error, tangent_kernel
 from .verdict import OPEN, Verdict, number
 
@@ -46,5 +47,7 @@ __all__ = [
     "tangent_kernel",
     "tells_apart",
     "tv_function",
+    "twin",
+    "unseen_by_blocks",
     "without_mask",
 ]

@@ -1,0 +1,131 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Worked exercises · 05 Super-resolution
+#
+# Back to the lesson: [05_super_resolution.ipynb](../05_super_resolution.ipynb)
+
+# %%
+import torch
+
+import diplearn as dip
+from diplearn.figures import contact_sheet, curves
+
+clean = dip.images.load("camera", size=192)
+problem = dip.super_resolution(clean, factor=4)
+x0, A = problem.observation, problem.operator
+
+# %% [markdown]
+# ## 1 · Count
+#
+# The small picture has 30×20 = 600 pixels, so there are 600 equations for 38,400 unknowns. No equation says what
+# the others say already (the rank is full, as in section 2 of the lesson), so each takes one dimension away.
+
+# %%
+my_dimensions = 240 * 160 - (240 // 8) * (160 // 8)
+
+verdict = dip.check.number(my_dimensions, 37_800, "38,400 unknowns less 600 equations", {}, 0.001)
+assert verdict
+verdict
+
+# %% [markdown]
+# ## 2 · By hand
+#
+# What is seen of a block is its mean. The rest is what stays when the mean is subtracted; it adds up to zero in every
+# block, so its own small picture is black. That is the projection on the null space, without any matrix.
+
+
+# %%
+def my_unseen(picture):
+    """What the means of 4x4 blocks do not see."""
+    channels, height, width = picture.shape
+    means = picture.reshape(channels, height // 4, 4, width // 4, 4).mean(dim=(2, 4))
+    return picture - means.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+
+
+assert dip.check.unseen_by_blocks(my_unseen)
+dip.check.unseen_by_blocks(my_unseen)
+
+# %%
+hidden = my_unseen(clean)
+assert dip.Downsample(4, kernel="box")(hidden).abs().max() < 1e-5  # the package's own says so, too
+contact_sheet(
+    {"picture": clean, "what blocks see": clean - hidden, "what they do not": 0.5 + hidden},
+    width=9,
+    alt="A photograph, the same in coarse blocks, and its fine detail in grey",
+)
+
+# %% [markdown]
+# ## 3 · A twin
+#
+# A sum of the truth and anything from the null space has the right $x_0$, but it may leave [0, 1], and clipping
+# is not allowed. One way out: add little where the picture is nearly black or white. But a picture that was
+# *weighted* is in the null space no longer! So we alternate: clip, return to the pictures with the right
+# $x_0$, and so on. Both sets are convex, so that the sequence ends in both (von Neumann's alternating
+# projections).
+
+# %%
+my_twin = clean + 2 * A.project(torch.rand(clean.shape), torch.zeros_like(x0))
+for _ in range(300):
+    my_twin = A.project(my_twin.clamp(0, 1), x0)
+
+dip.check.twin(my_twin.clamp(0, 1), problem)
+
+# %%
+assert dip.check.twin(my_twin.clamp(0, 1), problem)
+contact_sheet(
+    {"truth": clean, "twin": my_twin, "A of the truth": x0, "A of the twin": A(my_twin)},
+    width=11,
+    alt="A photograph, the same under grain, and two equal small pictures",
+)
+
+# %% [markdown]
+# ## 4 · Aliasing
+#
+# Four large pixels are one small one: 0.15 cycles per large pixel are 4 · 0.15 = 0.6 per small pixel. Samples cannot tell 0.6
+# from 1 − 0.6 = 0.4 cycles: at whole numbers both have the same values. So a faster wave is seen as a slower one.
+
+# %%
+t = torch.arange(8.0)
+fast, slow = (torch.cos(2 * torch.pi * f * t) for f in (0.6, 0.4))
+assert torch.allclose(fast, slow, atol=1e-5)
+my_alias = 1 - 4 * 0.15
+
+verdict = dip.check.number(my_alias, 0.4, "0.6 is seen as 1 − 0.6", {}, 0.01)
+assert verdict
+verdict
+
+# %% [markdown]
+# ## 5 · The wrong kernel
+#
+# The small picture was made with means of blocks, and the fit believes in Lanczos2. Its $E$ is brought to zero all the same: a
+# network can explain nearly every small picture. But what explains it under the wrong $A$ is another picture.
+
+# %%
+observed = dip.Downsample(4, kernel="box")(clean)
+right, wrong = (
+    dip.Problem(observed, dip.Downsample(4, kernel=kernel), truth=clean)
+    for kernel in ("box", "lanczos2")
+)
+runs = {"box": dip.fit(right, progress=False), "lanczos2": dip.fit(wrong, progress=False)}
+scores = {k: dip.psnr(run.output, clean, luma=True, shave=4) for k, run in runs.items()}
+print({kernel: f"{score:.2f} dB" for kernel, score in scores.items()})
+assert scores["box"] > scores["lanczos2"]
+
+# %%
+curves(runs, alt="Both energies fall alike; the wrong kernel's PSNR stays below")
+
+# %% [markdown]
+# $E$ does not betray that its $A$ is wrong; only the truth does. A real camera's kernel is unknown: lens, sensor and the
+# owner's hand are in it. To find it together with the picture is called *blind* super-resolution. A network that was
+# trained with one kernel suffers from the same, and there is no line in it to change.
