@@ -22,12 +22,7 @@ playground: env  ## serve lesson 11 as a page: restore a picture of your own
 	@$(VENV_PYTHON) tools/playground.py $(ARGS)
 
 test: env  ## run the whole test suite
-ifdef ARGS
 	@$(VENV_PYTHON) -m pytest $(ARGS)
-else  # the lessons two at a time: most of their fits use one core
-	@$(VENV_PYTHON) -m pytest tests
-	@$(VENV_PYTHON) -m pytest -n 2 --dist loadfile notebooks
-endif
 
 notebooks: env  ## build the lessons from their sources
 	@$(VENV_PYTHON) notebooks/build.py $(ARGS)
