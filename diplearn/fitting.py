@@ -21,7 +21,7 @@ from . import memory, networks, optimisers, recipes, stopping
 from .energy import energy
 from .errors import InputError
 from .progress import Progress
-from .randomness import derived, generator
+from .randomness import borrowed_state, derived, generator
 from .run import Run
 
 GOOD_EVERY = 50
@@ -176,7 +176,11 @@ class Crew:
         hands = min(len(members), self.cores)
         work = sum(p.numel() for p in members[0].parameters()) * shape[-2] * shape[-1]
         share = 1 if work <= SMALL else self.cores // hands
-        if device.type == "cpu" and share < self.cores:
+        if device.type != "cpu" or share == self.cores:
+            return
+        if hands == 1:
+            torch.set_num_threads(share)  # here, without a thread to hand things to and wait for
+        else:
             self.pool = ThreadPoolExecutor(
                 hands, initializer=torch.set_num_threads, initargs=(share,)
             )
@@ -192,7 +196,7 @@ class Crew:
     def __exit__(self, *error):
         if self.pool is not None:
             self.pool.shutdown()
-            torch.set_num_threads(self.cores)  # for threads to come: the crew's set it for all
+        torch.set_num_threads(self.cores)  # for threads to come, too: the crew's set it for all
 
 
 def _mean(tensors):
@@ -510,7 +514,7 @@ def _build(problem, recipe, channels, seed):
     """Build the recipe's network from a seed, and leave the global random state as it was."""
     members = []
     for number in range(int(recipe.members)):
-        with torch.random.fork_rng(devices=[]):
+        with borrowed_state():
             torch.manual_seed(derived(seed, f"weights {number}" if number else "weights"))
             member = networks.build(recipe.network, channels, problem.shape, **recipe.options)
         if recipe.start_at_mean:
@@ -538,7 +542,7 @@ def _check_network(network, z, shape, own):
     height, width = shape[-2:]
     try:
         # On a copy, with a random state of its own: running means and dropout must not notice.
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), borrowed_state():
             made = tuple(copy.deepcopy(network)(z).shape)
     except Exception as error:
         raise InputError(f"the network cannot take z of shape {tuple(z.shape)}: {error}") from error

@@ -9,6 +9,7 @@ import torch
 from . import networks
 from .errors import MemoryShortage
 from .images import SMALLEST_SIDE
+from .randomness import borrowed_state
 
 # What the parts of a fit take, as measured with all the package's networks from 128 to 1024 px,
 # in float32 and bfloat16 (tests/test_memory.py measures some of it again).
@@ -91,7 +92,7 @@ def _activations(network, channels, size, autocast):
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     gpus = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus), hooks, autocast():
+    with borrowed_state(gpus), hooks, autocast():
         output = network(torch.zeros(1, channels, *size, device=device))
     if output.shape[-2:] != size:
         raise ValueError("the picture does not follow the size of z")

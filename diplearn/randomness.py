@@ -1,5 +1,7 @@
 """Random numbers from a seed and a purpose; the global random state is never touched."""
 
+import contextlib
+import threading
 import zlib
 
 import numpy as np
@@ -69,3 +71,30 @@ def derived(seed, purpose):
     """
     sequence = np.random.SeedSequence([whole(seed, "seed", 0), zlib.crc32(purpose.encode())])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+_lending = threading.RLock()
+
+
+@contextlib.contextmanager
+def borrowed_state(gpus=()):
+    """Lend PyTorch's global random state, which layers draw their weights from, and restore it.
+
+    To one thread at a time: fits that begin side by side would seed each other's networks.
+
+    Parameters
+    ----------
+    gpus : sequence of torch.device, optional
+        GPUs whose states are lent, too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> before = torch.get_rng_state()
+    >>> with borrowed_state():
+    ...     _ = torch.manual_seed(1)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    with _lending, torch.random.fork_rng(devices=list(gpus)):
+        yield

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -93,6 +94,24 @@ def test_the_global_random_state_is_untouched(problem):
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()
     assert before[2] == random.getstate()
+
+
+def test_fits_that_begin_side_by_side_do_not_disturb_each_other(problem):
+    def first(seed):
+        return dip.fit(problem, TINY.but(iterations=1), seed=seed, progress=False).output
+
+    seeds = [0, 1] * 8
+    with ThreadPoolExecutor(8) as crowd:
+        outputs = list(crowd.map(first, seeds))
+    for seed, output in zip(seeds, outputs):
+        assert torch.equal(output, first(seed))
+
+
+def test_a_fit_leaves_the_number_of_threads_as_it_was(problem):
+    before = torch.get_num_threads()
+    for members in (1, 2):
+        dip.fit(problem, TINY.but(members=members, iterations=2), progress=False)
+        assert torch.get_num_threads() == before
 
 
 def test_z_and_the_noise_do_not_share_their_bits(clean):
