@@ -34,7 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={
         "errors": ["ImageError", "InputError", "MemoryShortage"],
-        "fitting": ["Step", "fit", "iterate", "resume"],
+        "fitting": ["Step", "fit", "fits", "iterate", "resume"],
         "metrics": ["psnr", "ssim"],
         "operators": ["Blur", "Downsample", "Identity", "Mask"],
         "problems": [

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import torch
 
@@ -622,6 +622,68 @@ def fit(
     state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
     run.network = state.network
     return _advance(run, state, rule, progress, halt, save, callback)
+
+
+def fits(wanted, *, progress=True):
+    """Make several fits side by side, each on cores of its own.
+
+    A single small network keeps one core busy and leaves the others idle; to compare recipes, or
+    seeds, fits that know nothing of each other can share the machine. They run in this process:
+    nothing has to be started, and memory is taken only for those that are running.
+
+    Parameters
+    ----------
+    wanted : dict
+        Name -> what `fit` is to be given, as a dict of its arguments.
+    progress : bool, optional
+        Show a bar that counts fits.
+
+    Returns
+    -------
+    dict
+        Name -> Run, in the same order.
+
+    Raises
+    ------
+    InputError
+        Something of one of the fits does not fit together; the others end at their next iteration.
+    KeyboardInterrupt
+        Somebody stopped it; so do fits that are under way, and the others do not begin.
+
+    Notes
+    -----
+    As many run at a time as there are cores for their networks. The results are those of `fit`,
+    one after the other. For more fits than fit in memory, or that should be kept: `sweep`.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images, lab
+    >>> problem, recipe = denoising(images.load("camera", size=32)), lab(members=1, iterations=5)
+    >>> runs = fits({s: {"problem": problem, "recipe": recipe, "seed": s} for s in range(3)})
+    >>> list(runs)
+    [0, 1, 2]
+    """
+    cores, halt = torch.get_num_threads(), threading.Event()
+    members = [recipes.choose(w.get("recipe"), w["problem"]).members for w in wanted.values()]
+    share = min(cores, max(members, default=1))  # cores for each fit
+    pool = ThreadPoolExecutor(
+        max(1, cores // share), initializer=torch.set_num_threads, initargs=(share,)
+    )
+    bar = Progress(len(wanted), show=progress and len(wanted) > 0, unit="fit")
+    try:
+        with contextlib.closing(bar):
+            waiting = {
+                name: pool.submit(fit, **{"halt": halt, **arguments, "progress": False})
+                for name, arguments in wanted.items()
+            }
+            for done, future in enumerate(as_completed(waiting.values()), 1):
+                future.result()  # an error is told now, and not after the last fit
+                bar.tell(done, "")
+        return {name: future.result() for name, future in waiting.items()}
+    finally:
+        halt.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)  # for threads to come, too
 
 
 def resume(

@@ -1,6 +1,7 @@
 """The fit: it restores, it is reproducible, it survives trouble, and it refuses nonsense early."""
 
 import random
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -105,6 +106,39 @@ def test_fits_that_begin_side_by_side_do_not_disturb_each_other(problem):
         outputs = list(crowd.map(first, seeds))
     for seed, output in zip(seeds, outputs):
         assert torch.equal(output, first(seed))
+
+
+def test_fits_side_by_side_are_those_of_one_after_the_other(problem):
+    recipe = TINY.but(members=1, iterations=6)
+    wanted = {s: {"problem": problem, "recipe": recipe, "seed": s} for s in (3, 1, 2)}
+    before = torch.get_num_threads()
+    runs = dip.fits(wanted, progress=False)
+    assert list(runs) == [3, 1, 2] and torch.get_num_threads() == before
+    for seed, run in runs.items():
+        alone = dip.fit(problem, recipe, seed=seed, progress=False)
+        assert torch.equal(run.output, alone.output) and run.stopped_by == "count"
+    assert dip.fits({}) == {}
+
+
+def test_fits_run_at_the_same_time_where_there_are_cores(problem, monkeypatch):
+    """Two fits that each wait for the other's first iteration can only end together."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    together = threading.Barrier(2, timeout=30)
+    recipe = TINY.but(members=1, iterations=3)
+
+    def meet(run, step):
+        if step.iteration == 1:
+            together.wait()
+
+    each = {"problem": problem, "recipe": recipe, "callback": meet}
+    assert len(dip.fits({"one": each, "other": {**each, "seed": 1}}, progress=False)) == 2
+
+
+def test_an_error_in_one_of_many_fits_ends_them_all(problem):
+    long = {"problem": problem, "recipe": TINY.but(members=1, iterations=100_000)}
+    wanted = {"wrong": {"problem": problem, "recipe": TINY, "stop": "soon"}, "long": long}
+    with pytest.raises(dip.InputError, match="no stopping rule"):
+        dip.fits(wanted, progress=False)
 
 
 def test_a_fit_leaves_the_number_of_threads_as_it_was(problem):
