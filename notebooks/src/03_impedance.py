@@ -75,11 +75,14 @@ contact_sheet(
 # > all, but the first has a picture's colours?
 
 # %%
-plain = dip.lab(members=1, input_noise=0.0, iterations=300, stop="count")
-runs = {
-    name: [dip.fit(target, plain, seed=seed, progress=False) for seed in range(3)]
+plain = dip.lab(members=1, input_noise=0.0, iterations=250, stop="count")
+wanted = {
+    (name, seed): {"problem": target, "recipe": plain, "seed": seed}
     for name, target in targets.items()
+    for seed in range(3)
 }
+fitted = dip.fits(wanted)
+runs = {name: [fitted[name, seed] for seed in range(3)] for name in targets}
 
 
 # %%
@@ -181,23 +184,25 @@ def pointwise(channels=64, layers=4):
 # %%
 adam = plain.but(optimiser="adam", learning_rate=0.01)  # one plain optimiser for all four
 kinds = {
-    "hourglass": adam.but(iterations=400),
-    "deep decoder": adam.but(network="decoder", z_channels=64, options={}, iterations=400),
-    "1x1, no upsampling": adam.but(iterations=400),
-    "pixels": adam.but(network="pixels", options={}),
+    "hourglass": adam.but(iterations=300),
+    "deep decoder": adam.but(network="decoder", z_channels=64, options={}, iterations=300),
+    "1x1, no upsampling": adam.but(iterations=300),
+    "pixels": adam.but(network="pixels", options={}, iterations=250),
 }
 
 
-def fit_kind(kind, name, seed):
-    """Fit one of the four kinds to one of the four targets."""
+def one(kind, name, seed):
+    """What `dip.fit` is given, to fit one of the four kinds to one of the four targets."""
     torch.manual_seed(seed)  # for the weights of the network that is ours
     own = pointwise() if kind == "1x1, no upsampling" else None
-    return dip.fit(targets[name], kinds[kind], network=own, seed=seed, progress=False)
+    return {"problem": targets[name], "recipe": kinds[kind], "network": own, "seed": seed}
 
 
 # %%
+cases = [(kind, name, seed) for kind in kinds for name in targets for seed in range(3)]
+fitted = dip.fits({case: one(*case) for case in cases})
 families = {
-    kind: {name: [fit_kind(kind, name, seed) for seed in range(3)] for name in targets}
+    kind: {name: [fitted[kind, name, seed] for seed in range(3)] for name in targets}
     for kind in kinds
 }
 
@@ -273,7 +278,7 @@ figure = Figure("Hourglass: bands one after the other; pixels: all at once", fig
 for axis, (kind, (bands, _)) in zip(figure.subplots(1, 2, sharey=True), followed.items()):
     for band in range(5):
         colour = matplotlib.colormaps["viridis"](band / 4.5)
-        axis.semilogx(np.arange(1, 301), bands[:, band], color=colour, lw=2)
+        axis.semilogx(np.arange(1, 251), bands[:, band], color=colour, lw=2)
     axis.set(title=kind, xlabel="iteration", ylim=(0, 1.15))
     axis.axhline(1, color="0.6", ls=":")
 figure.axes[0].set_ylabel("share of the band's amplitude")
@@ -303,7 +308,7 @@ assert late > 3 * early and bands["pixels"].max() < 1.6 * bands["pixels"].min()
 # %% tags=["figure:03_window"]
 figure = Figure("Hourglass: the picture is there before the noise", figsize=(10, 3.2))
 for axis, (kind, (_, shares)) in zip(figure.subplots(1, 2, sharey=True), followed.items()):
-    along = np.arange(1, 301)
+    along = np.arange(1, 251)
     axis.semilogx(along, shares[:, 0], color=COLOURS[0], lw=2.5, label="share of the picture")
     axis.semilogx(along, shares[:, 1], color=COLOURS[1], lw=2.5, label="share of the noise")
     axis.fill_between(along, *shares.T, color=COLOURS[0], alpha=0.12, lw=0)
@@ -337,13 +342,13 @@ assert grain < 0.3 and np.argmax(same[:, 0] > 0.92) > 0 and same[same[:, 0] > 0.
 widths = np.linspace(0.2, 2, 19)
 blurred = [torch.tensor(gaussian(noisy.observation.numpy(), w, channel_axis=0)) for w in widths]
 best_blur = max(blurred, key=lambda picture: dip.psnr(picture, clean))
-fits = [dip.fit(noisy, plain, seed=seed, progress=False) for seed in range(3)]
-best_fit = [fit.oracle_psnr for fit in fits]
+three = dip.fits({s: {"problem": noisy, "recipe": plain, "seed": s} for s in range(3)})
+best_fit = [fit.oracle_psnr for fit in three.values()]
 print(f"best blur {dip.psnr(best_blur, clean):.1f} dB, best iterates {np.round(best_fit, 1)} dB")
 assert min(best_fit) > dip.psnr(best_blur, clean) + 1
 
 # %%
-compare(best_blur, fits[0].oracle, names=("the best blur", "the best of the fit"))
+compare(best_blur, three[0].oracle, names=("the best blur", "the best of the fit"))
 
 # %% [markdown]
 # The edges make the difference: the network brings a *sharp* contour early, for it has to be made only once
