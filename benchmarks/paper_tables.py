@@ -9,17 +9,15 @@ are those of the full pictures, are left out. Every case is stored as soon as it
 command again does what is missing. The result is a CSV, a figure, and a section of RESULTS.md.
 """
 
-import datetime
 import itertools
 import json
-import platform
-import re
 import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+import report
 import torch
 import typer
 from tqdm.auto import tqdm
@@ -168,38 +166,13 @@ def by_picture(rows, table, full):
     return wide
 
 
-def section(wide, table, about):
-    """The Markdown of one table."""
-    shown = wide.round(2).astype(object).where(wide.notna(), "").reset_index()
-    lines = [f"## {table}", "", about, "", "| " + " | ".join(map(str, shown.columns)) + " |"]
-    lines.append("|" + "---|" * len(shown.columns))
-    lines += ["| " + " | ".join(str(value) for value in row) + " |" for row in shown.values]
-    return "\n".join(lines) + "\n"
-
-
-def put_section(path, table, text):
-    """Replace a table's section of the results, or add it; the others stay as they are."""
-    old = path.read_text("utf-8") if path.exists() else "# Results\n"
-    pattern = rf"(?ms)^## {re.escape(table)}\n.*?(?=^## |\Z)"
-    if re.search(pattern, old):
-        new = re.sub(pattern, lambda _: text + "\n", old).rstrip() + "\n"
-    else:
-        new = f"{old.rstrip()}\n\n{text}"
-    with replacing(path) as temporary:
-        temporary.write_text(new, encoding="utf-8")
-
-
 def about(fits, recipe):
     """One paragraph: what ran, where, when, with which versions."""
-    machine = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
-    if torch.cuda.is_available() and any("cuda" in str(device) for device in fits.device):
-        machine = torch.cuda.get_device_name()
     sides = {f"{int(side)}x{int(side)}" if side else "full size" for side in fits["size"].fillna(0)}
     return (
         f"PSNR in dB at {', '.join(sorted(sides))}; recipe `{recipe}`, "
         f"{fits.seed.nunique()} seed(s), {int(fits.iterations.mean())} iterations on average; "
-        f"{machine}; torch {torch.__version__}; "
-        f"{datetime.date.today().isoformat()}."
+        + report.machine(any("cuda" in str(device) for device in fits.device))
     )
 
 
@@ -212,7 +185,7 @@ def main(
     iterations: Annotated[int | None, typer.Option(min=1, help="Other than published.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; what is there.")] = None,
     results: Annotated[Path, typer.Option(help="Store.")] = HERE / "results" / "paper",
-    out: Annotated[Path, typer.Option(help="The Markdown file.")] = HERE / "RESULTS.md",
+    out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
     """Measure the paper's tables."""
     if unknown := set(table or ()) - set(TABLES):
@@ -255,7 +228,7 @@ def tell(table, names, recipe, full, results, out):
     contact_sheet(pictures, captions=captions, alt=f"{table}: the fits").savefig(
         results / f"{table}.png", dpi=110
     )
-    put_section(out, table, section(wide, table, about(fits, recipe)))
+    report.put_section(out, table, f"{about(fits, recipe)}\n\n{report.markdown(wide)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+import report
 import torch
 import typer
 from tqdm.auto import tqdm
@@ -180,6 +181,7 @@ def draw(cases, path):
 def main(
     task: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(TASKS)}.")] = None,
     picture: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Pictures at most.")] = None,
     size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 128,
     seeds: Annotated[int, typer.Option(help="Fits a case.")] = 3,
     recipe: Annotated[str, typer.Option(help="lab or paper.")] = "lab",
@@ -189,7 +191,8 @@ def main(
         "benchmarks/results/stopping"
     ),
     table: Annotated[Path | None, typer.Option(help="The rows, as CSV.")] = None,
-    report: Annotated[bool, typer.Option(help="Only read what is stored.")] = False,
+    stored: Annotated[bool, typer.Option(help="Only read what is stored.")] = False,
+    out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
     """Measure the stopping rules, on pictures that they were not tuned on."""
     if threads:
@@ -197,7 +200,7 @@ def main(
     if unknown := set(task or ()) - set(TASKS):
         raise typer.BadParameter(f"no task is called {unknown.pop()!r}: {', '.join(TASKS)}")
     results.mkdir(parents=True, exist_ok=True)
-    tasks, pictures = task or TASKS, picture or REPORTING
+    tasks, pictures = task or TASKS, (picture or REPORTING)[:limit]
     wanted = {
         f"{name}-{shown}-{size}-{recipe}-{seed}": (name, shown, size, seed, recipe, times)
         for seed in range(seeds)
@@ -205,7 +208,7 @@ def main(
         for shown in pictures
     }
     paths = {name: results / f"{name.replace('/', '_')}.json" for name in wanted}
-    missing = [] if report else [name for name in wanted if not paths[name].exists()]
+    missing = [] if stored else [name for name in wanted if not paths[name].exists()]
     for shown in pictures if missing else ():
         images.load(shown, size=size)  # a name that is not there must not cost an hour
     for name in tqdm(missing, "cases", disable=not missing):
@@ -218,6 +221,20 @@ def main(
     if not cases:
         raise typer.BadParameter("none of these cases is stored yet")
     tell(cases, table or results.with_suffix(".csv"), results.with_suffix(".png"))
+    rows, title = collect(cases), f"stopping rules, {recipe} at {size}x{size}"
+    report.put_section(out, title, section(rows))
+
+
+def section(rows):
+    """The Markdown of one recipe and size: the rules, and what "auto" chose."""
+    seeds, pictures = rows.seed.nunique(), ", ".join(rows.picture.unique())
+    return (
+        f"Pictures: {pictures}; {seeds} seed(s); {report.machine()}\n\n"
+        "All rules, where they apply; gaps in dB below the best picture of the same fit:\n\n"
+        f"{report.markdown(summary(rows[rows.rule != 'oracle'], 'rule'), 3)}\n"
+        'What `stop="auto"` takes, by task:\n\n'
+        f"{report.markdown(summary(rows[rows.default], ['task', 'rule']), 3)}"
+    )
 
 
 def tell(cases, table, figure):

@@ -19,7 +19,7 @@ import torch
 
 from . import memory, networks, optimisers, recipes, stopping
 from .energy import energy
-from .errors import InputError
+from .errors import InputError, whole
 from .progress import Progress
 from .randomness import borrowed_state, derived, generator
 from .run import Run
@@ -624,7 +624,7 @@ def fit(
     return _advance(run, state, rule, progress, halt, save, callback)
 
 
-def fits(wanted, *, progress=True):
+def fits(wanted, *, cores=None, progress=True):
     """Make several fits side by side, each on cores of its own.
 
     A single small network keeps one core busy and leaves the others idle; to compare recipes, or
@@ -635,6 +635,8 @@ def fits(wanted, *, progress=True):
     ----------
     wanted : dict
         Name -> what `fit` is to be given, as a dict of its arguments.
+    cores : int, optional
+        How many cores they share; by default as many as PyTorch would use.
     progress : bool, optional
         Show a bar that counts fits.
 
@@ -663,7 +665,8 @@ def fits(wanted, *, progress=True):
     >>> list(runs)
     [0, 1, 2]
     """
-    cores, halt = torch.get_num_threads(), threading.Event()
+    before, halt = torch.get_num_threads(), threading.Event()
+    cores = before if cores is None else whole(cores, "cores", 1)
     members = [recipes.choose(w.get("recipe"), w["problem"]).members for w in wanted.values()]
     share = min(cores, max(members, default=1))  # cores for each fit
     pool = ThreadPoolExecutor(
@@ -683,7 +686,7 @@ def fits(wanted, *, progress=True):
     finally:
         halt.set()
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)  # for threads to come, too
+        torch.set_num_threads(before)  # for threads to come, too
 
 
 def resume(

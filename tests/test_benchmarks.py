@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from diplearn import stopping
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(FOLDER))  # as Python does for the folder of a script
 
 
 def command(name):
@@ -28,6 +30,7 @@ def command(name):
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopping") / "results"
     small = ["--picture", "camera", "--size", 32, "--times", 0.12, "--results", folder]
+    small += ["--out", folder.with_suffix(".md")]
     tasks = ["--task", "gaussian-25", "--task", "super-resolution", "--seeds", 1]
     module, run = command("stopping")
     answer = run(*small, *tasks)
@@ -44,6 +47,11 @@ def test_every_rule_that_applies_is_measured(measured):
     exact = rows[rows.task == "super-resolution"]
     assert "discrepancy" not in set(exact.rule) and exact[exact.default].rule.item() == "plateau"
     assert "default" in told and "mean gap" in told
+    section = folder.with_suffix(".md").read_text("utf-8")
+    assert (
+        "## stopping rules, lab at 32x32\n" in section
+        and "| super-resolution | plateau |" in section
+    )
     assert folder.with_suffix(".png").stat().st_size > 10_000
 
 
@@ -72,7 +80,7 @@ def test_only_what_is_missing_is_measured_again(measured):
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--task", "gaussian-26"), ("--picture", "no-such"), ("--report", "--seeds", 1)],
+    [("--task", "gaussian-26"), ("--picture", "no-such"), ("--stored", "--seeds", 1)],
     ids=["task", "picture", "nothing stored"],
 )
 def test_bad_input_ends_before_the_work(tmp_path, wrong):
@@ -153,3 +161,25 @@ def test_an_unknown_table_or_recipe_costs_nothing(tables):
     assert "no table is called" in run("--table", "nonsense").output
     assert "no recipe is called" in run("--recipe", "nonsense").output
     assert not (folder / "store").exists()
+
+
+def test_seconds_to_quality_beside_the_published_recipe(tmp_path):
+    _, run = command("time_to_quality")
+    small = ["--size", 32, "--seeds", 1, "--iterations", 12, "--results", tmp_path / "store"]
+    answer = run(*small, "--out", tmp_path / "R.md")
+    assert answer.exit_code == 0, answer.output
+    told = (tmp_path / "R.md").read_text("utf-8")
+    assert "## time to quality, denoising-25-motorcycle-32\n" in told
+    assert "| lab |" in told and "| paper |" in told and "torch" in told
+    curves = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").glob("*.csv")}
+    assert len(curves) == 2
+    assert run(*small, "--out", tmp_path / "R.md").exit_code == 0  # nothing is measured twice
+    assert curves == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").glob("*.csv")}
+
+
+def test_a_picture_that_is_not_there_costs_no_time(tmp_path):
+    _, run = command("time_to_quality")
+    answer = run(
+        "--picture", "no-such", "--results", tmp_path / "store", "--out", tmp_path / "R.md"
+    )
+    assert answer.exit_code != 0 and not (tmp_path / "store").exists()

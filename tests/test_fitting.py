@@ -120,9 +120,8 @@ def test_fits_side_by_side_are_those_of_one_after_the_other(problem):
     assert dip.fits({}) == {}
 
 
-def test_fits_run_at_the_same_time_where_there_are_cores(problem, monkeypatch):
+def test_fits_run_at_the_same_time_where_there_are_cores(problem):
     """Two fits that each wait for the other's first iteration can only end together."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     together = threading.Barrier(2, timeout=30)
     recipe = TINY.but(members=1, iterations=3)
 
@@ -131,7 +130,7 @@ def test_fits_run_at_the_same_time_where_there_are_cores(problem, monkeypatch):
             together.wait()
 
     each = {"problem": problem, "recipe": recipe, "callback": meet}
-    assert len(dip.fits({"one": each, "other": {**each, "seed": 1}}, progress=False)) == 2
+    assert len(dip.fits({"one": each, "other": {**each, "seed": 1}}, cores=2)) == 2
 
 
 def test_an_error_in_one_of_many_fits_ends_them_all(problem):

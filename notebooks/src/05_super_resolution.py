@@ -232,7 +232,9 @@ def score(picture, shave=4):
     return dip.psnr(picture, clean, luma=True, shave=shave)
 
 
-runs = [dip.fit(problem, seed=seed, progress=False) for seed in range(3)]
+recipe = dip.lab("super_resolution", members=1, iterations=250)
+fitted = dip.fits({s: {"problem": problem, "recipe": recipe, "seed": s} for s in range(3)})
+runs = list(fitted.values())
 
 
 pixels = dip.lab("super_resolution", network="pixels", options={}, optimiser="adam", members=1)
@@ -402,7 +404,8 @@ for rival in ("bicubic", "total variation"):
 
 # %%
 tiny = dip.super_resolution(clean, factor=8)
-eight = [dip.fit(tiny, seed=seed, progress=False) for seed in range(3)]
+fitted = dip.fits({s: {"problem": tiny, "recipe": recipe, "seed": s} for s in range(3)})
+eight = list(fitted.values())
 cubic = dip.baselines.interpolate(tiny)
 shown = {"x₀, 24x24": tiny.observation, "bicubic": cubic, "deep prior": eight[0].output}
 captions = {name: f"{score(shown[name], 8):.1f} dB" for name in ("bicubic", "deep prior")}

@@ -60,7 +60,7 @@ from diplearn.widgets import scrub
 # pictures are small, so that a fit takes seconds, and we can afford about a hundred.
 
 # %%
-base = dip.lab(members=1, iterations=185, stop="count").but(options={"down": (16, 32, 32, 32, 32)})
+base = dip.lab(members=1, iterations=150, stop="count").but(options={"down": (16, 32, 32, 32, 32)})
 camera = dip.images.load("camera", size=64)
 photo = dip.denoising(camera, sigma=25 / 255, seed=0)
 hole = torch.ones(1, 64, 64)
@@ -73,39 +73,37 @@ shown = {name: problem.observation for name, problem in problems.items()}
 contact_sheet(shown, width=8, alt="A noisy photographer; with a hole; with dots; a brick wall")
 
 # %% [markdown]
-# Helpers: the first begins three fits from three seeds, unless they were made before; the second waits for
-# them; the third draws them. Fits know nothing of each other, so each core can have one of its own.
+# Helpers: the first makes three fits from three seeds for each change, unless they were made before; the second hands
+# them out; the third draws them. Fits know nothing of each other, so `dip.fits` gives each core one of its own.
 
 # %%
 kept, ablations = {}, {}
-workers = dip.sweep.workers(2)  # two fits at a time, each in a process and on a core of its own
 
 
-def begin(problem, changes):
-    """Begin to fit the base, with some changes, from three seeds."""
-    recipe = base.but(**changes)
-    key = (id(problem), repr(recipe))
-    if key not in kept:
-        kept[key] = [
-            workers.submit(dip.fit, problem, recipe, seed=s, progress=False) for s in range(3)
-        ]
-    return kept[key]
+def make(wanted):
+    """Fit the base, with each of some changes, from three seeds; keep curves and pictures."""
+    new = {}
+    for problem, changes in wanted:
+        recipe = base.but(**changes)
+        for seed in range(3):
+            new[id(problem), repr(recipe), seed] = dict(problem=problem, recipe=recipe, seed=seed)
+    for key, run in dip.fits({k: v for k, v in new.items() if k not in kept}).items():
+        run.state = run.network = None
+        kept[key] = run
 
 
 # %%
 def fits(problem, changes):
     """The base, with some changes, fitted from three seeds."""
-    runs = [begun.result() for begun in begin(problem, changes)]
-    for run in runs:
-        run.state = run.network = None  # there will be a hundred: keep curves and pictures
-    return runs
+    make([(problem, changes)])
+    return [kept[id(problem), repr(base.but(**changes)), seed] for seed in range(3)]
 
 
 # %%
 def study(name, levels, problems, alt):
     """Draw PSNR over iterations for each level: the mean of three seeds, their band, the peak."""
     ablations[name] = levels
-    _ = [begin(problem, c) for problem in problems.values() for c in levels.values()]
+    make([(problem, changes) for problem in problems.values() for changes in levels.values()])
     figure = Figure(alt, figsize=(3 + 3.6 * len(problems), 3.2))
     axes = np.ravel(figure.subplots(1, len(problems)))
     for axis, (title, problem) in zip(axes, problems.items()):
@@ -135,7 +133,7 @@ study("base", {"base": {}}, {"": photo}, alt="The PSNR rises, peaks, and falls")
 
 # %% [markdown]
 # Each curve has two numbers, and both matter. The **peak** is the best picture on the way: what somebody gets
-# who knows when to stop (lesson 08). The **end** is what is left of it after 185 iterations: what somebody
+# who knows when to stop (lesson 08). The **end** is what is left of it after 150 iterations: what somebody
 # gets who does not. A good prior has a high peak and a gentle slope behind it.
 
 
@@ -332,14 +330,14 @@ for less, more in ((noise["none"], {}), ({}, noise["0.1"])):
 
 # %%
 rates = (0.01, 0.03, 0.1)
-slow = {"optimiser": "adam", "iterations": 370, "learning_rate": 0.01}
+slow = {"optimiser": "adam", "iterations": 300, "learning_rate": 0.01}
 ablations["optimiser"] = {"base": {}, "Adam, twice the iterations": slow}
 ablations["learning rate"] = {f"η = {rate}": {"learning_rate": rate} for rate in rates}
 height, when = {}, {}
-for optimiser, budget in {"muon": 185, "adam": 370}.items():  # Adam gets twice the time
+for optimiser, budget in {"muon": 150, "adam": 300}.items():  # Adam gets twice the time
     base_of_it = {"optimiser": optimiser, "iterations": budget}
     tried = [{**base_of_it, "learning_rate": rate} for rate in rates]
-    _ = [begin(photo, changes) for changes in tried]
+    make([(photo, changes) for changes in tried])
     height[optimiser] = np.array([peaks(photo, changes) for changes in tried])
     when[optimiser] = np.array([[r.oracle_at for r in fits(photo, changes)] for changes in tried])
 
@@ -362,14 +360,14 @@ figure
 best = {name: values.mean(1).max() for name, values in height.items()}
 print({name: f"{value:.1f} dB" for name, value in best.items()})
 assert abs(best["muon"] - best["adam"]) < 0.5
-fast = {"optimiser": "adam", "iterations": 370, "learning_rate": 0.1}
-hurried = np.array([run.history.psnr_average[:185].max() for run in fits(photo, fast)])
+fast = {"optimiser": "adam", "iterations": 300, "learning_rate": 0.1}
+hurried = np.array([run.history.psnr_average[:150].max() for run in fits(photo, fast)])
 print(f"Adam, η = 0.1: {height['adam'][2].mean():.1f} dB; in half the time {hurried.mean():.1f} dB")
 assert when["adam"].min() > 1.5 * when["muon"].max() and hurried.max() < height["adam"].min() - 1
 
 # %% [markdown]
 # **Explain.** Given its time, Adam finds a picture nearly as good, at each of the three rates; Muon finds its own in half
-# of the iterations or fewer. Had both been given the base's 185, Adam at 0.1 would seem two decibels poorer, and Muon to have
+# of the iterations or fewer. Had both been given the base's 150, Adam at 0.1 would seem two decibels poorer, and Muon to have
 # "the better prior": a claim about a budget, not about a prior. What is left is a difference in *pace*.
 #
 # ## 6 · The loss
@@ -423,13 +421,11 @@ for name, changes in families.items():
 
 # %%
 astronaut = dip.denoising(dip.images.load("astronaut", size=64), sigma=25 / 255, seed=0)
-begun = {}
+pairs = [(name, rate) for name in families for rate in (0.01, 0.03)]
+recipes = {p: base.but(**families[p[0]]).but(learning_rate=p[1]) for p in pairs}
+tuned = dip.fits({p: {"problem": astronaut, "recipe": recipe} for p, recipe in recipes.items()})
 for name, changes in families.items():
-    for rate in (0.01, 0.03):
-        recipe = base.but(**changes, learning_rate=rate)
-        begun[name, rate] = workers.submit(dip.fit, astronaut, recipe, progress=False)
-for name, changes in families.items():
-    trials = {rate: begun[name, rate].result().oracle_psnr for rate in (0.01, 0.03)}
+    trials = {rate: tuned[name, rate].oracle_psnr for rate in (0.01, 0.03)}
     changes["learning_rate"] = max(trials, key=trials.get)
 print({name: changes["learning_rate"] for name, changes in families.items()})
 
@@ -500,8 +496,8 @@ assert np.median(slope) > 2.5 * np.median(top)
 # How good is the stripe? The base's first three seeds agreed to a sixth of a decibel. Three more:
 
 # %%
-more = [workers.submit(dip.fit, photo, base, seed=seed, progress=False) for seed in (3, 4, 5)]
-more = [begun.result().oracle_psnr for begun in more]
+more = dip.fits({s: {"problem": photo, "recipe": base, "seed": s} for s in (3, 4, 5)})
+more = [run.oracle_psnr for run in more.values()]
 print(
     "the base, seeds 0 to 2:", np.sort(peaks(photo, {})).round(2), "3 to 5:", np.sort(more).round(2)
 )

@@ -222,10 +222,11 @@ figure
 # %%
 single = dip.lab(members=1, iterations=240, stop="count")
 racers = {"Adam": single.but(optimiser="adam"), "Muon": single}
-races = {
-    name: [dip.fit(small, recipe, seed=seed, progress=False) for seed in range(3)]
-    for name, recipe in racers.items()
+started = {
+    (n, s): {"problem": small, "recipe": racers[n], "seed": s} for s in range(3) for n in racers
 }
+finished = dip.fits(started)  # side by side, on a core each
+races = {name: [finished[name, seed] for seed in range(3)] for name in racers}
 curves({name: runs[0] for name, runs in races.items()}, alt="Muon peaks early, Adam still climbs")
 
 # %% [markdown]
@@ -273,7 +274,9 @@ assert muon < adam
 # > error: 3 dB more. What do you expect?
 
 # %%
-outputs = [dip.fit(small, dip.lab(members=1), seed=s, progress=False).output for s in range(4)]
+narrow = dip.lab(members=1)
+runs = dip.fits({s: {"problem": small, "recipe": narrow, "seed": s} for s in range(4)})
+outputs = [run.output for run in runs.values()]
 scores = {
     count: dip.psnr(torch.stack(outputs[:count]).mean(dim=0), small.truth) for count in (1, 2, 4)
 }
@@ -318,10 +321,9 @@ print(f"correlation of the two errors: {torch.corrcoef(pair)[0, 1]:.2f}")
 
 # %%
 holes = dip.inpainting(small.truth, mask=0.5)  # every second pixel is missing
-filled = {
-    name: dip.fit(holes, dip.lab("inpainting", project=project), iterations=200, progress=False)
-    for name, project in (("all fitted,", False), ("projected,", True))
-}
+one = dip.lab("inpainting", members=1, iterations=200, stop="count")
+ways = {"all fitted,": one.but(project=False), "projected,": one}
+filled = dip.fits({name: {"problem": holes, "recipe": recipe} for name, recipe in ways.items()})
 curves(filled, alt="The projected average is ahead by decibels early, by tenths at the end")
 
 # %%

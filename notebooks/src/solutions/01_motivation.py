@@ -22,7 +22,7 @@ from torch import nn
 import diplearn as dip
 from diplearn.figures import contact_sheet, curves
 
-small = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
+small = dip.denoising(dip.images.load("chelsea", size=96), sigma=25 / 255, seed=0)
 noisy = dip.psnr(small.observation, small.truth)
 
 # %% [markdown]

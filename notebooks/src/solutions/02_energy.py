@@ -88,10 +88,8 @@ dip.check.tv_function(my_tv)
 small = dip.images.load("chelsea", size=64)
 problem = dip.denoising(small, 25 / 255)
 long = dip.lab(members=1, input_noise=0, optimiser="adam", iterations=800, stop="count")
-runs = {
-    f"λ = {weight}": dip.fit(problem, long.but(tv_weight=weight / small.numel()), progress=False)
-    for weight in (0, 0.03, 0.1)
-}
+recipes = {f"λ = {w}": long.but(tv_weight=w / small.numel()) for w in (0, 0.03, 0.1)}
+runs = dip.fits({name: {"problem": problem, "recipe": r} for name, r in recipes.items()})
 my_run = runs["λ = 0.1"]
 verdict = dip.check.no_need_to_stop(my_run)
 assert verdict

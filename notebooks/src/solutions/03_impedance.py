@@ -25,7 +25,7 @@ from diplearn.figures import contact_sheet, pick
 
 clean = dip.images.load("astronaut", size=64)
 targets = dip.problems.impedance(clean, sigma=25 / 255, seed=0)
-plain = dip.lab(members=1, input_noise=0.0, iterations=300, stop="count")
+plain = dip.lab(members=1, input_noise=0.0, iterations=250, stop="count")
 
 # %% [markdown]
 # ## 1 · The projection
@@ -97,8 +97,8 @@ assert dip.check.tells_apart(my_picture, my_shuffled)
 # %%
 medians = []
 for target in (clean, 1 - clean):
-    runs = [dip.fit(dip.Problem(target), plain, seed=seed, progress=False) for seed in range(3)]
-    medians.append(np.median([reached(run, 0.8) for run in runs]))
+    again = {s: {"problem": dip.Problem(target), "recipe": plain, "seed": s} for s in range(3)}
+    medians.append(np.median([reached(run, 0.8) for run in dip.fits(again).values()]))
 my_ratio = medians[1] / medians[0]
 print(medians)
 

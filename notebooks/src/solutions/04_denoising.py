@@ -106,8 +106,12 @@ def back(y):
 # %%
 x0 = dip.operators.poisson_noise(clean, peak=peak, seed=0)
 even = dip.Problem(there(x0), truth=there(clean), sigma=1 / (high - low))
-rooted = [dip.fit(even, seed=seed, progress=False) for seed in range(3)]
-plain = [dip.fit(dip.Problem(x0, truth=clean), seed=seed, progress=False) for seed in range(3)]
+either = {"rooted": even, "plain": dip.Problem(x0, truth=clean)}
+one = dip.lab(members=1)
+fitted = dip.fits(
+    {(k, s): {"problem": either[k], "recipe": one, "seed": s} for k in either for s in range(3)}
+)
+rooted, plain = ([fitted[name, seed] for seed in range(3)] for name in either)
 with_root = [dip.psnr(back(run.output), clean) for run in rooted]
 without = [run.psnr for run in plain]
 bm3d = dip.psnr(back(dip.baselines.bm3d(even)), clean)
@@ -149,7 +153,8 @@ dip.check.neighbours(my_neighbours)
 
 # %%
 noisy = dip.denoising(clean, sigma=25 / 255)
-runs = [dip.fit(noisy, seed=seed, progress=False) for seed in range(3)]
+fitted = dip.fits({s: {"problem": noisy, "recipe": one, "seed": s} for s in range(3)})
+runs = list(fitted.values())
 noise = noisy.observation - clean
 colours = [float(my_neighbours(noisy.observation - run.output)) for run in runs]
 print(f"the noise itself {float(my_neighbours(noise)):+.2f}, residuals ", end="")
@@ -170,10 +175,13 @@ assert abs(my_neighbours(noise)) < 0.03 and max(colours) < -0.04
 # %%
 spoilt = dip.operators.salt_and_pepper(clean, amount=0.5, seed=0)
 known = ((spoilt > 0) & (spoilt < 1)).float()
-tries = {
-    "l1": dip.fit(dip.Problem(spoilt, truth=clean), dip.lab(data_term="l1"), progress=False),
-    "mask": dip.fit(dip.Problem(spoilt, Mask(known), truth=clean, sigma=0), progress=False),
-}
+masked = dip.Problem(spoilt, Mask(known), truth=clean, sigma=0)
+tries = dip.fits(
+    {
+        "l1": {"problem": dip.Problem(spoilt, truth=clean), "recipe": one.but(data_term="l1")},
+        "mask": {"problem": masked, "recipe": dip.lab("inpainting", members=1, iterations=250)},
+    }
+)
 shown = {"x₀": spoilt, **{name: run.output for name, run in tries.items()}, "truth": clean}
 captions = {name: f"{run.psnr:.1f} dB" for name, run in tries.items()}
 contact_sheet(shown, captions=captions, alt="Half of the pixels are dead; the mask restores best")

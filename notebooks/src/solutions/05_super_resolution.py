@@ -117,7 +117,9 @@ right, wrong = (
     dip.Problem(observed, dip.Downsample(4, kernel=kernel), truth=clean)
     for kernel in ("box", "lanczos2")
 )
-runs = {"box": dip.fit(right, progress=False), "lanczos2": dip.fit(wrong, progress=False)}
+recipe = dip.lab("super_resolution", members=1, iterations=200)
+both = {"box": right, "lanczos2": wrong}
+runs = dip.fits({name: {"problem": each, "recipe": recipe} for name, each in both.items()})
 scores = {k: dip.psnr(run.output, clean, luma=True, shave=4) for k, run in runs.items()}
 print({kernel: f"{score:.2f} dB" for kernel, score in scores.items()})
 assert scores["box"] > scores["lanczos2"]

@@ -23,7 +23,7 @@ import torch
 import diplearn as dip
 from diplearn.figures import curves
 
-small = dip.denoising(dip.images.load("motorcycle", size=128), sigma=25 / 255, seed=0)
+small = dip.denoising(dip.images.load("motorcycle", size=96), sigma=25 / 255, seed=0)
 
 # %% [markdown]
 # ## 1 · Count
