@@ -22,7 +22,12 @@ playground: env  ## serve lesson 11 as a page: restore a picture of your own
 	@$(VENV_PYTHON) tools/playground.py $(ARGS)
 
 test: env  ## run the whole test suite
+ifdef ARGS
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+else  # the lessons' fits use all cores; most other tests use one
+	@$(VENV_PYTHON) -m pytest -n 2 --dist loadfile tests
+	@$(VENV_PYTHON) -m pytest notebooks
+endif
 
 notebooks: env  ## build the lessons from their sources
 	@$(VENV_PYTHON) notebooks/build.py $(ARGS)

@@ -624,7 +624,7 @@ def fit(
     return _advance(run, state, rule, progress, halt, save, callback)
 
 
-def fits(wanted, *, cores=None, progress=True):
+def fits(wanted, *, cores=None, progress=True, resumable=False):
     """Make several fits side by side, each on cores of its own.
 
     A single small network keeps one core busy and leaves the others idle; to compare recipes, or
@@ -639,6 +639,9 @@ def fits(wanted, *, cores=None, progress=True):
         How many cores they share; by default as many as PyTorch would use.
     progress : bool, optional
         Show a bar that counts fits.
+    resumable : bool, optional
+        Let each run keep its network, and what `resume` needs; without them it is curves and
+        pictures only.
 
     Returns
     -------
@@ -665,6 +668,13 @@ def fits(wanted, *, cores=None, progress=True):
     >>> list(runs)
     [0, 1, 2]
     """
+
+    def one(**arguments):
+        run = fit(**arguments)
+        if not resumable:
+            run.network = run.state = None
+        return run
+
     before, halt = torch.get_num_threads(), threading.Event()
     cores = before if cores is None else whole(cores, "cores", 1)
     members = [recipes.choose(w.get("recipe"), w["problem"]).members for w in wanted.values()]
@@ -676,7 +686,7 @@ def fits(wanted, *, cores=None, progress=True):
     try:
         with contextlib.closing(bar):
             waiting = {
-                name: pool.submit(fit, **{"halt": halt, **arguments, "progress": False})
+                name: pool.submit(one, **{"halt": halt, **arguments, "progress": False})
                 for name, arguments in wanted.items()
             }
             for done, future in enumerate(as_completed(waiting.values()), 1):

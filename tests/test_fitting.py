@@ -117,7 +117,15 @@ def test_fits_side_by_side_are_those_of_one_after_the_other(problem):
     for seed, run in runs.items():
         alone = dip.fit(problem, recipe, seed=seed, progress=False)
         assert torch.equal(run.output, alone.output) and run.stopped_by == "count"
+        assert run.state is None and run.network is None
     assert dip.fits({}) == {}
+
+
+def test_fits_can_be_gone_on_with_where_that_is_asked_for(problem):
+    recipe = TINY.but(members=1, iterations=6)
+    wanted = {"only": {"problem": problem, "recipe": recipe, "stop": 3}}
+    run = dip.fits(wanted, progress=False, resumable=True)["only"]
+    assert dip.resume(run, progress=False).stopped_at == 6
 
 
 def test_fits_run_at_the_same_time_where_there_are_cores(problem):

@@ -64,6 +64,22 @@ def test_an_interrupt_returns_the_run_so_far(problem, tmp_path):
     assert dip.resume(run, 9, progress=False).stopped_by == "count"
 
 
+@posix
+def test_an_interrupt_ends_many_fits(problem):
+    """Those under way at their next iteration; the others never begin."""
+    begun, endless = [], TINY.but(iterations=1_000_000)
+
+    def look(run, step):
+        begun.append(run.seed)
+        if step.iteration == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    each = {"problem": problem, "recipe": endless, "callback": look}
+    with pytest.raises(KeyboardInterrupt):
+        dip.fits({seed: {**each, "seed": seed} for seed in range(4)}, cores=1, progress=False)
+    assert set(begun) == {0}
+
+
 def test_an_interrupt_while_saving_waits_for_the_file(problem, tmp_path, monkeypatch):
     save = Run.save
 

@@ -187,10 +187,10 @@ def pointwise(channels=64, layers=4):
 # %%
 adam = plain.but(optimiser="adam", learning_rate=0.01)  # one plain optimiser for all four
 kinds = {
-    "hourglass": adam.but(iterations=300),
-    "deep decoder": adam.but(network="decoder", z_channels=64, options={}, iterations=300),
-    "1x1, no upsampling": adam.but(iterations=300),
-    "pixels": adam.but(network="pixels", options={}, iterations=250),
+    "hourglass": adam,
+    "deep decoder": adam.but(network="decoder", z_channels=64, options={}),
+    "1x1, no upsampling": adam,
+    "pixels": adam.but(network="pixels", options={}),
 }
 
 

@@ -152,7 +152,7 @@ noisy = {name: dip.denoising(clean, sigma=25 / 255) for name, clean in pictures.
 
 # %%
 def fits(problems, recipe, seeds=range(3), look=lambda name, seed: None):
-    """Fit each of some problems once for each seed, and let the networks go."""
+    """Fit each of some problems once for each seed."""
     runs = dip.fits(
         {
             (name, s): {"problem": x0, "recipe": recipe, "seed": s, "callback": look(name, s)}
@@ -160,8 +160,6 @@ def fits(problems, recipe, seeds=range(3), look=lambda name, seed: None):
             for s in seeds
         }
     )
-    for run in runs.values():
-        run.network = run.state = None  # nobody will need them again
     return {name: [runs[name, s] for s in seeds] for name in problems}
 
 

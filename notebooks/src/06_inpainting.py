@@ -137,17 +137,21 @@ narrow = dip.lab("inpainting", members=1).but(options={"down": (16, 32, 32, 32, 
 greedy = narrow.but(input_noise=0, iterations=300, stop="count")
 small = dip.images.load("coffee", size=96)
 cases = {"known pixels exact": 0, "known pixels noisy": 25 / 255}
+curves = {(name, seed): [] for name in cases for seed in range(3)}
 
 
-def watched(sigma, seed, curve):
+def watched(name, seed):
     """What `dip.fit` is given for a fit that notes PSNR inside, of each single iterate."""
-    problem = dip.inpainting(small, 0.5, sigma)
-    look = lambda run, step: curve.append(psnr_inside(step.output, problem))  # noqa: E731
+    problem, curve = dip.inpainting(small, 0.5, cases[name]), curves[name, seed]
+
+    def look(run, step):
+        curve.append(psnr_inside(step.output, problem))
+
     return {"problem": problem, "recipe": greedy, "seed": seed, "callback": look}
 
 
-curves = {(name, seed): [] for name in cases for seed in range(3)}
-_ = dip.fits({case: watched(cases[case[0]], case[1], curve) for case, curve in curves.items()})
+# %%
+_ = dip.fits({case: watched(*case) for case in curves})
 inside = {name: np.array([curves[name, seed] for seed in range(3)]) for name in cases}
 
 # %%
@@ -230,7 +234,7 @@ for axis, name in zip(figure.subplots(1, 3, sharey=True), three):
     axis.set(title=name, xlabel="PSNR inside, in dB", yticks=range(4), yticklabels=kinds)
     axis.margins(y=0.2)
 figure.axes[0].invert_yaxis()
-figure.axes[2].legend(frameon=False)
+figure.axes[2].legend(frameon=False, loc="lower center")
 figure
 
 # %%

@@ -21,6 +21,8 @@ CHROMIUM = os.environ.get("DIPLEARN_BROWSER") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
+SCREENSHOTS = os.environ.get("SCREENSHOTS")  # not empty: leave pictures for the README
+
 if CHROMIUM is None:
     collect_ignore_glob = ["test_*.py"]
 
@@ -224,7 +226,7 @@ def pixels(page, selector):
 
 def keep(page, name):
     """Leave a screenshot in figures/, for the README, where SCREENSHOTS asks for it."""
-    if os.environ.get("SCREENSHOTS"):
+    if SCREENSHOTS:
         path = ROOT / "figures" / f"{name}.jpeg"
         page.screenshot(path=path, type="jpeg", quality=85)
 

@@ -4,11 +4,17 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, Notebook, keep, notebook, pixels
+from conftest import ROOT, SCREENSHOTS, Notebook, keep, notebook, pixels
 from PIL import Image
 
 import diplearn as dip
 from diplearn.widgets import compare, scrub
+
+WITH_WIDGETS = [
+    path.stem
+    for path in sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
+    if "scrub(" in path.read_text("utf-8")
+]
 
 WATCH = """import torch; torch.set_num_threads(1)
 from diplearn.widgets import watch
@@ -67,7 +73,7 @@ def test_a_page_without_a_kernel_scrubs(page, run, tmp_path):
     assert not page.errors
 
 
-@pytest.mark.parametrize("name", ["01_motivation", "08_stopping", "09_speed"])
+@pytest.mark.parametrize("name", WITH_WIDGETS)
 def test_an_exported_lesson_scrubs_without_a_kernel(page, name, tmp_path):
     from nbconvert import HTMLExporter
 
@@ -244,7 +250,8 @@ def test_the_kernels_interrupt_does_what_stop_does(page, lab, desk):
     assert not book.errors() and not page.errors
 
 
-@pytest.mark.parametrize("name", ["01_motivation", "08_stopping"])
+# Every lesson is run without a browser as well; 01 is the one whose screenshots the README shows.
+@pytest.mark.parametrize("name", ["08_stopping", *["01_motivation"] * bool(SCREENSHOTS)])
 def test_a_lesson_runs_and_its_widgets_move(page, lab, desk, name):
     book = Notebook(page, lab, f"notebooks/{name}.ipynb")
     book.run_all(600)
