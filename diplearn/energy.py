@@ -43,7 +43,35 @@ def data_term(picture, problem, kind="mse"):
     >>> data_term(x0 + 0.1, Problem(x0)).item()  # doctest: +ELLIPSIS
     0.01...
     """
-    residual = problem.operator(picture) - problem.observation
+    return misfit(problem.operator(picture) - problem.observation, kind)
+
+
+def misfit(residual, kind="mse"):
+    """Say how large a residual is: the mean of its squares, or of its absolute values.
+
+    Parameters
+    ----------
+    residual : torch.Tensor
+        A x − x0, or a part of it.
+    kind : {"mse", "l1"}, optional
+        As `data_term` takes it.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, at least 0.
+
+    Raises
+    ------
+    InputError
+        No data term is called that.
+
+    Examples
+    --------
+    >>> import torch
+    >>> misfit(torch.tensor([3.0, -1.0]), "l1").item()
+    2.0
+    """
     if kind == "mse":
         return residual.square().mean()
     if kind == "l1":

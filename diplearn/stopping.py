@@ -13,6 +13,7 @@ import math
 import torch
 
 from . import metrics
+from .energy import misfit
 from .errors import InputError
 from .operators import Hidden, Identity, Mask
 from .randomness import generator
@@ -218,10 +219,13 @@ class HoldOut(Valley):
             )
         places = [hidden.flatten().nonzero()[:, 0] for hidden in self.hidden]
         self.looks = [(at, observation.flatten()[at]) for at in places]
-        self.problem = problem
+        self.problem, self.kind = problem, recipe.data_term
 
     def score(self, step):
-        """Mean square of what is left unexplained in the hidden pixels."""
+        """What is left unexplained in the hidden pixels, by the measure of the fit's data term.
+
+        Squares would let a few dead pixels drown what the others say.
+        """
         device = step.output.device
         operator = self.problem.to(device).operator
         scores = []
@@ -230,7 +234,7 @@ class HoldOut(Valley):
             past = self.now.get(f"predicted {number}")
             averaged = predicted if past is None else predicted.lerp(past, step.weight)
             self.now[f"predicted {number}"] = averaged
-            scores.append((averaged - observed.to(device)).square().mean())
+            scores.append(misfit(averaged - observed.to(device), self.kind))
         return torch.stack(scores).mean()
 
     def settings(self):

@@ -94,7 +94,7 @@ def test_every_rule_restores_a_noisy_picture(name):
     assert run.psnr > dip.psnr(problem.observation, problem.truth) + 4
     assert 10 < run.chosen_at <= run.stopped_at
     if name in ("sure", "hold-out", "discrepancy"):
-        assert run.stopped_by == name and run.oracle_psnr - run.psnr < 0.5
+        assert run.stopped_by == name and run.oracle_psnr - run.psnr < 1
 
 
 def test_sure_estimates_the_error_that_nobody_sees():
@@ -136,6 +136,15 @@ def test_hidden_pixels_differ_from_network_to_network_and_are_hidden():
     other = HoldOut(fraction=0.1, seed=1)
     other.prepare(problem, dip.lab(members=3))
     assert not torch.equal(other.hidden[0], rule.hidden[0])
+
+
+def test_hidden_pixels_are_judged_as_the_fit_judges():
+    """By squares a few dead pixels would end an l1 fit when all is still blurred."""
+    clean = images.load("camera", size=64)
+    problem = dip.Problem(dip.operators.salt_and_pepper(clean, amount=0.1), truth=clean)
+    recipe = dip.lab(data_term="l1", members=1, iterations=300)
+    run = dip.fit(problem, recipe, stop="hold-out", progress=False)
+    assert run.oracle_psnr - run.psnr < 0.8 and run.chosen_at > 60
 
 
 def random_pictures(count):

@@ -60,7 +60,7 @@ from diplearn.widgets import scrub
 # pictures are small, so that a fit takes seconds, and we can afford about a hundred.
 
 # %%
-base = dip.lab(members=1, iterations=150, stop="count").but(options={"down": (16, 32, 32, 32, 32)})
+base = dip.lab(members=1, iterations=130, stop="count").but(options={"down": (16, 32, 32, 32, 32)})
 camera = dip.images.load("camera", size=64)
 photo = dip.denoising(camera, sigma=25 / 255, seed=0)
 hole = torch.ones(1, 64, 64)
@@ -131,7 +131,7 @@ study("base", {"base": {}}, {"": photo}, alt="The PSNR rises, peaks, and falls")
 
 # %% [markdown]
 # Each curve has two numbers, and both matter. The **peak** is the best picture on the way: what somebody gets
-# who knows when to stop (lesson 08). The **end** is what is left of it after 150 iterations: what somebody
+# who knows when to stop (lesson 08). The **end** is what is left of it after 130 iterations: what somebody
 # gets who does not. A good prior has a high peak and a gentle slope behind it.
 
 
@@ -182,12 +182,13 @@ width = {"base": {}}
 for label, factor in (("a quarter", 1 / 4), ("twice", 2)):
     channels = [int(factor * channels) for channels in base.options["down"]]
     width[label] = {"options": {"down": channels}}
-width["a quarter"]["iterations"] = 300  # it is slow: let it reach its peak
+width["a quarter"]["iterations"] = 220  # it is slow: let it reach its peak
 study("width", width, {"": photo}, alt="Narrow: a late peak that stays; wide: early, and it falls")
 
 # %%
 quarter, twice = width["a quarter"], width["twice"]
-assert ends(photo, quarter).min() > ends(photo, {}).max() + 1.5 > ends(photo, twice).max() + 2
+assert ends(photo, quarter).min() > ends(photo, {}).max() + 0.7
+assert ends(photo, {}).min() > ends(photo, twice).max() + 0.7
 
 # %% [markdown]
 # **Explain.** The peaks differ by a tenth or two of a decibel, no more than the seeds do; the slopes behind them could hardly be less alike.
@@ -201,14 +202,15 @@ assert ends(photo, quarter).min() > ends(photo, {}).max() + 1.5 > ends(photo, tw
 # > hole?
 
 # %%
-skips = {"4 channels (base)": {}, "none": {"options": {"skip": (0,) * 5}, "iterations": 300}}
+skips = {"4 channels (base)": {}, "none": {"options": {"skip": (0,) * 5}, "iterations": 220}}
 pair = {"denoising": photo, "a hole": holed}
 study("skips", skips, pair, alt="Noise: no skips, no fall. Hole: the bands cover each other")
 
 # %%
 none = skips["none"]
 assert peaks(photo, none).mean() < peaks(photo, {}).mean() - 0.25  # a price at the top ...
-assert ends(photo, none).min() > ends(photo, {}).max() + 1  # ... and a gain for who goes on
+lost = {name: peaks(photo, c) - ends(photo, c) for name, c in skips.items()}
+assert lost["none"].max() < 0.5 < lost["4 channels (base)"].min()  # ... and a gain for who goes on
 spread = np.ptp(np.concatenate([peaks(holed, c) for c in skips.values()]))
 differ = np.ptp([peaks(holed, c).mean() for c in skips.values()])
 assert spread > 1.5 * differ
@@ -260,15 +262,14 @@ for problem in kinds.values():
 #
 # ## 4 · The input
 #
-# **What $z$ is.** The base's $z$ is noise, 32 channels of it, in [0, 0.1]. The alternatives: fewer channels;
-# a larger scale; or a **mesh grid**, two smooth ramps that tell every pixel its row and its column.
+# **What $z$ is.** The base's $z$ is noise, 32 channels of it, in [0, 0.1]. The alternatives: a larger
+# scale; or a **mesh grid**, two smooth ramps that tell every pixel its row and its column.
 #
-# > **Predict.** Which of these three changes matters least? In which direction do the others go?
+# > **Predict.** Which of them is at its peak sooner than the base, and which later?
 
 # %%
 inputs = {
     "noise, 32 channels (base)": {},
-    "noise, 4 channels": {"z_channels": 4},
     "noise, ten times as large": {"z_scale": 1.0},
     "mesh grid": {"z": "mesh", "z_channels": 2},
 }
@@ -276,14 +277,13 @@ study("input", inputs, {"": photo}, alt="A mesh grid: later, lower, and it stays
 
 # %%
 mesh, large = inputs["mesh grid"], inputs["noise, ten times as large"]
-assert ends(photo, mesh).min() > ends(photo, {}).max() + 1
+assert (peaks(photo, mesh) - ends(photo, mesh)).max() < 0.3  # it does not fall
 assert ends(photo, large).max() < ends(photo, {}).min() - 1
 
 # %% [markdown]
 # **Explain.** The mesh is smooth, and fine detail must be made from it, one fold of a ramp after the other. That
-# takes time: the peak comes twice as late, a little lower, and the fall is gentle. The number of
-# channels of $z$ matters little. But why on earth should the *scale* of $z$ matter, when the network
-# normalises what its first layer makes of it?
+# takes time: the peak comes twice as late, or later, a little lower, and the fall is gentle. But why on earth should the
+# *scale* of $z$ matter, when the network normalises what its first layer makes of it?
 #
 # **Input noise.** The base adds fresh noise to $z$ in every iteration, with a standard deviation of 0.02. $z$ itself
 # has 0.029, being uniform on [0, 0.1].
@@ -295,7 +295,7 @@ assert ends(photo, large).max() < ends(photo, {}).min() - 1
 noise = {
     "0.02 (base)": {},
     "none": {"input_noise": 0.0},
-    "0.1": {"input_noise": 0.1, "iterations": 300},  # slow, again
+    "0.1": {"input_noise": 0.1, "iterations": 220},  # slow, again
     "0.2, on a z ten times as large": {"input_noise": 0.2, "z_scale": 1.0},
 }
 study("input noise", noise, {"": photo}, alt="More noise: later, and less of a fall")
@@ -327,14 +327,14 @@ for less, more in ((noise["none"], {}), ({}, noise["0.1"])):
 # > only find it sooner?
 
 # %%
-rates = (0.01, 0.03, 0.1)
-slow = {"optimiser": "adam", "iterations": 300, "learning_rate": 0.01}
+rates = {"muon": (0.01, 0.03, 0.1), "adam": (0.01, 0.1)}
+slow = {"optimiser": "adam", "iterations": 260, "learning_rate": 0.01}
 ablations["optimiser"] = {"base": {}, "Adam, twice the iterations": slow}
-ablations["learning rate"] = {f"η = {rate}": {"learning_rate": rate} for rate in rates}
+ablations["learning rate"] = {f"η = {rate}": {"learning_rate": rate} for rate in rates["muon"]}
 height, when = {}, {}
-for optimiser, budget in {"muon": 150, "adam": 300}.items():  # Adam gets twice the time
+for optimiser, budget in {"muon": 130, "adam": 260}.items():  # Adam gets twice the time
     base_of_it = {"optimiser": optimiser, "iterations": budget}
-    tried = [{**base_of_it, "learning_rate": rate} for rate in rates]
+    tried = [{**base_of_it, "learning_rate": rate} for rate in rates[optimiser]]
     make([(photo, changes) for changes in tried])
     height[optimiser] = np.array([peaks(photo, changes) for changes in tried])
     when[optimiser] = np.array([[r.oracle_at for r in fits(photo, changes)] for changes in tried])
@@ -344,9 +344,10 @@ figure = Figure("Peak, and iteration of the peak, over the learning rate", figsi
 left, right = figure.subplots(1, 2)
 for axis, measured in ((left, height), (right, when)):
     for colour, (optimiser, values) in zip(COLOURS, measured.items()):
-        axis.fill_between(rates, values.min(1), values.max(1), color=colour, alpha=0.25, lw=0)
-        axis.semilogx(rates, values.mean(1), color=colour, lw=2, marker="o", label=optimiser)
-    axis.set(xlabel="learning rate η", xticks=rates, xticklabels=rates)
+        along = rates[optimiser]
+        axis.fill_between(along, values.min(1), values.max(1), color=colour, alpha=0.25, lw=0)
+        axis.semilogx(along, values.mean(1), color=colour, lw=2, marker="o", label=optimiser)
+    axis.set(xlabel="learning rate η", xticks=rates["muon"], xticklabels=rates["muon"])
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
 left.set_ylabel("peak, dB")
@@ -358,14 +359,15 @@ figure
 best = {name: values.mean(1).max() for name, values in height.items()}
 print({name: f"{value:.1f} dB" for name, value in best.items()})
 assert abs(best["muon"] - best["adam"]) < 0.5
-fast = {"optimiser": "adam", "iterations": 300, "learning_rate": 0.1}
-hurried = np.array([run.history.psnr_average[:150].max() for run in fits(photo, fast)])
-print(f"Adam, η = 0.1: {height['adam'][2].mean():.1f} dB; in half the time {hurried.mean():.1f} dB")
-assert when["adam"].min() > 1.5 * when["muon"].max() and hurried.max() < height["adam"].min() - 1
+fast = {"optimiser": "adam", "iterations": 260, "learning_rate": 0.1}
+hurried = np.array([run.history.psnr_average[:130].max() for run in fits(photo, fast)])
+print(f"Adam, η = 0.1: {height['adam'][1].mean():.1f} dB; in half the time {hurried.mean():.1f} dB")
+assert when["adam"].min() > 1.5 * when["muon"].max()
+assert hurried.max() < peaks(photo, {}).min() - 1
 
 # %% [markdown]
-# **Explain.** Given its time, Adam finds a picture nearly as good, at each of the three rates; Muon finds its own in half
-# of the iterations or fewer. Had both been given the base's 150, Adam at 0.1 would seem two decibels poorer, and Muon to have
+# **Explain.** Given its time, Adam finds a picture nearly as good; Muon finds its own in half
+# of the iterations or fewer. Had both been given the base's 130, Adam at 0.1 would seem poorer by decibels, and Muon to have
 # "the better prior": a claim about a budget, not about a prior. What is left is a difference in *pace*.
 #
 # ## 6 · The loss
@@ -491,7 +493,7 @@ assert np.median(slope) > 2.5 * np.median(top)
 # **Explain.** Compare the two sides. Most changes move the peak by half a decibel or less, and the end by one to three: **most
 # of a recipe does not decide *what* the network prefers, but *how long* the preference lasts.**
 #
-# How good is the stripe? The base's first three seeds agreed to a sixth of a decibel. Three more:
+# How good is the stripe? It is the range of three seeds. Three more:
 
 # %%
 more = dip.fits({s: {"problem": photo, "recipe": base, "seed": s} for s in (3, 4, 5)})
@@ -501,11 +503,12 @@ print(
 )
 
 # %% [markdown]
-# All six lie twice as far apart as the first three. Three numbers are a poor measure of their own spread.
+# Three numbers are a poor measure of their own spread: compare the two rows. (On another machine, whose arithmetic rounds
+# differently, both are different again.)
 #
 # ### The winner, tested
 #
-# The highest peak of all is that of η = 0.03, three times the base's rate. Shall the package take it?
+# Among the highest peaks is that of η = 0.03, three times the base's rate. Shall the package take it?
 #
 # > **Predict.** On the brick wall, which had no say in the choice: will η = 0.03 win again? By more than the seeds
 # > differ?
@@ -522,8 +525,8 @@ for name, problem in again.items():
     assert -0.1 < gain.mean() < 0.4  # a few tenths of a decibel, at most
 
 # %% [markdown]
-# **Explain.** On the picture that chose it, the winner's lead is smaller than the spread of its own seeds. On the wall
-# it wins again, by two tenths of a decibel. A discovery? It was the best of twenty levels, so *some* level had to stand there;
+# **Explain.** On the picture that chose it, the winner's lead is no larger than the spread of its own seeds. On the wall
+# it wins again, by a tenth or two of a decibel. A discovery? It was the best of twenty levels, so *some* level had to stand there;
 # and three seeds that stand clear of three others do so by luck once in ten times (exercise 2). Two pictures cannot
 # tell. We need more of them.
 #

@@ -58,7 +58,7 @@ from diplearn.widgets import scrub
 # somebody else's run, so the course uses a recipe of its own, `lab`. This lesson takes it apart.
 
 # %%
-clean = dip.images.load("motorcycle", size=256)  # was not used to tune the recipe
+clean = dip.images.load("motorcycle", size=192)  # was not used to tune the recipe
 problem = dip.denoising(clean, sigma=25 / 255, seed=0)
 contact_sheet({"x₀": problem.observation, "truth": clean}, width=6, alt="A motorcycle under noise")
 
@@ -170,10 +170,11 @@ figure
 # (The published network gets all cores, a narrow one a single core: at its many small layers several
 # cores would mostly wait for each other, and on a busy machine they would do nothing else.)
 #
-# The first rung is the large one. Together, the others divide what is left by about three, and the
-# plainest of them does most of it:
+# The first rung is the large one. What the others are worth depends on the processor. One that multiplies
+# bfloat16 by itself climbs all of them, and divides what is left by about three; the plainest rung does most of
+# that. On one that does not, `"auto"` stays with float32, and that rung is as long as the one before:
 #
-# - **bfloat16** keeps the exponent of a float32 and a third of its digits: half the bytes, and recent
+# - **bfloat16** keeps the exponent of a float32 and a third of its digits: half the bytes, and some recent
 #   processors multiply it several times faster. Energies, averages and the optimiser stay in float32.
 # - **Padding by reflection** copies every large tensor once more; zeros are free. What a border of
 #   zeros tells the network about where the picture ends turned out to do no harm.
@@ -197,10 +198,10 @@ figure
 # > what happens if they are listened to as much as the large ones?
 
 # %%
-small = dip.denoising(dip.images.load("motorcycle", size=128), sigma=25 / 255, seed=0)
-network = dip.networks.build("hourglass", 32, small.shape, **dip.lab().options)
+photo = dip.denoising(dip.images.load("motorcycle", size=128), sigma=25 / 255, seed=0)
+network = dip.networks.build("hourglass", 32, photo.shape, **dip.lab().options)
 first = network(torch.rand(1, 32, 128, 128) / 10)[0]
-dip.energy.data_term(first, small).backward()
+dip.energy.data_term(first, photo).backward()
 gradient = network.levels[3].encode[3].weight.grad.flatten(1)  # 64 filters of 64 x 3 x 3
 figure = Figure("Singular values: steep before, level after", figsize=(7, 2.8))
 axis = figure.subplots()
@@ -217,9 +218,10 @@ figure
 # after: the picture has 8 x 8 = 64 pixels at this level, and the normalisation, which takes their mean
 # away, leaves 63 degrees of freedom.) It is not a decomposition but five matrix
 # products that push all singular values towards one, and cost a few milliseconds. Now the race, on
-# the small picture: the same network, the same noise, the same averaging, three seeds each.
+# a small picture: the same network, the same noise, the same averaging, three seeds each.
 
 # %%
+small = dip.denoising(dip.images.load("motorcycle", size=96), sigma=25 / 255, seed=0)
 single = dip.lab(members=1, iterations=240, stop="count")
 racers = {"Adam": single.but(optimiser="adam"), "Muon": single}
 started = {

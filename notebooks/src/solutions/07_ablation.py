@@ -25,7 +25,7 @@ from diplearn.figures import COLOURS, Figure
 
 camera = dip.images.load("camera", size=64)
 photo = dip.denoising(camera, sigma=25 / 255, seed=0)
-base = dip.lab(members=1, iterations=150, stop="count").but(options={"down": (16, 32, 32, 32, 32)})
+base = dip.lab(members=1, iterations=130, stop="count").but(options={"down": (16, 32, 32, 32, 32)})
 
 # %% [markdown]
 # ## 1 · Apart
@@ -94,9 +94,9 @@ figure = Figure("PSNR over iterations with filters of 3x3 and of 1x1", figsize=(
 axis = figure.subplots()
 for colour, (name, runs) in zip(COLOURS, my_levels.items()):
     psnr = np.array([run.history.psnr_average for run in runs])
-    along = np.arange(1, 151)
+    along = np.arange(1, 131)
     axis.fill_between(along, psnr.min(0), psnr.max(0), color=colour, alpha=0.25, lw=0)
     axis.semilogx(along, psnr.mean(0), color=colour, lw=2, label=name)
-axis.set(xlabel="iteration", ylabel="PSNR of the average, dB", xlim=(4, 150), ylim=(18, None))
+axis.set(xlabel="iteration", ylabel="PSNR of the average, dB", xlim=(4, 130), ylim=(18, None))
 axis.legend(frameon=False)
 figure
