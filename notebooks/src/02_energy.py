@@ -53,6 +53,7 @@ from diplearn.energy import data_term
 from diplearn.figures import BLUE, COLOURS, GREY, ORANGE, Figure, contact_sheet
 from diplearn.widgets import compare, scrub
 
+# %%
 torch.set_num_threads(1)  # pictures this small: one core is quicker than two that wait
 
 # %% [markdown]

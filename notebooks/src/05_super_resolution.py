@@ -236,7 +236,7 @@ recipe = dip.lab("super_resolution", members=1, iterations=250)
 fitted = dip.fits({s: {"problem": problem, "recipe": recipe, "seed": s} for s in range(3)})
 runs = list(fitted.values())
 
-
+# %%
 pixels = dip.lab("super_resolution", network="pixels", options={}, optimiser="adam", members=1)
 pixels = pixels.but(input_noise=0.0, z_channels=1, precision="float32", learning_rate=0.02)
 pixels = pixels.but(project=False, final_rate=0.0, iterations=600, stop="count")
