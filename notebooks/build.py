@@ -2,7 +2,7 @@
 
 A cell tagged "figure:NAME" also leaves its picture in figures/, for the README.
 
-python notebooks/build.py            every lesson that changed
+python notebooks/build.py            every lesson that changed; where only prose did, without running it
 python notebooks/build.py 01         those whose name begins with 01
 python notebooks/build.py --all      everything, also what has not changed
 python notebooks/build.py --check    build nothing; fail if a notebook differs from its source
@@ -68,6 +68,34 @@ def drift(source):
     return None
 
 
+def retell(source):
+    """Give an executed lesson its new prose, and return whether that was all that had changed."""
+    path, notebook = target(source), read(source)
+    if not path.exists():
+        return False
+    old, new = (
+        [cell for cell in n.cells if cell.cell_type == "code"]
+        for n in (nbformat.read(path, as_version=4), notebook)
+    )
+    same = [(c.source, c.metadata.get("tags")) for c in old] == [
+        (c.source, c.metadata.get("tags")) for c in new
+    ]
+    if not same or any(cell.execution_count is None for cell in old):
+        return False
+    for was, now in zip(old, new):
+        now.outputs, now.execution_count = was.outputs, was.execution_count
+    write(notebook, path)
+    print(f"{path.name}: only prose changed, its results stay")
+    return True
+
+
+def write(notebook, path):
+    """Write a notebook, whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    nbformat.write(notebook, temporary)
+    temporary.replace(path)
+
+
 def build(source):
     """Execute a lesson and write it, whole or not at all."""
     notebook = read(source)
@@ -88,9 +116,7 @@ def build(source):
             if output.output_type == "stream":
                 output.text = last_lines(output.text)
     keep_figures(notebook)
-    temporary = path.with_suffix(".tmp")
-    nbformat.write(notebook, temporary)
-    temporary.replace(path)
+    write(notebook, path)
     kilobytes = path.stat().st_size / 1024
     print(f"{path.name}: {time.perf_counter() - begun:.0f} s, {kilobytes:.0f} KiB")
 
@@ -127,7 +153,8 @@ def main():
         print("\n".join(drifts) or f"{len(found)} notebooks agree with their sources")
         return 1 if drifts else 0
     for source in found:
-        if options.all or options.names or drift(source):
+        asked = options.all or options.names
+        if asked or (drift(source) and not retell(source)):
             print(f"building {source.name} ...", flush=True)
             build(source)
     return 0

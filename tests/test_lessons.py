@@ -47,6 +47,23 @@ def test_drift_is_noticed(tmp_path, monkeypatch):
     assert "from cell 1 on" in build.drift(source)
 
 
+def test_new_prose_needs_no_run_and_new_code_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "SOURCES", tmp_path / "src")
+    source = tmp_path / "src" / "01_x.py"
+    source.parent.mkdir()
+    text = "# %% [markdown]\n# # Title\n\n# %%\nimport time\nprint(time.time())\n"
+    source.write_text(text, encoding="utf-8")
+    assert not build.retell(source)  # never run so far
+    build.build(source)
+    result = nbformat.read(build.target(source), as_version=4).cells[1].outputs
+    source.write_text(text.replace("Title", "A better title"), encoding="utf-8")
+    assert build.drift(source) and build.retell(source) and build.drift(source) is None
+    assert nbformat.read(build.target(source), as_version=4).cells[1].outputs == result
+    source.write_text(text.replace("print", "repr"), encoding="utf-8")
+    assert not build.retell(source)
+
+
 @pytest.mark.parametrize("source", LESSONS, ids=label)
 def test_a_lesson_has_the_form_of_a_lesson(source):
     cells = build.read(source).cells

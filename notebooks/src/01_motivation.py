@@ -23,7 +23,7 @@
 # - read the two curves of such a fit, the energy and the PSNR, and say why they disagree;
 # - say what this method promises, and what it does not.
 #
-# **Time:** about two minutes of computing on two cores; allow as much time as you like for the
+# **Time:** about three minutes of computing on two cores; allow as much time as you like for the
 # exercises.
 # **Needs:** a little Python and linear algebra. No network is trained here, no GPU is used, and
 # nothing is downloaded.

@@ -23,7 +23,7 @@
 # - read the order in which a fit finds things off its frequency bands;
 # - say what impedance is not.
 #
-# **Time:** about two minutes of computing on two cores.
+# **Time:** about four minutes of computing on two cores.
 # **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
 # **Words and symbols:** [glossary](glossary.md).
 

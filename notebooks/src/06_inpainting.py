@@ -23,7 +23,7 @@
 # - choose skips and depth for the hole at hand, and say how far a claim about them reaches;
 # - see how knowledge travels into a hole, and what it can never bring along.
 #
-# **Time:** about three minutes of computing on two cores.
+# **Time:** about four minutes of computing on two cores.
 # **Needs:** lesson 01; lesson 02 helps. Nothing is downloaded, no GPU is used.
 # **Words and symbols:** [glossary](glossary.md).
 

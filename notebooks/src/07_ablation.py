@@ -24,7 +24,7 @@
 # - give an example of a choice that helps one task and hurts another;
 # - plan an ablation of your own that a sceptical reader would believe.
 #
-# **Time:** about three minutes of computing on two cores.
+# **Time:** about five minutes of computing on two cores.
 # **Needs:** lessons 01 and 03. Nothing is downloaded, no GPU is used.
 # **Words and symbols:** [glossary](glossary.md).
 

@@ -23,7 +23,7 @@
 # - say what a random network's outputs have to do with a Gaussian process, and what sampling buys;
 # - say where each of these theories ends, and what none of them explains.
 #
-# **Time:** about two minutes of computing on two cores.
+# **Time:** about three minutes of computing on two cores.
 # **Needs:** lessons 01 and 03, and eigenvectors. Nothing is downloaded, no GPU is used. All symbols are in
 # the [glossary](glossary.md).
 
