@@ -116,7 +116,7 @@ def test_pins_install_on_the_oldest_python():
     for name, version in pins().items():
         package = known.get(name)
         if package and package.version.split("+")[0] == version:
-            needs = SpecifierSet(package.metadata["Requires-Python"] or "")
+            needs = SpecifierSet(package.metadata.get("Requires-Python") or "")
             assert f"{OLDEST_PYTHON}.0" in needs, f"{name} {version} needs Python {needs}"
 
 
