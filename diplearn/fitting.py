@@ -22,7 +22,7 @@ from .energy import energy
 from .errors import InputError, whole
 from .progress import Progress
 from .randomness import borrowed_state, derived, generator
-from .run import Run
+from .run import Run, works_ahead
 
 GOOD_EVERY = 50
 """Iterations between two looks at whether the fit is well; a good state is kept at each."""
@@ -314,10 +314,10 @@ class State:
     def is_well(self, loss):
         """Keep a good state from time to time; go back to the last one when the fit broke.
 
-        Reading the loss makes a GPU wait, so it is looked at in every iteration on a CPU only.
+        The loss is looked at in every iteration on a CPU; a GPU, which works ahead, must not wait.
         """
         due = self.iteration % GOOD_EVERY == 0
-        if not due and self.iteration > 1 and self.device.type != "cpu":
+        if not due and self.iteration > 1 and works_ahead(self.device):
             return True
         value = float(loss)
         broken = not math.isfinite(value)
@@ -787,7 +787,7 @@ def _advance(run, state, rule, progress, halt, save, callback):
     with interruptible() as interrupted, contextlib.closing(bar):
         shown = getattr(rule, "shown", None)
         for step in iterate(run.problem, run.recipe, state=state, shown=shown):
-            loss, psnr = run.record(step, time.perf_counter() - begun)
+            loss, psnr = run.record(step, begun)
             bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
             if callback is not None:
                 callback(run, step)

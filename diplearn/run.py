@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 import zipfile
 from importlib import metadata
 
@@ -25,6 +26,10 @@ FORMAT = 3
 
 SNAPSHOT_MEMORY = 64_000_000
 """Bytes that a run's snapshots may take together."""
+
+
+READ_EVERY = 50
+"""On a GPU: iterations between two looks at the losses; it works ahead in between."""
 
 
 class Run:
@@ -65,6 +70,9 @@ class Run:
         self.stopped_at, self.chosen_at, self.stopped_by, self.saved_at = 0, 0, "", 0
         self.state = None
         self._rows = []  # iteration, seconds, loss, psnr, psnr_average
+        self._truth = problem.truth  # goes once to where the iterates are
+        self._waiting = []  # iteration, numbers still on their device, average
+        self._begun = 0.0  # on time.perf_counter's clock
         self._best = (-math.inf, 0, None)  # psnr, iteration, picture: of the averages
         self._frames = {}  # snapshots, but for the last iterate
         self._spacing = 1.1  # ratio of one snapshot's iteration to the next
@@ -81,13 +89,19 @@ class Run:
             Indexed by iteration, counted from 1. `psnr` is the single iterate's.
         """
         columns = ["iteration", "seconds", "loss", "psnr", "psnr_average"]
-        table = pd.DataFrame(self._rows, columns=columns)
+        table = pd.DataFrame(self.rows, columns=columns)
         return table.astype({"iteration": int}).set_index("iteration")
+
+    @property
+    def rows(self):
+        """The history's rows as a list of tuples: what `history` makes a table of."""
+        self._read()
+        return self._rows
 
     @property
     def seconds(self):
         """Seconds that the iterations took."""
-        return self._rows[-1][1] if self._rows else 0.0
+        return self.rows[-1][1] if self.rows else 0.0
 
     @property
     def snapshots(self):
@@ -111,19 +125,19 @@ class Run:
     def oracle(self):
         """The best of the averages, chosen with the truth at hand: nobody has it in practice."""
         self.problem.need_truth("run.oracle")
-        return self._best[2]
+        return self.best[2]
 
     @property
     def oracle_psnr(self):
         """PSNR of `oracle` in dB."""
         self.problem.need_truth("run.oracle_psnr")
-        return self._best[0]
+        return self.best[0]
 
     @property
     def oracle_at(self):
         """Iteration of `oracle`."""
         self.problem.need_truth("run.oracle_at")
-        return self._best[1]
+        return self.best[1]
 
     def __repr__(self):
         quality = ""
@@ -139,32 +153,61 @@ class Run:
 
     # What a fit writes down.
 
-    def record(self, step, seconds):
+    def record(self, step, begun):
         """Take note of one step.
 
         Parameters
         ----------
         step : Step
             As `iterate` yields it.
-        seconds : float
-            Since the fit began.
+        begun : float
+            When the fit began, on the clock of `time.perf_counter`.
 
         Returns
         -------
         loss, psnr_average : float
-            As in the history's row.
+            As in the history's newest row that was read.
+
+        Notes
+        -----
+        A GPU works ahead of Python, until Python wants a number. Losses and errors therefore stay
+        where they are until a snapshot is due, or `READ_EVERY` of them wait.
         """
-        truth = self.problem.truth
-        single, averaged = _psnr(step.output, truth), _psnr(step.average, truth)
-        loss = float(step.loss)
-        self._rows.append((step.iteration, seconds, loss, single, averaged))
-        if averaged > self._best[0]:
-            self._best = (averaged, step.iteration, step.average)
-        if step.iteration >= self._next_frame():
+        if self._truth is not None:
+            self._truth = self._truth.to(step.output.device)
+        numbers = [step.loss, *(_error(x, self._truth) for x in (step.output, step.average))]
+        self._waiting.append((step.iteration, numbers, step.average))
+        self._begun = begun
+        self.last, self.average, self.stopped_at = step.output, step.average, step.iteration
+        due = step.iteration >= self._next_frame()
+        if due:
             self._frames[step.iteration] = images.to_uint8(step.output)
             self._thin()
-        self.last, self.average, self.stopped_at = step.output, step.average, step.iteration
+        patience = READ_EVERY if works_ahead(step.loss.device) else 1
+        if due or len(self._waiting) >= patience:
+            self._read()
+        _, _, loss, _, averaged = self._rows[-1]
         return loss, averaged
+
+    def _read(self):
+        """Read the numbers that wait, all at once, and write their rows."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        told = torch.stack([torch.stack(numbers) for _, numbers, _ in waiting]).tolist()
+        last, now = self._rows[-1][1] if self._rows else 0.0, time.perf_counter() - self._begun
+        for done, ((iteration, _, average), (loss, *errors)) in enumerate(zip(waiting, told), 1):
+            seconds = last + (now - last) * done / len(waiting)  # nobody looked in between
+            single, averaged = (_decibels(error) for error in errors)
+            self._rows.append((iteration, seconds, loss, single, averaged))
+            if averaged > self._best[0]:
+                self._best = (averaged, iteration, average)
+
+    @property
+    def best(self):
+        """PSNR, iteration and picture of the best average so far; no picture without a truth."""
+        self._read()
+        return self._best
 
     def _next_frame(self):
         last = max(self._frames, default=0)
@@ -180,6 +223,7 @@ class Run:
 
     def finish(self, stopped_by, output, chosen_at, state):
         """Close the record: why the fit stopped, the picture that was chosen, how to go on."""
+        self._read()
         self.stopped_by, self.output, self.chosen_at = stopped_by, output, chosen_at
         self.state = state
 
@@ -221,7 +265,7 @@ class Run:
             raise InputError("this run has not begun: there is nothing to save")
         self.check_savable(path)
         tensors, numbers = self.state
-        psnr, iteration, oracle = self._best
+        psnr, iteration, oracle = self.best
         about = self._settings() | {
             "stopped_at": self.stopped_at,
             "stopped_by": self.stopped_by,
@@ -234,7 +278,7 @@ class Run:
         kept = {
             "observation": problem.observation, "truth": problem.truth, "output": self.output,
             "last": self.last, "average": self.average, "oracle": oracle,
-            "history": torch.tensor(self._rows, dtype=torch.float64),
+            "history": torch.tensor(self.rows, dtype=torch.float64),
             **_named("operator", problem.operator.settings()),
             **_named("frame", {k: torch.from_numpy(v) for k, v in self._frames.items()}),
             **_named("state", tensors),
@@ -384,12 +428,21 @@ def _labelled(frame, words):
     return canvas
 
 
-def _psnr(picture, truth):
-    """PSNR without leaving the device more than once; NaN without a truth."""
+def works_ahead(device):
+    """Say whether a device is handed work and left to it: to read a number then means to wait."""
+    return device.type != "cpu"
+
+
+def _error(picture, truth):
+    """Mean squared error, a scalar that stays on the picture's device; NaN without a truth."""
     if truth is None:
-        return math.nan
-    error = (picture.clamp(0, 1) - truth.to(picture.device)).square().mean().item()
-    return -10 * math.log10(error) if error > 0 else math.inf
+        return torch.full((), math.nan, device=picture.device)
+    return (picture.clamp(0, 1) - truth).square().mean()
+
+
+def _decibels(error):
+    """PSNR of a mean squared error, for a range of 1; NaN stays NaN."""
+    return math.inf if error == 0 else -10 * math.log10(error)
 
 
 def _describe(problem):

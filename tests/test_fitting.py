@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import diplearn as dip
 from diplearn import fitting, images, recipes
@@ -297,6 +298,41 @@ def test_the_oracle_is_the_best_of_the_same_series(problem):
     assert run.oracle_at == best and torch.equal(run.oracle, averages[best])
     assert run.oracle_psnr == pytest.approx(scores[best], abs=1e-3)
     assert run.psnr <= run.oracle_psnr + 1e-3
+
+
+class Reads(TorchDispatchMode):
+    """Notes each number that Python takes from a tensor: on a GPU it would have to wait for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        self.count += operation is torch.ops.aten._local_scalar_dense.default
+        return operation(*arguments, **options or {})
+
+
+@pytest.mark.parametrize("recipe", [TINY, TINY.but(optimiser="muon", noise_kind="shifted")])
+def test_a_gpu_is_waited_for_at_snapshots_only(problem, monkeypatch, recipe):
+    """On the CPU, with everything decided as for a GPU, and the same numbers in the end."""
+    recipe = recipe.but(iterations=120, stop="count")
+    once = quick(problem, recipe)
+    monkeypatch.setattr("diplearn.fitting.works_ahead", lambda device: True)
+    monkeypatch.setattr("diplearn.run.works_ahead", lambda device: True)
+    reads, seen = Reads(), []
+
+    def look(run, step):
+        seen.append((reads.count, len(run._rows)))
+
+    with reads:
+        ahead = quick(problem, recipe, callback=look)
+    waited = {i for i, (now, last) in enumerate(zip(seen[1:], seen), 2) if now != last}
+    assert {50, 100} < waited <= {*ahead.snapshots, 50, 100} and len(waited) < 50
+    numbers = ["loss", "psnr", "psnr_average"]
+    assert ahead.history[numbers].equals(once.history[numbers])
+    assert ahead.history.seconds.is_monotonic_increasing
+    assert (ahead.oracle_at, ahead.oracle_psnr) == (once.oracle_at, once.oracle_psnr)
+    assert torch.equal(ahead.oracle, once.oracle)
 
 
 class Breaks(nn.Module):

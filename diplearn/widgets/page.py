@@ -201,7 +201,7 @@ def _positions(runs, frames, also):
 
 def _moving(name, run, positions, chosen):
     snapshots = run.snapshots
-    rows = {int(row[0]): row for row in run._rows}
+    rows = {int(row[0]): row for row in run.rows}
     frames, captions = [], []
     for position in positions:
         k = min(snapshots, key=lambda kept: abs(math.log(kept / position)))
@@ -239,7 +239,7 @@ def charts(runs):
     """Energy, and PSNR where the truth is known."""
     energies, qualities = [], []
     for (name, run), colour in zip(runs.items(), COLOURS * 3):
-        history = np.array(run._rows)
+        history = np.array(run.rows)
         energies.append(_series(name, colour, history[:, 0], history[:, 2]))
         if run.problem.truth is not None:
             averaged = name or "average"
