@@ -148,6 +148,8 @@ def main():
     parser.add_argument("--check", action="store_true", help="only compare")
     options = parser.parse_args()
     found = [s for s in sources() if not options.names or s.name.startswith(tuple(options.names))]
+    if not found:
+        parser.error(f"no lesson's name begins with {' or '.join(options.names)}")
     if options.check:
         drifts = [difference for source in found if (difference := drift(source))]
         print("\n".join(drifts) or f"{len(found)} notebooks agree with their sources")

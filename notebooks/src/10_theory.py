@@ -671,7 +671,8 @@ fitted = by["its fit, dB"]
 assert fitted.min()["Adam"] > fitted.max()["gradient descent"] + 1
 worst, start = by["as a filter, dB"].min()["Adam"], by["as a filter, dB"].max()["at the start"]
 assert worst > start + 2
-by[columns[2:]].mean().loc[["at the start", "gradient descent", "Adam"]].style.format("{:.2f}")
+by = by[columns[2:]].mean().loc[["at the start", "gradient descent", "Adam"]]
+by.style.format("{:.2f}", na_rep="–")
 
 # %%
 figure = Figure(
