@@ -183,3 +183,18 @@ def test_a_picture_that_is_not_there_costs_no_time(tmp_path):
         "--picture", "no-such", "--results", tmp_path / "store", "--out", tmp_path / "R.md"
     )
     assert answer.exit_code != 0 and not (tmp_path / "store").exists()
+
+
+def test_the_speed_of_an_iteration_is_told_beside_a_plain_loop(tmp_path):
+    _, run = command("speed")
+    small = ["--size", 32, "--iterations", 8, "--no-compiled"]
+    answer = run(*small, "--results", tmp_path, "--out", tmp_path / "out.md")
+    assert answer.exit_code == 0, answer.output
+    table = pd.read_csv(tmp_path / "camera-32-cpu.csv", index_col=0)
+    assert list(table.index) == [
+        "plain loop", "fit, float32", "fit, auto", "2 fits at once, auto",
+    ]  # fmt: skip
+    assert table["times faster"].iloc[0] == 1 and (table["s/iteration"] > 0).all()
+    assert (table.PSNR > 5).all() and table.PSNR.max() - table.PSNR.min() < 3  # the same fit
+    assert "## seconds an iteration, camera-32-cpu\n" in (tmp_path / "out.md").read_text("utf-8")
+    assert (tmp_path / "camera-32-cpu.png").stat().st_size > 10_000

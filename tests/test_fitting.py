@@ -1,5 +1,6 @@
 """The fit: it restores, it is reproducible, it survives trouble, and it refuses nonsense early."""
 
+import os
 import random
 import threading
 import warnings
@@ -333,6 +334,25 @@ def test_a_gpu_is_waited_for_at_snapshots_only(problem, monkeypatch, recipe):
     assert ahead.history.seconds.is_monotonic_increasing
     assert (ahead.oracle_at, ahead.oracle_psnr) == (once.oracle_at, once.oracle_psnr)
     assert torch.equal(ahead.oracle, once.oracle)
+
+
+def test_a_compiled_network_makes_the_same_fit(problem):
+    """Also when it goes on, and what was saved is the network's and not the compiler's."""
+    if not fitting.can_compile():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no C++ compiler")
+    recipe = TINY.but(options={"down": (8,), "skip": (4,)}, iterations=30, stop="count")
+    plain, fast = quick(problem, recipe), quick(problem, recipe.but(compiled=True), stop=12)
+    assert fast.history.loss.to_list() == pytest.approx(plain.history.loss[:12], rel=1e-2)
+    assert list(fast.network.state_dict()) == list(plain.network.state_dict())
+    dip.resume(fast, progress=False)
+    assert fast.history.loss.to_list() == pytest.approx(plain.history.loss, rel=3e-2)
+    assert not torch.equal(fast.last, fast.average)
+
+
+def test_a_cpu_needs_a_compiler_to_compile(problem, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
+        quick(problem, TINY.but(compiled=True))
 
 
 class Breaks(nn.Module):

@@ -1,0 +1,155 @@
+"""How fast is an iteration of the published recipe? A plain loop, ours, compiled, several at once.
+
+python benchmarks/speed.py --picture denoising/F16_GT.png --size 512 --iterations 3000
+
+All ways fit the same noisy picture with the same network for as many iterations, one after the
+other in this process; what is compared is seconds an iteration, and beside it the PSNR that came
+out. The first iterations, in which a GPU's libraries choose and `torch.compile` compiles, are told
+apart. The result is a CSV, a figure, and a section of RESULTS.md.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import report
+import torch
+import typer
+
+import diplearn as dip
+from diplearn import images, metrics, networks, recipes
+from diplearn.figures import COLOURS, Figure
+from diplearn.files import replacing
+
+HERE = Path(__file__).resolve().parent
+WARM = 5  # iterations that do not count
+
+
+def plain(problem, recipe, seed, device):
+    """The published loop with nothing done for speed; seconds at each iteration, and the average.
+
+    Full precision, PyTorch's default memory layout and Adam, fresh Gaussian noise, and the loss
+    read in every iteration.
+    """
+    torch.manual_seed(seed)
+    network = networks.build(recipe.network, recipe.z_channels, problem.shape, **recipe.options)
+    network = network.to(device)
+    z = recipe.z_scale * torch.rand(1, recipe.z_channels, *problem.shape[-2:], device=device)
+    observation = problem.observation.to(device)
+    adam = torch.optim.Adam(network.parameters(), recipe.learning_rate)
+    seconds, average, begun = [], None, time.perf_counter()
+    for _ in range(recipe.iterations):
+        adam.zero_grad()
+        output = network(z + recipe.input_noise * torch.randn_like(z))[0]
+        loss = (output - observation).square().mean()
+        loss.backward()
+        adam.step()
+        output = output.detach()
+        weight = recipe.average
+        average = output if average is None else weight * average + (1 - weight) * output
+        loss.item()
+        seconds.append(time.perf_counter() - begun)
+    return seconds, average
+
+
+def measure_plain(problem, recipe, seed, device):
+    """A row for the plain loop."""
+    seconds, average = plain(problem, recipe, seed, device)
+    return row(problem, seconds, [average])
+
+
+def measure(problem, recipe, seed, device):
+    """A row for one fit by the package."""
+    run = dip.fit(problem, recipe, seed=seed, device=device, progress=False)
+    return row(problem, run.history.seconds.tolist(), [run.average])
+
+
+def measure_together(problem, recipe, seed, device, count):
+    """A row for several fits at once, seconds divided by their number; `fits` finds the cores."""
+    wanted = {
+        number: {"problem": problem, "recipe": recipe, "seed": seed + number, "device": device}
+        for number in range(count)
+    }
+    begun = time.perf_counter()
+    runs = dip.fits(wanted, progress=False)
+    spent = time.perf_counter() - begun
+    # All of the time counts: the fits do not start and end together.
+    told = row(problem, [spent / recipe.iterations] * 2, [run.average for run in runs.values()])
+    return told | {"s/iteration": spent / recipe.iterations / count, "first s": None}
+
+
+def row(problem, seconds, averages):
+    """Seconds an iteration without the first ones, what those took, and the PSNR at the end."""
+    warm = min(WARM, len(seconds) - 1)
+    scores = [metrics.psnr(a.cpu().clamp(0, 1), problem.truth) for a in averages]
+    return {
+        "s/iteration": (seconds[-1] - seconds[warm - 1]) / (len(seconds) - warm),
+        "first s": seconds[warm - 1],
+        "PSNR": sum(scores) / len(scores),
+    }
+
+
+def ways(recipe, at_once, compiled):
+    """Name -> how to measure it."""
+    auto = recipe.but(precision="auto")
+    found = {
+        "plain loop": (measure_plain, recipe, {}),
+        "fit, float32": (measure, recipe, {}),
+        "fit, auto": (measure, auto, {}),
+    }
+    if compiled:
+        found["fit, auto, compiled"] = (measure, auto.but(compiled=True), {})
+    if at_once > 1:
+        found[f"{at_once} fits at once, auto"] = (measure_together, auto, {"count": at_once})
+    return found
+
+
+def draw(table, path, title):
+    """A bar a way: how many times faster than the plain loop."""
+    figure = Figure(f"Speed of an iteration against the plain loop: {title}", figsize=(7, 2.6))
+    axis = figure.subplots()
+    bars = axis.barh(table.index, table["times faster"], color=COLOURS[0])
+    axis.bar_label(bars, [f" {value:.2f}x" for value in table["times faster"]])
+    axis.axvline(1, color="0.5", ls="--")
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.set(xlabel="times as fast as the plain loop", title=title)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def main(
+    picture: Annotated[str, typer.Option(help="A name as images.load takes.")] = "camera",
+    size: Annotated[int, typer.Option(min=32, help="Side of the picture in pixels.")] = 128,
+    iterations: Annotated[int, typer.Option(min=WARM + 1, help="Of each fit.")] = 60,
+    at_once: Annotated[int, typer.Option(min=1, help="Fits at once, in the last row.")] = 2,
+    compiled: Annotated[bool, typer.Option(help="Also with torch.compile.")] = True,
+    seed: Annotated[int, typer.Option(help="Of noise and weights.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; what is there.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder.")] = HERE / "results" / "speed",
+    out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
+):
+    """Measure seconds an iteration."""
+    problem = dip.denoising(images.load(picture, size=size), sigma=25 / 255, seed=seed)
+    recipe = recipes.paper("denoising").but(iterations=iterations, stop="count")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    rows = {}
+    for name, (way, chosen, more) in ways(recipe, at_once, compiled).items():
+        rows[name] = way(problem, chosen, seed, device, **more)
+        print(f"{name}: {rows[name]['s/iteration']:.4f} s an iteration", flush=True)
+    table = pd.DataFrame(rows).T.astype(float)
+    table.insert(1, "times faster", table["s/iteration"].iloc[0] / table["s/iteration"])
+    print(table.round(3).to_string())
+    results.mkdir(parents=True, exist_ok=True)
+    case = f"{Path(picture).stem.removesuffix('_GT')}-{size}-{device.type}"
+    with replacing(results / f"{case}.csv") as temporary:
+        table.to_csv(temporary)
+    draw(table, results / f"{case}.png", f"{case}, {iterations} iterations")
+    about = f"{iterations} iterations of the published recipe for denoising; one fit a row; "
+    text = f"{about}{report.machine(device.type == 'cuda')}\n\n{report.markdown(table, 3)}"
+    report.put_section(out, f"seconds an iteration, {case}", text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
