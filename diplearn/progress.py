@@ -28,12 +28,13 @@ class Progress:
         self.started = time.monotonic()
         self.bar = None
         self.lines = show and sys.stderr is not None  # None: a program without a console
-        if self.lines and _interactive():
+        if self.lines and (_in_notebook() or sys.stderr.isatty()):
             self.lines = False
+            file = sys.stdout if _in_notebook() else sys.stderr  # which a page paints red
             # A terminal that states no size (expect, some containers) would get an empty bar.
             size = {"ncols": 80, "nrows": 24} if _columns() == 0 else {"dynamic_ncols": True}
             self.bar = tqdm(
-                total=total, initial=done, unit=unit, mininterval=0.25, file=sys.stderr, **size
+                total=total, initial=done, unit=unit, mininterval=0.25, file=file, **size
             )
 
     def update(self, iteration, loss, psnr=None):
@@ -63,9 +64,9 @@ class Progress:
             self.bar.close()
 
 
-def _interactive():
-    """Return whether somebody is watching: a terminal, or a notebook's kernel."""
-    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+def _in_notebook():
+    """Return whether what is printed goes to a notebook's kernel."""
+    return type(sys.stdout).__module__.startswith("ipykernel")
 
 
 def _columns():

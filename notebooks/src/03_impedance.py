@@ -144,7 +144,8 @@ numbers = {
     for name, three in runs.items()
 }
 table = pd.DataFrame(numbers, index=[f"{share:.0%} explained" for share in shares]).T
-table.style.format("{:.0f}").set_caption("iterations, the median of three seeds")
+shown = table.style.format(lambda n: "> 250" if n == np.inf else f"{n:.0f}")
+shown.set_caption("iterations, the median of three seeds")
 
 # %% [markdown]
 # **Explain.** Half of the variance is cheap for the picture: large dark and bright areas, a few dozen
@@ -286,7 +287,7 @@ for axis, (kind, (bands, _)) in zip(figure.subplots(1, 2, sharey=True), followed
     axis.axhline(1, color="0.6", ls=":")
 figure.axes[0].set_ylabel("share of the band's amplitude")
 names = ("band 1: longest waves", "2", "3", "4", "band 5: finest detail")
-figure.axes[1].legend(figure.axes[1].lines[:5], names, frameon=False, loc="lower right")
+figure.axes[1].legend(figure.axes[1].lines[:5], names, frameon=False, fontsize=8, loc="upper left")
 figure
 
 # %%

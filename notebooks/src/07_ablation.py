@@ -391,7 +391,7 @@ assert gaussian.mean() < -0.2 and pixels.min() > 3
 # **Explain.** The loss belongs to the *noise*, not to the picture. For squares, one pixel that is wrong by 0.5 is worth
 # a hundred that are wrong by 0.05, and the network hurries to reproduce it; absolute values count it ten times. For Gaussian
 # noise the squares are right: they are minus its logarithm (lesson 02). **The same change is worth several decibels, or costs
-# half of one.** An ablation on one problem is an answer about one problem.
+# about one.** An ablation on one problem is an answer about one problem.
 #
 # ## 7 · Families of equal size
 #

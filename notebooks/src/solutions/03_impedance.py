@@ -100,7 +100,7 @@ for target in (clean, 1 - clean):
     again = {s: {"problem": dip.Problem(target), "recipe": plain, "seed": s} for s in range(3)}
     medians.append(np.median([reached(run, 0.8) for run in dip.fits(again).values()]))
 my_ratio = medians[1] / medians[0]
-print(medians)
+print([int(median) for median in medians])
 
 dip.check.negative(my_ratio)
 
