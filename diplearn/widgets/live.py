@@ -63,7 +63,7 @@ class Panel(Box):
         "Run All" cannot overtake it.
     """
 
-    EVERY = 0.1  # seconds from one picture to the next, at least
+    EVERY = 0.125  # seconds from one picture to the next, at least: then they are below 0.25
     _busy = None  # the panel whose fit is running: two at once would only be in each other's way
 
     def __init__(self, problem=None, recipe=None, iterations=None, seed=0, size=128):
