@@ -144,10 +144,21 @@ def test_fits_run_at_the_same_time_where_there_are_cores(problem):
 
 
 def test_an_error_in_one_of_many_fits_ends_them_all(problem):
-    long = {"problem": problem, "recipe": TINY.but(members=1, iterations=100_000)}
-    wanted = {"wrong": {"problem": problem, "recipe": TINY, "stop": "soon"}, "long": long}
-    with pytest.raises(dip.InputError, match="no stopping rule"):
-        dip.fits(wanted, progress=False)
+    under_way, made = threading.Event(), []
+
+    def look(run, step):
+        made.append(step.iteration)
+        under_way.set()
+
+    def fail(run, step):
+        under_way.wait(30)
+        raise InputError("something went wrong")
+
+    each = {"problem": problem, "recipe": TINY.but(members=1, iterations=3000)}
+    wanted = {"long": {**each, "callback": look}, "wrong": {**each, "callback": fail}}
+    with pytest.raises(InputError, match="something went wrong"):
+        dip.fits(wanted, cores=2, progress=False)
+    assert 0 < made[-1] < 2000
 
 
 def test_a_fit_leaves_the_number_of_threads_as_it_was(problem):

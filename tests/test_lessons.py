@@ -58,10 +58,20 @@ def test_new_prose_needs_no_run_and_new_code_does(tmp_path, monkeypatch):
     build.build(source)
     result = nbformat.read(build.target(source), as_version=4).cells[1].outputs
     source.write_text(text.replace("Title", "A better title"), encoding="utf-8")
-    assert build.drift(source) and build.retell(source) and build.drift(source) is None
+    monkeypatch.setattr("sys.argv", ["build.py"])
+    assert build.drift(source) and build.main() == 0 and build.drift(source) is None
     assert nbformat.read(build.target(source), as_version=4).cells[1].outputs == result
     source.write_text(text.replace("print", "repr"), encoding="utf-8")
     assert not build.retell(source)
+    assert build.main() == 0 and build.drift(source) is None
+    assert nbformat.read(build.target(source), as_version=4).cells[1].outputs != result
+
+
+def test_a_name_that_no_lesson_has_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["build.py", "99"])
+    with pytest.raises(SystemExit):
+        build.main()
+    assert "no lesson's name begins with 99" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", LESSONS, ids=label)
