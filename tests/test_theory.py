@@ -48,19 +48,19 @@ def test_the_kernel_and_the_modes_of_two_linear_layers():
 
 
 @pytest.mark.parametrize(
-    "network, channels",
+    "build",
     [
-        (Hourglass(4, 1, down=(4, 4), skip=(2, 2), padding="zeros", merge_norm=False), 4),
-        (Hourglass(4, 1, down=(4,), skip=(0,)), 4),
-        (DeepDecoder(4, 1, 4, 3), 4),
-        (nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)), 4),
+        lambda: Hourglass(4, 1, down=(4, 4), skip=(2, 2), padding="zeros", merge_norm=False),
+        lambda: Hourglass(4, 1, down=(4,), skip=(0,)),
+        lambda: DeepDecoder(4, 1, 4, 3),
+        lambda: nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)),
     ],
     ids=["lab", "published", "decoder", "running means"],
 )
-def test_the_jacobian_predicts_a_small_step_of_each_network(network, channels):
+def test_the_jacobian_predicts_a_small_step_of_each_network(build):
     """Batch norm with the statistics of the one picture included."""
-    network = network.double()
-    z = draw(1, channels, 16, 16)
+    network = build().double()  # from a fixed seed: with other weights a step may cross a kink
+    z = draw(1, 4, 16, 16)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     J = theory.jacobian(network, z)
     after = network.state_dict()
