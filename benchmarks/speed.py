@@ -56,13 +56,13 @@ def plain(problem, recipe, seed, device):
 def measure_plain(problem, recipe, seed, device):
     """A row for the plain loop."""
     seconds, average = plain(problem, recipe, seed, device)
-    return row(problem, seconds, [average])
+    return row(problem, seconds, average)
 
 
 def measure(problem, recipe, seed, device):
     """A row for one fit by the package."""
     run = dip.fit(problem, recipe, seed=seed, device=device, progress=False)
-    return row(problem, run.history.seconds.tolist(), [run.average])
+    return row(problem, run.history.seconds.tolist(), run.average)
 
 
 def measure_together(problem, recipe, seed, device, count):
@@ -75,19 +75,23 @@ def measure_together(problem, recipe, seed, device, count):
     runs = dip.fits(wanted, progress=False)
     spent = time.perf_counter() - begun
     # All of the time counts: the fits do not start and end together.
-    told = row(problem, [spent / recipe.iterations] * 2, [run.average for run in runs.values()])
-    return told | {"s/iteration": spent / recipe.iterations / count, "first s": None}
+    scores = [quality(problem, run.average) for run in runs.values()]
+    each = spent / recipe.iterations / count
+    return {"s/iteration": each, "first s": None, "PSNR": sum(scores) / count}
 
 
-def row(problem, seconds, averages):
+def row(problem, seconds, average):
     """Seconds an iteration without the first ones, what those took, and the PSNR at the end."""
-    warm = min(WARM, len(seconds) - 1)
-    scores = [metrics.psnr(a.cpu().clamp(0, 1), problem.truth) for a in averages]
     return {
-        "s/iteration": (seconds[-1] - seconds[warm - 1]) / (len(seconds) - warm),
-        "first s": seconds[warm - 1],
-        "PSNR": sum(scores) / len(scores),
+        "s/iteration": (seconds[-1] - seconds[WARM - 1]) / (len(seconds) - WARM),
+        "first s": seconds[WARM - 1],
+        "PSNR": quality(problem, average),
     }
+
+
+def quality(problem, picture):
+    """PSNR of what a fit ended with."""
+    return metrics.psnr(picture.cpu().clamp(0, 1), problem.truth)
 
 
 def ways(recipe, at_once, compiled):

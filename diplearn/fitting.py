@@ -428,19 +428,6 @@ class State:
 
 
 @contextlib.contextmanager
-def own_queue():
-    """Give this thread's work a queue of its own on a GPU, which one small fit does not fill."""
-    if not torch.cuda.is_available():
-        yield
-        return
-    queue = torch.cuda.Stream()
-    queue.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(queue):
-        yield
-    queue.synchronize()
-
-
-@contextlib.contextmanager
 def reproducible(device):
     """Ask a GPU for algorithms that give the same bits each time; a CPU's always do."""
     if device.type != "cuda":
@@ -520,7 +507,7 @@ def _compiled(network, device):
     if device.type == "cpu" and not can_compile():
         raise InputError(
             "compiled=True needs a C++ compiler and Python's headers, and there are none: install "
-            "them (on Debian g++ and python3-dev), or leave it out: a CPU gains little by it"
+            "them (on Debian g++ and python3-dev), or leave compiled out"
         )
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     return torch.compile(network, mode=mode, dynamic=False)
@@ -709,8 +696,7 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
     """
 
     def one(**arguments):
-        with own_queue():
-            run = fit(**arguments)
+        run = fit(**arguments)
         if not resumable:
             run.network = run.state = None
         return run
