@@ -155,26 +155,36 @@ def summary(rows, by):
 
 
 def draw(cases, path):
-    """Draw, for each task's first case, PSNR over iterations with each rule's choice on it."""
-    figure = Figure("PSNR over iterations, with every rule's choice", figsize=(12, 2.4 * 4))
-    axes = figure.subplots(4, 3).ravel()
-    colours = dict(zip(stopping.BY_NAME, COLOURS * 2))
+    """Draw, for each task's first case, PSNR over iterations with each rule's choice on it.
+
+    A rule that changes the fit (it hides or disturbs something) has a curve of its own, thin.
+    """
     first = {}
     for case in cases:
         first.setdefault(case["rows"][0]["task"], case)
+    columns, down = min(3, len(first)), -(-len(first) // 3)
+    size = (4 * columns + 1.5, 2.6 * down + 0.4)
+    figure = Figure("PSNR over iterations, with every rule's choice", figsize=size)
+    axes = figure.subplots(down, columns, squeeze=False).ravel()
+    rules = [name for name in stopping.BY_NAME if name != "oracle"]
+    colours = dict(zip(rules, COLOURS))
     for axis, (task, case) in zip(axes, first.items()):
         axis.plot(case["curves"][""], color="0.7", lw=2)
-        for row in case["rows"]:
-            if row["rule"] != "oracle":
-                axis.plot(row["chosen_at"], row["psnr"], "o", color=colours[row["rule"]])
-        axis.set(title=f"{task}, {case['rows'][0]['picture']}", xscale="log")
-        axis.set_ylim(row["best"] - 4, row["best"] + 0.5)
+        shown = [row for row in case["rows"] if row["rule"] in colours]
+        for row in shown:
+            colour = colours[row["rule"]]
+            axis.plot(case["curves"].get(row["rule"], []), color=colour, lw=0.8)
+            axis.plot(row["chosen_at"], row["psnr"], "o", color=colour)
+        best = case["rows"][0]["best"]
+        low = max(best - 6, min(row["psnr"] for row in shown))
+        axis.set(title=f"{task}, {Path(case['rows'][0]['picture']).stem}", xscale="log")
+        axis.set(xlabel="iteration", ylabel="PSNR in dB", ylim=(low - 0.5, best + 0.5))
+        axis.set_xlim(left=10)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(first) :]:
         axis.axis("off")
-    for name, colour in colours.items():
-        axes[-1].plot([], [], "o", color=colour, label=name)
-    axes[-1].legend(frameon=False, ncols=2)
+    handles = [axes[0].plot([], [], "o", color=colours[name], label=name)[0] for name in rules]
+    figure.legend(handles=handles, frameon=False, loc="outside right center")
     figure.savefig(path, dpi=110)
 
 
