@@ -323,16 +323,14 @@ class Panel(Box):
         now = time.perf_counter()
         if not self._seen or now - self._seen[-1][1] >= self.EVERY:
             self._seen = [*self._seen[-10:], (step.iteration, now)]
-            self._paint(run)
-            self._tell(self._pace(run))
+            self._paint(run, self._pace(run))
 
     def _rest(self):
         """Show how the fit stands, once it does."""
         if self._error is not None:
             self._tell(str(self._error) or type(self._error).__name__, ORANGE)
         elif self._run is not None:
-            self._paint(self._run, resting=True)
-            self._tell(self._standing())
+            self._paint(self._run, self._standing(), resting=True)
         self._refresh(resting=True)
 
     def _pace(self, run):
@@ -391,21 +389,23 @@ class Panel(Box):
         columns = np.arange(self._width) * array.shape[1] // self._width
         return jpeg_bytes(array[rows][:, columns])
 
-    def _paint(self, run, resting=False):
-        """Show the present picture and the curves."""
+    def _paint(self, run, standing, resting=False):
+        """Show the present picture, the curves, and words on how the fit stands."""
         averaged = self.showing.value == "average"
         shown, words = (run.average, "average") if averaged else (run.last, "single iterate")
         if resting and run.stopped_by not in _WITHOUT_A_RULE:
             shown, words = run.output, f"the rule's choice, {run.chosen_at}"
         if run.problem.truth is not None:
             words += f", {psnr(shown, run.problem.truth):.2f} dB"
-        self.restored.value = self._enlarged(images.to_uint8(shown))
-        self.captions[1].value = _caption(f"iteration {run.stopped_at}", words)
         marks = []
         if run.problem.truth is not None:
             marks.append(("best", run.oracle_at, GREEN))
         drawn = (plot(c["label"], c["series"], c["log"], marks) for c in charts({"": run}))
-        self.curves.value = "".join(drawn)
+        curves, picture = "".join(drawn), self._enlarged(images.to_uint8(shown))
+        # All at once, so that the page is drawn once: it takes its time from the fit.
+        self.restored.value, self.curves.value = picture, curves
+        self.captions[1].value = _caption(f"iteration {run.stopped_at}", words)
+        self._tell(standing)
 
     def _tell(self, words, colour="inherit"):
         self.status.value = (

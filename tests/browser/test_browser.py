@@ -1,5 +1,6 @@
 """What the widgets do in JupyterLab, in Voilà and on a page without a kernel, by its pixels."""
 
+import re
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from diplearn.widgets import compare, scrub
 WITH_WIDGETS = [
     path.stem
     for path in sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
-    if "scrub(" in path.read_text("utf-8")
+    if re.search(r"^(scrub|impedance)\(", path.read_text("utf-8"), re.MULTILINE)
 ]
 
 WATCH = """import torch; torch.set_num_threads(1)
@@ -252,7 +253,7 @@ def test_the_kernels_interrupt_does_what_stop_does(page, lab, desk):
 
 
 # Every lesson is run without a browser as well, and its exported page is tested above.
-@pytest.mark.parametrize("name", ["01_motivation", "08_stopping"])
+@pytest.mark.parametrize("name", ["01_motivation", "08_stopping", "09_speed"])
 def test_a_lesson_runs_and_its_widgets_move(page, lab, desk, name):
     book = Notebook(page, lab, f"notebooks/{name}.ipynb")
     book.run_all(600)
