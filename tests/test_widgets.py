@@ -19,6 +19,7 @@ from diplearn.fitting import fit
 from diplearn.widgets import live, page, play, plot
 
 ipywidgets = pytest.importorskip("ipywidgets")
+SEVEN = ipywidgets.__version__.startswith("7.")  # Colab's: the tests pass with both
 
 
 @pytest.fixture(scope="module")
@@ -313,13 +314,14 @@ def test_looking_on_costs_little(panel):
 
 
 def test_moving_sliders_leaves_no_memory_behind(panel):
-    known = ipywidgets.widgets.widget._instances  # what ipywidgets keeps alive
+    known = ipywidgets.Widget.widgets if SEVEN else ipywidgets.widgets.widget._instances
     before = len(known)
     for value in range(200):
         panel.noise.value = 5 * (value % 15)
     assert len(known) == before
 
 
+@pytest.mark.skipif(SEVEN, reason="ipywidgets 7 shows itself, and asks for no other form")
 def test_a_page_without_a_kernel_says_what_a_panel_is(panel):
     assert "kernel" in panel._repr_mimebundle_()["text/html"]
 
@@ -327,10 +329,14 @@ def test_a_page_without_a_kernel_says_what_a_panel_is(panel):
 # Playground.
 
 
-def upload(data):
+def upload(page_, data):
+    """Do what the page does when a file was chosen, in ipywidgets 7 as in 8."""
     about = {"name": "mine.png", "type": "image/png", "size": len(data)}
-    now = datetime.datetime.now(datetime.UTC)
-    return about | {"content": memoryview(data), "last_modified": now}
+    if SEVEN:
+        page_.upload.set_trait("value", {"mine.png": {"metadata": about, "content": data}})
+    else:
+        now = datetime.datetime.now(datetime.UTC)
+        page_.upload.value = (about | {"content": memoryview(data), "last_modified": now},)
 
 
 def as_png(array):
@@ -349,7 +355,7 @@ def painted(height, width):
 def test_playground_uploads_marks_fits_and_offers():
     page_ = play.playground(size=96)
     mine = images.to_uint8(images.load("coffee", size=64))
-    page_.upload.value = (upload(as_png(mine)),)
+    upload(page_, as_png(mine))
     assert "64×64 pixels" in page_.told.value
     page_.task.value = play.HOLE
     assert "Paint the hole first" in status(page_.panel)
@@ -370,7 +376,7 @@ def test_playground_uploads_marks_fits_and_offers():
 
 def test_playground_says_what_is_wrong_with_a_file():
     page_ = play.playground()
-    page_.upload.value = (upload(b"no picture"),)
+    upload(page_, b"no picture")
     assert "the uploaded file" in page_.told.value and "/tmp" not in page_.told.value
     page_.bundled.value = "coffee"
     assert "pixels are worked on" in page_.told.value
