@@ -181,9 +181,8 @@ class Crew:
         share = 1 if work <= SMALL else self.cores // hands
         if device.type != "cpu" or share == self.cores:
             return
-        if hands == 1:
-            torch.set_num_threads(share)  # here, without a thread to hand things to and wait for
-        else:
+        torch.set_num_threads(share)
+        if hands > 1:
             self.pool = ThreadPoolExecutor(
                 hands, initializer=torch.set_num_threads, initargs=(share,)
             )

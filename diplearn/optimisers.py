@@ -51,26 +51,45 @@ class Muon(torch.optim.Optimizer):
         """Make one step along the gradients that `backward` left."""
         for group in self.param_groups:
             filters = [p for p in group["params"] if p.grad is not None]
-            wanted = [_wider_first(self._looking_ahead(p, group["momentum"])) for p in filters]
-            directions = orthogonal([w.flatten(1) for w in wanted])
-            for parameter, like, direction in zip(filters, wanted, directions):
-                size = _ADAM_SIZE * max(direction.shape) ** 0.5
-                step = direction.view(like.shape)
-                _wider_first(parameter).add_(step, alpha=-group["lr"] * size)
+            wanted = self._looking_ahead(filters, group["momentum"])
+            steps = orthogonal([_as_matrix(each) for each in wanted])
+            sizes = [_ADAM_SIZE * max(step.shape) ** 0.5 for step in steps]
+            torch._foreach_mul_(steps, sizes)
+            steps = [_as_filters(step, like) for step, like in zip(steps, wanted)]
+            torch._foreach_add_(filters, steps, alpha=-group["lr"])
 
-    def _looking_ahead(self, parameter, momentum):
-        """Let the running mean follow the gradient; return it as the next step would see it."""
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(state["momentum"], momentum)
+    def _looking_ahead(self, filters, momentum):
+        """Let the running means follow the gradients; return them as the next step would see."""
+        for each in filters:
+            if not self.state[each]:
+                self.state[each]["momentum"] = torch.zeros_like(each)
+        gradients = [each.grad for each in filters]
+        means = [self.state[each]["momentum"] for each in filters]
+        torch._foreach_lerp_(means, gradients, 1 - momentum)
+        return torch._foreach_lerp(gradients, means, momentum)
 
 
-def _wider_first(filters):
-    """Swap outputs and inputs where there are more inputs: more rows, more singular values."""
+def _as_matrix(filters):
+    """A row an output; an input where there are more of those: more rows, more singular values.
+
+    A row is in whatever order is no copy: singular values do not ask in which.
+    """
     outputs, inputs = filters.shape[:2]
-    return filters.transpose(0, 1) if inputs > outputs else filters
+    if inputs > outputs:
+        filters = filters.transpose(0, 1)
+    elif filters.ndim == 4:
+        filters = filters.permute(0, 2, 3, 1)  # as it lies in memory
+    return filters.flatten(1)
+
+
+def _as_filters(matrix, like):
+    """Undo `_as_matrix`."""
+    outputs, inputs, *sides = like.shape
+    if inputs > outputs:
+        return matrix.view(inputs, outputs, *sides).transpose(0, 1)
+    if like.ndim == 4:
+        return matrix.view(outputs, *sides, inputs).permute(0, 3, 1, 2)
+    return matrix.view_as(like)
 
 
 def orthogonal(matrices):
@@ -114,11 +133,12 @@ def _inverse_roots(grams):
     one = torch.eye(grams.shape[-1], device=grams.device, dtype=grams.dtype)
     energy = grams.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=1e-24)[:, None, None]
     grams = grams / energy
-    product = one / energy.sqrt()
-    for _ in range(_ROUNDS):
-        factor = a * one + b * grams + c * (grams @ grams)
-        product = factor @ product
-        grams = factor @ grams @ factor
+    product = None
+    for remaining in reversed(range(_ROUNDS)):
+        factor = torch.baddbmm(a * one + b * grams, grams, grams, alpha=c)
+        product = factor / energy.sqrt() if product is None else factor @ product
+        if remaining:
+            grams = factor @ grams @ factor
     return product
 
 
