@@ -232,4 +232,4 @@ def tell(table, names, recipe, full, results, out):
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    report.start(main)

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import torch
+import typer
 
+from diplearn.errors import InputError
 from diplearn.files import replacing
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
@@ -45,3 +47,13 @@ def put_section(path, title, text):
         new = f"{old.rstrip()}\n\n{section}"
     with replacing(path) as temporary:
         temporary.write_text(new, encoding="utf-8")
+
+
+def start(command):
+    """Run a benchmark from the command line; what is wrong with its input is one line."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app()
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -156,4 +156,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    report.start(main)

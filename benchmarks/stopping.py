@@ -261,4 +261,4 @@ def tell(cases, table, figure):
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    report.start(main)

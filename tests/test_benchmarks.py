@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -175,6 +176,12 @@ def test_seconds_to_quality_beside_the_published_recipe(tmp_path):
     assert len(curves) == 2
     assert run(*small, "--out", tmp_path / "R.md").exit_code == 0  # nothing is measured twice
     assert curves == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").glob("*.csv")}
+    # Beside a stored curve the other recipes are measured in the same hour as the pace.
+    assert run(*small, "--out", tmp_path / "R.md", "--against-stored").exit_code == 0
+    later = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").glob("*.csv")}
+    assert [name for name in curves if later[name] == curves[name]] == [
+        name for name in curves if "-paper-" in name
+    ]
 
 
 def test_a_picture_that_is_not_there_costs_no_time(tmp_path):
@@ -183,6 +190,16 @@ def test_a_picture_that_is_not_there_costs_no_time(tmp_path):
         "--picture", "no-such", "--results", tmp_path / "store", "--out", tmp_path / "R.md"
     )
     assert answer.exit_code != 0 and not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["time_to_quality", "stopping", "speed"])
+def test_bad_input_is_one_line(name, tmp_path):
+    made = subprocess.run(
+        [sys.executable, FOLDER / f"{name}.py", "--picture", "no-such", "--results", tmp_path],
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert made.returncode == 1 and made.stderr.startswith("error: ")
+    assert made.stderr.count("\n") == 1 and "Traceback" not in made.stderr
 
 
 def test_the_speed_of_an_iteration_is_told_beside_a_plain_loop(tmp_path):

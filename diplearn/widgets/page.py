@@ -112,7 +112,8 @@ def scrub(run, marks=None, frames=32):
     Parameters
     ----------
     run : Run or dict
-        One run, shown beside observation and truth; or name -> run, side by side.
+        One run, shown beside observation and truth; or name -> run, side by side, at first where
+        their energies differ most.
     marks : dict, optional
         Name -> iteration: places to jump to. What a single run's own rule chose, and the oracle
         where the truth is known, are among them anyway.
@@ -155,7 +156,7 @@ def scrub(run, marks=None, frames=32):
         "width": first.problem.shape[-1],
         "height": first.problem.shape[-2],
         "positions": positions,
-        "start": positions.index(min(chosen, default=positions[-1])),
+        "start": positions.index(min(chosen)) if chosen else _farthest_apart(runs, positions),
         "panes": _beside(single, moving) if single else moving,
         "charts": charts(runs),
         "marks": [
@@ -166,6 +167,18 @@ def scrub(run, marks=None, frames=32):
     what = ", ".join(name for name in runs if name) or first.problem.task.replace("_", "-")
     alt = f"The iterations of a fit ({what}), to be moved through with a slider"
     return Page("scrub", data, moving[0]["frames"][-1], alt)
+
+
+def _farthest_apart(runs, positions):
+    """At which position the runs' energies differ most: there is something to see, at the end not.
+
+    A single run has nothing to differ from, and rests at its last position.
+    """
+    if len(runs) == 1:
+        return len(positions) - 1
+    rows = [np.array(run.rows) for run in runs.values()]
+    energies = [np.interp(positions, each[:, 0], np.log(np.maximum(each[:, 2], 1e-12))) for each in rows]
+    return int(np.ptp(energies, axis=0).argmax())
 
 
 def _mark_colours():
