@@ -296,7 +296,7 @@ function scrub(root, data) {
 // ---- compare: two pictures under one divider -----------------------------------------------------
 
 function compare(root, data) {
-  const enlarged = Math.max(1, Math.floor(384 / Math.max(data.width, data.height)));
+  const enlarged = Math.max(1, Math.round(384 / Math.max(data.width, data.height)));
   const names = element(root, "div", { class: "dip-names" });
   for (const name of data.names) element(names, "span", {}, name);
   const frame = element(root, "div", { class: "dip-divider" });
