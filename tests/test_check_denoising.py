@@ -6,6 +6,28 @@ import torch
 from diplearn.check import denoising as check
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer", "right", "words"),
+    [
+        (check.four_runs, None, None, "no answer"),
+        (check.four_runs, 1.549, True, "2.2"),
+        (check.four_runs, 6.02, False, "for ρ = 0"),
+        (check.four_runs, 0.969, False, "for two"),
+        (check.four_runs, 3.098, False, "10, not 20"),
+        (check.four_runs, "much", False, "a number"),
+        (check.constant, None, None, "no answer"),
+        (check.constant, 0.52, True, "mean"),
+        (check.constant, 0.4, False, "median"),
+        (check.constant, 0.7, False, "a fifth"),
+        (check.constant, 0.32, False, "salt is 1"),
+        (check.constant, 0.9, False, "definition"),
+    ],
+)
+def test_numbers(asked, answer, right, words):
+    verdict = asked(answer)
+    assert verdict.right is right and words in verdict.words
+
+
 def dot(a, b):
     return (a * b).sum()
 

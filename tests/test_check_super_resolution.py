@@ -7,6 +7,26 @@ import diplearn as dip
 from diplearn import check
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer", "right", "words"),
+    [
+        (check.dimensions, None, None, "no answer"),
+        (check.dimensions, 37_800, True, "less 600"),
+        (check.dimensions, 600, False, "equations"),
+        (check.dimensions, 38_400, False, "unknowns"),
+        (check.dimensions, 33_600, False, "64 times"),
+        (check.alias, None, None, "no answer"),
+        (check.alias, 0.4, True, "slower wave"),
+        (check.alias, 0.6, False, "1/2"),
+        (check.alias, 0.1, False, "small pixel"),
+        (check.alias, [], False, "a number"),
+    ],
+)
+def test_numbers(asked, answer, right, words):
+    verdict = asked(answer)
+    assert verdict.right is right and words in verdict.words
+
+
 def seen(picture):
     channels, height, width = picture.shape
     means = picture.reshape(channels, height // 4, 4, width // 4, 4).mean((2, 4))

@@ -5,27 +5,31 @@ exercises still runs from top to bottom. There is a file for each lesson; all th
 """
 
 from .ablation import apart, equal_size, one_factor
-from .denoising import neighbours, stabilised
+from .denoising import constant, four_runs, neighbours, stabilised
 from .energy import no_need_to_stop, tv_function
 from .impedance import checkerboard, negative, noise_share, reached, tells_apart
 from .inpainting import own_hole, psnr_inside, sees_across, without_mask
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
 from .stopping import discrepancy_rule, fooled
-from .super_resolution import twin, unseen_by_blocks
+from .super_resolution import alias, dimensions, twin, unseen_by_blocks
 from .theory import follows, spectral_error, tangent_kernel
 from .verdict import OPEN, Verdict, number
 
 __all__ = [
     "OPEN",
     "Verdict",
+    "alias",
     "apart",
     "cheaper",
     "checkerboard",
+    "constant",
+    "dimensions",
     "discrepancy_rule",
     "equal_size",
     "follows",
     "fooled",
+    "four_runs",
     "multiplications",
     "negative",
     "neighbours",

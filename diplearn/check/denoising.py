@@ -4,7 +4,59 @@ import math
 
 import torch
 
-from .verdict import OPEN, Verdict
+from .verdict import OPEN, Verdict, number
+
+
+def four_runs(answer):
+    """Check the gain of a mean of four results whose errors are correlated by 0.6 (lesson 04).
+
+    Parameters
+    ----------
+    answer : float or None
+        In dB.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> four_runs(6.02)
+    ✗ not yet: that is for ρ = 0
+    """
+    hints = {
+        6.02: "that is for ρ = 0",
+        0.97: "that is for two",
+        3.1: "10, not 20: a squared error is a power",
+    }
+    right = "10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2"
+    return number(answer, 1.55, right, hints)
+
+
+def constant(answer):
+    """Check the constant with the lowest mse to a grey patch under salt (lesson 04).
+
+    Parameters
+    ----------
+    answer : float or None
+        A grey value: the patch has 0.4, a fifth of its pixels 1.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> constant(0.4)
+    ✗ not yet: that is for l1: the median
+    """
+    hints = {
+        0.4: "that is for l1: the median",
+        0.7: "only a fifth is salt",
+        0.32: "salt is 1, not 0",
+    }
+    right = "the mean, 0.8 · 0.4 + 0.2 · 1; l1 stays at 0.4"
+    return number(answer, 0.52, right, hints, 0.01)
 
 
 def stabilised(answer):

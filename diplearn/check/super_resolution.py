@@ -5,7 +5,56 @@ import math
 import torch
 
 from .. import metrics
-from .verdict import OPEN, Verdict
+from .verdict import OPEN, Verdict, number
+
+
+def dimensions(answer):
+    """Check the null space's dimensions, for 240x160 pixels at x8 (lesson 05).
+
+    Parameters
+    ----------
+    answer : int or None
+        How many.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> dimensions(600)
+    ✗ not yet: those are the equations
+    """
+    hints = {
+        600: "those are the equations",
+        38_400: "those are the unknowns",
+        33_600: "×8 is 64 times fewer pixels, not 8 times",
+    }
+    return number(answer, 37_800, "38,400 unknowns less 600 equations", hints, 0.001)
+
+
+def alias(answer):
+    """Check as what 0.15 cycles per pixel are seen in every fourth pixel (lesson 05).
+
+    Parameters
+    ----------
+    answer : float or None
+        Cycles per small pixel.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> alias(0.6)
+    ✗ not yet: right so far; but small pixels cannot show more than 1/2
+    """
+    hints = {
+        0.6: "right so far; but small pixels cannot show more than 1/2",
+        0.1: "in cycles per small pixel, please; and what is beyond 1/2 comes back from there",
+    }
+    return number(answer, 0.4, "4 · 0.15 = 0.6 is seen as 1 − 0.6: a slower wave", hints, 0.01)
 
 
 def unseen_by_blocks(answer):
