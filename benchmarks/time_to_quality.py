@@ -162,7 +162,7 @@ def main(
             curves["paper", 0] = stored(results / f"{case}-paper-0.csv", problem)
         else:
             curves["paper", 0] = fitted("paper", 0)
-        tell(curves, case, results, out)
+        tell(curves, case, results, out, against_stored)
 
 
 def stored(path, problem):
@@ -176,7 +176,7 @@ def stored(path, problem):
     return published
 
 
-def tell(curves, case, results, out):
+def tell(curves, case, results, out, against_stored):
     """Print a table, draw the curves, and write the section of the results."""
     table = summary(curves, curves["paper", 0])
     with pd.option_context("display.width", 200, "display.max_columns", 20):
@@ -185,7 +185,10 @@ def tell(curves, case, results, out):
         print(spread.to_string())
     draw(curves, results / f"{case}.png", case)
     print(f"figure: {results / case}.png")
-    text = f"{report.machine()}\n\n{report.markdown(table.set_index('recipe'))}"
+    text = f"{report.machine()}\n\n"
+    if against_stored:
+        text += "The published recipe's curve is an earlier one; its pace was measured with these.\n\n"
+    text += report.markdown(table.set_index("recipe"))
     report.put_section(out, f"time to quality, {case}", text)
 
 
