@@ -18,6 +18,16 @@ from .images import to_array
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)
 
+# How `choices` marks a stopping rule, the same in every figure.
+_MARKS = {
+    "hold-out": (BLUE, "o"),
+    "sure": (ORANGE, "s"),
+    "discrepancy": (GREEN, "D"),
+    "es-wmv": ("#CC79A7", "^"),
+    "es-emv": ("#56B4E9", "v"),
+    "oracle": ("#E69F00", "*"),
+}
+
 
 class Figure(_Figure):
     """A matplotlib figure that knows its alternative text and needs no pyplot.
@@ -189,7 +199,8 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     curve : pandas.Series or sequence of float
         PSNR in dB; a series by iteration, or a value for each iteration from 1.
     chosen : dict
-        Name -> iteration.
+        Name -> iteration. A rule has its own colour and sign in every figure; what follows a comma
+        in the name makes it a variant, and the sign a hollow one.
     alt : str, optional
         Alternative text.
     width : float, optional
@@ -204,15 +215,26 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     values = dict(curve.items() if hasattr(curve, "items") else enumerate(curve, 1))
     best = max(values, key=values.get)
     low = min([values[best] - below, *(values[k] - 0.4 for k in chosen.values())])
+    first = min(k for k, value in values.items() if value >= low)
     figure = Figure(alt or "PSNR over iterations, and each rule's choice", figsize=(width, 3.4))
     axis = figure.subplots()
     axis.semilogx(list(values), list(values.values()), color=GREY, lw=2.2)
     axis.axvline(best, color=GREY, ls=":", lw=1, label=f"best: {best}")
-    for (name, iteration), colour, marker in zip(chosen.items(), COLOURS * 2, "osD^vP*Xhd" * 2):
+    others, variants = zip(COLOURS * 2, "osD^vP*Xhd" * 2), iter("<>phd" * 4)
+    for name, iteration in chosen.items():
+        rule, *variant = name.split(", ")
+        colour, marker = _MARKS.get(rule) or next(others)
+        marker = next(variants) if variant else marker
         axis.plot(
-            iteration, values[iteration], marker, color=colour, ms=9, label=f"{name}: {iteration}"
-        )
-    axis.set(xlabel="iteration", ylabel="PSNR in dB", ylim=(low, values[best] + 0.4))
+            iteration, values[iteration], marker, color=colour, ms=13 if marker == "*" else 9,
+            mew=1.8, mfc="white" if variant else colour, label=f"{name}: {iteration}",
+        )  # fmt: skip
+    ticks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k in values]
+    axis.set_xticks(ticks, [str(k) for k in ticks])
+    axis.minorticks_off()
+    axis.set_xlim(0.9 * first, 1.1 * max(values))
+    axis.set_ylim(low, values[best] + 0.1 * (values[best] - low))
+    axis.set(xlabel="iteration", ylabel="PSNR in dB")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -144,6 +144,15 @@ def test_the_learners_discrepancy(answer, right, words):
     assert verdict.right is right and words in verdict.words
 
 
+@pytest.mark.parametrize(
+    ("answer", "right", "words"),
+    [(None, None, "no answer"), (0.158, True, "√"), (0.025, False, "σ²"), (0.5, False, "a tenth")],
+)
+def test_the_strength_of_salt_and_pepper(answer, right, words):
+    verdict = check.salt_sigma(answer)
+    assert verdict.right is right and words in verdict.words
+
+
 def test_a_rule_that_was_fooled():
     clean = dip.images.load("coffee", size=48)
     problem = dip.denoising(clean, sigma=50 / 255)

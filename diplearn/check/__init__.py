@@ -11,7 +11,7 @@ from .impedance import checkerboard, negative, noise_share, reached, tells_apart
 from .inpainting import own_hole, psnr_inside, sees_across, without_mask
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
-from .stopping import discrepancy_rule, fooled
+from .stopping import discrepancy_rule, fooled, salt_sigma
 from .super_resolution import alias, dimensions, twin, unseen_by_blocks
 from .theory import follows, spectral_error, tangent_kernel
 from .verdict import OPEN, Verdict, number
@@ -47,6 +47,7 @@ __all__ = [
     "reached",
     "sees_across",
     "spectral_error",
+    "salt_sigma",
     "stabilised",
     "tangent_kernel",
     "tells_apart",

@@ -2,7 +2,7 @@
 
 import torch
 
-from .verdict import OPEN, Verdict, run_or_hint
+from .verdict import OPEN, Verdict, number, run_or_hint
 
 
 def discrepancy_rule(answer):
@@ -42,6 +42,27 @@ def discrepancy_rule(answer):
             hint = "compare the mean square, not its root or its sum, with sigma squared"
             return Verdict(False, f"not yet: it goes on past the truth itself; {hint}")
     return Verdict(True, "right: stop once the residual is as small as the noise")
+
+
+def salt_sigma(answer):
+    """Check σ of a grey picture of which a tenth became black or white (lesson 08).
+
+    Parameters
+    ----------
+    answer : float or None
+        In the units of [0, 1].
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> salt_sigma(0.025)
+    ✗ not yet: that is the energy, σ²
+    """
+    hints = {0.025: "that is the energy, σ²", 0.5: "only a tenth of the pixels are wrong"}
+    return number(answer, 0.1581, "√(0.1 · 0.5²)", hints)
 
 
 def fooled(run, least=1.0):
