@@ -187,7 +187,8 @@ def tell(curves, case, results, out, against_stored):
     print(f"figure: {results / case}.png")
     text = f"{report.machine()}\n\n"
     if against_stored:
-        text += "The published recipe's curve is an earlier one; its pace was measured with these.\n\n"
+        words = "The published recipe's curve is an earlier one; its pace was measured with these."
+        text += f"{words}\n\n"
     text += report.markdown(table.set_index("recipe"))
     report.put_section(out, f"time to quality, {case}", text)
 
