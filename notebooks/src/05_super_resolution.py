@@ -66,7 +66,9 @@ contact_sheet(
 # %% [markdown]
 # The small picture came about by a known **operator** $A$, and there is no noise:
 #
-# $$x_0 = A\,x, \qquad E(x; x_0) = \tfrac1N \lVert A\,x - x_0\rVert^2 .$$
+# $$x_0 = A\,x, \qquad E(x; x_0) = \tfrac1N \lVert A\,x - x_0\rVert^2 ,$$
+#
+# where $N$ counts the pixels of $x_0$.
 #
 # ## 2 · What a downsampler keeps
 #
@@ -93,7 +95,8 @@ figure
 # %% [markdown]
 # The small picture has a pixel for every four, so its fastest wave has 1/8 of a cycle per large pixel.
 # Faster ones (grey) would appear in it as wrong, slower waves; that is called *aliasing*, and the kernel
-# is there to take them away first. What it takes away is gone: the fine detail that we want back is exactly
+# is there to take them away first. (It fades out from about 0.05 to 0.2, so a few slip through.) What it
+# takes away is gone: the fine detail that we want back is exactly
 # what $A$ was built to remove.
 #
 # How much is gone? Count.
@@ -130,11 +133,12 @@ many = {"the truth x": clean.double()}
 for name, other in others.items():
     grey = other.mean(0, keepdim=True).double()
     # one and a half times, to be seen well; any multiple is as invisible to A
-    many[f"x + unseen part of {name}"] = clean.double() + 1.5 * unseen(grey)
+    many[f"x + 1.5 · unseen part of {name}"] = clean.double() + 1.5 * unseen(grey)
 small_ones = {f"A of picture {k}": A(picture) for k, picture in enumerate(many.values(), 1)}
 contact_sheet(
     {**many, **small_ones},
     columns=4,
+    width=12,
     alt="Four very different large pictures; four equal small ones",
 )
 
@@ -206,21 +210,21 @@ print("each descent keeps the unseen part of its start")
 
 # %% [markdown]
 # **Explain.** All three explain $x_0$, and none moved a hair in the null space. *Without a prior, the
-# start is the prior.* The flat start has an empty unseen part; from there one gets
+# start is the prior.* Grey has almost no unseen part, but for the border; from black one gets exactly
 # $A^{+} x_0$, the explanation with the smallest norm.
 #
 # ## 4 · Who fills the null space
 #
-# Here are five ways to fill it, and none at all beside them:
+# Here are two ways to fill it, three that leave it nearly or quite empty, and no prior at all beside them:
 #
 # - **bicubic** and **Lanczos** put a smooth curve through the small pixels. They do not know $A$;
 # - **$A^{+} x_0$** knows $A$, and leaves the null space empty;
-# - **total variation** (lesson 02) chooses the explanation with the shortest edges. How much it counts is a
-#   weight; we tell it the best of three, which nobody would know;
+# - **total variation** (lesson 02) chooses the explanation with the least edge: length times height. How
+#   much it counts is a weight; we tell it the best of three, which nobody would know;
 # - the **deep prior**: of all explanations the one that the network meets first, three seeds. In the end the
 #   package adds $A^{+}(x_0 - A x)$, so that $E$ is exactly zero.
 #
-# In this field one measures on luma, and leaves four pixels out along each side; so do we.
+# In this field one measures on luma, the brightness, and leaves four pixels out along each side; so do we.
 #
 # > **Predict.** The smooth ones have no fine detail, the random start has plenty. Which is nearer to the
 # > truth? Can one beat $A^{+}x_0$ at all?
@@ -267,7 +271,7 @@ print(f"deep prior {np.mean(three):.2f} ± {np.std(three):.2f} dB, three seeds")
 assert min(three) > max(scores["bicubic"], scores["Lanczos"]) + 0.8
 assert scores["total variation"] > scores["A⁺x₀"] > scores["bicubic"] > scores["no prior"] + 5
 exact = score(A.project(ways["total variation"], x0))  # with the part that A sees set right
-assert np.mean(three) > exact and min(three) > scores["total variation"]
+assert -0.15 < np.mean(three) - exact < 0.6 and np.mean(three) > scores["total variation"]
 print(f"total variation {scores['total variation']:.2f} dB; with E brought to zero {exact:.2f} dB")
 
 # %%
@@ -277,25 +281,26 @@ compare(ways["total variation"], runs[0].output, names=("total variation", "deep
 scrub(runs[0], frames=20)
 
 # %% [markdown]
-# Sharp outlines, a lawn of cotton wool, and a tripod that nobody finds. PSNR does not say *why* one method
-# is ahead. So look into the null space alone, where the truth has an unseen
-# part $v$ and a method has one, $\hat v$. How **much** did it paint there, $\lVert\hat v\rVert / \lVert
+# Sharp outlines, a lawn of cotton wool, and a tripod that stays a blur. (The slider's PSNR counts the
+# border, too.) PSNR does not say *why* one method is ahead. So look into the null space alone, where the
+# truth has an unseen part $v$ and a method has one, $\hat v$. How **much** did it paint there, $\lVert\hat v\rVert / \lVert
 # v\rVert$? How **right** is it, $\cos(\hat v, v)$? Of a picture that explains $x_0$ the whole error is
 # there, and
 #
 # $$\lVert \hat v - v \rVert^2 = \lVert v\rVert^2 \,(1 + \text{much}^2 - 2 \cdot \text{much} \cdot
 #   \text{right}). \tag{2}$$
 #
-# To paint pays only where one is right for more than half of what one paints: right > much / 2.
+# To paint pays only if right / much > 1/2. (We measure both without eight pixels along each side, where
+# every kernel is cut off and all methods look alike.)
 
 
 # %%
-wanted = unseen(clean)
+wanted = unseen(clean)[..., 8:-8, 8:-8]
 
 
 def painted(picture):
     """How much a picture has in the null space, against the truth, and how right that is."""
-    mine = unseen(picture)
+    mine = unseen(picture)[..., 8:-8, 8:-8]
     alike = float((mine * wanted).sum() / (mine.norm() * wanted.norm()).clamp(min=1e-6))
     return {"much": float(mine.norm() / wanted.norm()), "right": alike}
 
@@ -304,13 +309,14 @@ def painted(picture):
 rows = {name: {"PSNR": scores[name]} | painted(picture) for name, picture in ways.items()}
 table = pd.DataFrame(rows).T
 right = [painted(run.output)["right"] for run in runs]
-print(f"the deep prior's three seeds are right for {min(right):.2f} to {max(right):.2f}")
-assert np.mean(right) > table.right["total variation"] > table.right["Lanczos"] + 0.1
+print(f"the deep prior's three seeds: right {min(right):.2f} to {max(right):.2f}")
+assert abs(np.mean(right) - table.right["total variation"]) < 0.12
+assert min(*right, table.right["total variation"]) > table.right["Lanczos"] + 0.15
 table.style.format("{:.2f}")
 
 # %%
-unseen_parts = {f"{name}: unseen": 0.5 + 2 * unseen(ways[name]) for name in list(ways)[1:3]}
-unseen_parts |= {f"{name}: unseen": 0.5 + 2 * unseen(ways[name]) for name in list(ways)[4:]}
+some = ("bicubic", "Lanczos", "total variation", "deep prior")
+unseen_parts = {f"{name}: unseen": 0.5 + 2 * unseen(ways[name])[..., 8:-8, 8:-8] for name in some}
 unseen_parts |= {"the truth: unseen": 0.5 + 2 * wanted}
 contact_sheet(
     unseen_parts, columns=5, width=12, alt="Unseen parts: faint edges, clear edges, edges and grass"
@@ -320,15 +326,15 @@ contact_sheet(
 # **Explain.** Noise in the null space is right for nothing, and costs 12 dB. Bicubic is even behind
 # $A^{+}x_0$, which paints nothing: it blurs what $A$ *did* see. Total variation and the deep prior paint the
 # same: outlines. An edge in the small picture tells where an edge in the large one is, *if you believe in
-# edges*. That is all a prior does. The deep prior is a little more often right (and keeps $E = 0$ while
-# total variation pays for its weight with some of the data). Nobody finds the lawn: nothing in $x_0$
-# tells where a blade of grass stands.
+# edges*. That is all a prior does. The two are level: they paint about as much, and about as right. The deep
+# prior is ahead by one to three tenths of a decibel in the mean, and nobody had to tell it a weight. Nobody
+# finds the lawn: nothing in $x_0$ tells where a blade of grass stands.
 #
 # ## 5 · Edges and spectra
 #
 # Two looks at the same thing. A cut through the picture shows edges; the **spectrum** shows waves, in
-# bands of frequency. Beyond 1/8 of a cycle per pixel nothing reliable came through $A$, so what is there
-# was painted.
+# bands of frequency. Around 1/8 of a cycle per pixel $A$ fades out: slower waves came through, from 0.2 on
+# nothing did, and what is there was painted.
 #
 # > **Predict.** Draw, over frequency, how much of the truth's amplitude each method has, and its
 # > correlation with the truth. Which curve tells you that a picture *looks* sharp, and which that it
@@ -355,46 +361,64 @@ def much_and_right(picture, bands=20):
 # %%
 def draw(axis, name, lines):
     """A method's lines in its colour; the truth's thick and grey."""
-    colours = {"truth": "0.7", "bicubic": COLOURS[2], "total variation": COLOURS[3]}
+    colours = {"truth": "0.7", "bicubic": COLOURS[2], "A⁺x₀": "0.2", "total variation": COLOURS[3]}
     looks = {"color": colours.get(name, BLUE), "lw": 4 if name == "truth" else 1.7}
-    axis.plot(*lines, label=name, **looks)
+    axis.plot(*lines, label=name, ls="--" if name == "A⁺x₀" else "-", **looks)
 
+
+# %%
+names = ("bicubic", "A⁺x₀", "total variation", "deep prior")
 
 # %% tags=["figure:05_spectra"]
-names = ("bicubic", "total variation", "deep prior")
-figure = Figure("What looks sharp, and what is right, are two curves", figsize=(10, 6.4))
+figure = Figure("What looks sharp, and what is right, are two curves", figsize=(10, 7))
 (back, tripod), (much, right) = figure.subplots(2, 2)
 for name, picture in {"truth": clean, **{name: ways[name] for name in names}}.items():
     draw(back, name, (range(12, 36), picture[0, 60, 12:36]))
     draw(tripod, name, (range(95, 135), picture[0, 135, 95:135]))
     for axis, line in zip((much, right), much_and_right(picture)):
         draw(axis, name, ((np.arange(20) + 0.5) / 40, line))
-for axis, title in ((back, "across his back"), (tripod, "across the tripod")):
-    axis.set(title=title, xlabel="pixel", ylabel="grey value")
-for axis, title in ((much, "how much is there"), (right, "how right it is")):
-    axis.axvline(1 / 8, color=ORANGE, ls="--")
-    axis.set(title=title, xlabel="cycles per pixel", ylim=(-0.15, 1.15))
+back.set(title="across his back", xlabel="pixel", ylabel="grey value")
+tripod.set(title="across the tripod", xlabel="pixel", ylabel="grey value")
+much.set(title="how much is there", xlabel="cycles per pixel", ylabel="amplitude over the truth's")
+right.set(title="how right it is", xlabel="cycles per pixel", ylabel="correlation with the truth")
+_ = [axis.axvline(1 / 8, color=ORANGE, ls="--", label="1/8") for axis in (much, right)]
 back.legend(frameon=False)
+much.legend(frameon=False, fontsize=9, ncols=2, loc="upper right", bbox_to_anchor=(1, 0.92))
 figure
 
-# %%
-bands = {name: much_and_right(ways[name]) for name in names}
-above = slice(6, 12)  # from 0.15 to 0.3 cycles per pixel
-for name, (how_much, how_right) in bands.items():
-    print(f"{name:16s} {how_much[above].mean():.2f} painted, {how_right[above].mean():.2f} right")
 
-assert bands["deep prior"][0][above].mean() > bands["bicubic"][0][above].mean() + 0.2
-for rival in ("bicubic", "total variation"):
-    assert bands["deep prior"][1][above].mean() > bands[rival][1][above].mean() + 0.01
+# %%
+def told(pictures, low, high):
+    """How much is painted in a range of frequencies, and how right, in the mean of some pictures."""
+    here = slice(round(40 * low), round(40 * high))
+    return np.mean([np.array(much_and_right(p))[:, here].mean(axis=1) for p in pictures], axis=0)
+
+
+ranges = {"around 1/8": (0.1, 0.175), "0.2 to 0.35": (0.2, 0.35), "above 0.4": (0.4, 0.5)}
+found = {name: [ways[name]] for name in names} | {"deep prior": [run.output for run in runs]}
+spectra = {
+    f"{where}: {what}": {name: told(pictures, *ends)[i] for name, pictures in found.items()}
+    for where, ends in ranges.items()
+    for i, what in enumerate(("much", "right"))
+}
+spectra = pd.DataFrame(spectra)
+spectra.style.format("{:.2f}")
+
+# %%
+deep, tv = spectra.loc["deep prior"], spectra.loc["total variation"]
+assert min(deep["around 1/8: right"], tv["around 1/8: right"]) > spectra.iloc[1, 1] + 0.03
+assert deep["0.2 to 0.35: right"] > tv["0.2 to 0.35: right"] > spectra.iloc[1, 3] + 0.1
+assert tv["above 0.4: much"] > deep["above 0.4: much"] + 0.03
+assert max(deep["above 0.4: right"], tv["above 0.4: right"]) < 0.3
 
 # %% [markdown]
 # **Explain.** His back is an edge of the kind that priors believe in: long, and with plain grey on both
-# sides. The deep prior climbs it nearly as steeply as the truth. The legs of the tripod are one pixel
-# wide, a line lighter and a line darker; in the small picture they had all but cancelled, and no prior
-# brings them back. Below 1/8 the deep prior is right to the last digit, since that is what $E$ asks for.
-# Beyond, it paints two fifths of the true amplitude, and its correlation with the truth is a bit below
-# one half. Total variation paints *more* in the fastest waves, and less rightly: its stairs are sharp, and in the wrong
-# places.
+# sides. Total variation and the deep prior climb it nearly as steeply as the truth. The legs of the tripod
+# are one pixel wide, a line lighter and a line darker; in this row they all but cancel in the small picture,
+# and no prior brings them back. Well below 1/8 the deep prior is right, since $E$ asks for it. Around 1/8
+# the waves come through weakened and mixed (aliasing), and all methods grow wrong. From 0.2 to 0.35, where
+# all is painted, the deep prior is a little more often right than total variation. Among the fastest waves
+# both paint nearly at random; total variation, whose stairs are sharp, paints more.
 #
 # ## 6 · Eight times
 #
@@ -404,37 +428,53 @@ for rival in ("bicubic", "total variation"):
 
 # %%
 tiny = dip.super_resolution(clean, factor=8)
-fitted = dip.fits({s: {"problem": tiny, "recipe": recipe, "seed": s} for s in range(3)})
-eight = list(fitted.values())
-cubic = dip.baselines.interpolate(tiny)
-shown = {"x₀, 24x24": tiny.observation, "bicubic": cubic, "deep prior": eight[0].output}
-captions = {name: f"{score(shown[name], 8):.1f} dB" for name in ("bicubic", "deep prior")}
-contact_sheet(
-    shown | {"truth": clean},
-    captions=captions,
-    width=12,
-    alt="At x8 the deep prior is sharp, and wrong",
+fitted = dip.fits(
+    {s: {"problem": tiny, "recipe": recipe.but(iterations=150), "seed": s} for s in range(3)}
 )
+eight = [run.output for run in fitted.values()]
+smooth = [
+    dip.fit(tiny, pixels.but(tv_weight=weight), progress=False).last
+    for weight in (3e-7, 1e-6, 3e-6)
+]
 
 # %%
-marks = [score(run.output, 8) for run in eight]
-print(
-    f"x8: deep prior {np.mean(marks):.2f} ± {np.std(marks):.2f} dB, bicubic {score(cubic, 8):.2f} dB"
-)
-apart = dip.psnr(eight[0].output, eight[1].output)
-print(f"two seeds agree with each other to {apart:.0f} dB, with the truth to {np.mean(marks):.0f}")
-assert min(marks) > score(cubic, 8) + 0.7 and apart > np.mean(marks) + 5
+shown = {
+    "x₀, 24x24": tiny.observation,
+    "bicubic": dip.baselines.interpolate(tiny),
+    "Lanczos": dip.baselines.lanczos(tiny),
+    "A⁺x₀": tiny.operator.project(torch.zeros_like(clean), tiny.observation),
+    "total variation": max(smooth, key=lambda picture: score(picture, 8)),
+    "deep prior": eight[0],
+}
+marks = {name: score(picture, 8) for name, picture in list(shown.items())[1:]}
+captions = {name: f"{mark:.1f} dB" for name, mark in marks.items()}
+alt = "At x8 the deep prior is sharp, and wrong"
+contact_sheet(shown | {"truth": clean}, columns=4, captions=captions, width=12, alt=alt)
+
+# %%
+deep = [score(picture, 8) for picture in eight]
+print(f"x8: deep prior {np.mean(deep):.2f} ± {np.std(deep):.2f} dB; ", end="")
+print(f"bicubic {marks['bicubic']:.2f}, total variation {marks['total variation']:.2f}")
+agree = lambda a, b: dip.psnr(a, b, luma=True, shave=8)  # noqa: E731
+apart = agree(*eight[:2])
+smooth_ones = agree(shown["bicubic"], shown["Lanczos"])
+print(f"two seeds agree to {apart:.0f} dB, bicubic and Lanczos to {smooth_ones:.0f}; ", end="")
+print(f"the deep prior and total variation to {agree(eight[0], shown['total variation']):.0f}")
+assert min(deep) > marks["bicubic"] + 0.7 and abs(np.mean(deep) - marks["total variation"]) < 0.5
+assert apart > max(deep) + 5 and smooth_ones > apart
 
 # %% [markdown]
-# **Explain.** The lead is about as large as at ×4, and yet the picture is worse than it looks: sharp
-# outlines where there were none, half a face, no tripod. And mark this well: **two seeds agree with each
-# other far better than with the truth.** They share a prior, so they err alike. That repeated fits agree
-# is no proof that they are right.
+# **Explain.** The lead over bicubic is about as large as at ×4, and yet the picture is worse than it looks:
+# sharp outlines where there were none, half a face, no tripod. Total variation is level again. And mark this
+# well: **two seeds agree with each other far better than with the truth.** They share $x_0$ and a prior, and
+# leave the same things out; bicubic and Lanczos agree even better. That repeated fits agree is no proof that
+# they are right.
 #
 # ## 7 · What a trained network knows
 #
-# Networks that were trained on thousands of photographs fill the null space better. Here is what the paper
-# reports on two customary sets of pictures, ×4. (Published numbers, not measured here.)
+# Networks that were trained on other photographs fill the null space better. LapSRN went to school with 291 of
+# them, SRResNet with 350,000. Here is what the paper reports on two customary sets of pictures, ×4.
+# (Published numbers, not measured here.)
 
 # %%
 published = pd.DataFrame(
@@ -458,9 +498,11 @@ figure
 
 # %% [markdown]
 # What do they know? Train one and see. Ours is small: from a small pixel and its neighbours, 5×5 of
-# them, it foretells the 4×4 large pixels that belong there. Four photographs are its school.
+# them, it foretells the 4×4 large pixels that belong there. Four photographs are its school. Some pictures
+# are easier than others, whoever has learned what; so we train two students, and each picture is in the
+# school of one of them only.
 #
-# > **Predict.** $A^{+} x_0$ paints nothing. How many decibels above it will the student be on the pictures
+# > **Predict.** $A^{+} x_0$ paints nothing. How many decibels above it will a student be on the pictures
 # > that it has learned from? And on others?
 
 
@@ -481,79 +523,98 @@ def pairs(name):
 
 
 # %%
-torch.manual_seed(0)
-school = ("astronaut", "chelsea", "coffee", "rocket")
-questions, answers = (torch.cat(parts) for parts in zip(*map(pairs, school)))
-student = nn.Sequential(
-    nn.Linear(25, 64), nn.LeakyReLU(), nn.Linear(64, 64), nn.LeakyReLU(), nn.Linear(64, 16)
-)
-optimiser = torch.optim.Adam(student.parameters(), lr=0.002)
-for _ in range(3000):
-    some = torch.randint(len(questions), (512,))
-    error = (student(questions[some]) - answers[some]).square().mean()
-    error.backward()
-    optimiser.step()
-    optimiser.zero_grad()
+def teach(school):
+    """Train a student on some photographs."""
+    torch.manual_seed(0)
+    questions, answers = (torch.cat(parts) for parts in zip(*map(pairs, school)))
+    layers = [nn.Linear(25, 64), nn.LeakyReLU(), nn.Linear(64, 64), nn.LeakyReLU()]
+    student = nn.Sequential(*layers, nn.Linear(64, 16))
+    optimiser = torch.optim.Adam(student.parameters(), lr=0.002)
+    for _ in range(3000):
+        some = torch.randint(len(questions), (512,))
+        error = (student(questions[some]) - answers[some]).square().mean()
+        error.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return student
 
 
 # %%
 @torch.no_grad()
-def enlarge(small):
-    """Ask the student for 4x4 pixels in place of each, and hold on to what is known."""
+def enlarge(small, student):
+    """Ask a student for 4x4 pixels in place of each, and hold on to what is known."""
     looks, mean = looks_of(small)
     channels, height, width = small.shape
     made = (student(looks) + mean).reshape(channels, height * width, 16).transpose(1, 2)
     return A.project(F.fold(made, (4 * height, 4 * width), 4, stride=4)[:, 0], small)
 
 
-gained = {}
-for name in (*school, "camera", "coins", "retina", "motorcycle", "brick"):
+# %%
+def gain(name, student):
+    """Decibels above the picture that paints nothing."""
     large = dip.images.load(name, size=192)
     empty = A.project(torch.zeros_like(large), A(large))
-    marks = [dip.psnr(each, large, luma=True, shave=4) for each in (enlarge(A(large)), empty)]
-    gained[name] = marks[0] - marks[1]
+    pictures = (enlarge(A(large), student), empty)
+    marks = [dip.psnr(each, large, luma=True, shave=4) for each in pictures]
+    return marks[0] - marks[1]
+
 
 # %%
-figure = Figure("The student knows its school books; less of the world", figsize=(9, 2.8))
+schools = (
+    ("astronaut", "chelsea", "coffee", "rocket"),
+    ("camera", "coins", "retina", "motorcycle"),
+)
+students = [teach(school) for school in schools]
+in_school = {name: gain(name, students[i]) for i in (0, 1) for name in schools[i]}
+elsewhere = {name: gain(name, students[1 - i]) for i in (0, 1) for name in schools[i]}
+
+# %%
+figure = Figure("A student does better on what it learned from", figsize=(9, 3))
 axis = figure.subplots()
-colours = [ORANGE] * len(school) + [BLUE] * 5
-bars = axis.bar(list(gained), list(gained.values()), color=colours)
-axis.bar_label(bars, fmt="%+.1f", padding=2)
+looks = ((in_school, ORANGE, "in its school"), (elsewhere, BLUE, "not in its school"))
+for side, (gained, colour, label) in zip((-0.2, 0.2), looks):
+    bars = axis.bar(np.arange(8) + side, list(gained.values()), 0.38, color=colour, label=label)
+    axis.bar_label(bars, fmt="%+.1f", padding=2, fontsize=8)
+ahead = np.mean(three) - scores["A⁺x₀"]
+axis.plot(list(in_school).index("camera") + 0.2, ahead, "kD", ms=7, label="deep prior")
 axis.axhline(0, color="black", lw=0.8)
-axis.axhline(np.mean(three) - scores["A⁺x₀"], color="0.4", ls=":")
-axis.text(8.45, np.mean(three) - scores["A⁺x₀"], "deep prior on camera", ha="right", va="bottom")
-axis.set(ylabel="dB above A⁺x₀", ylim=(-0.4, 2.6))
+axis.set_xticks(range(8), list(in_school))
+axis.set(ylabel="dB above A⁺x₀", ylim=(-1.9, 3))
+axis.legend(frameon=False, ncols=3, loc="upper right")
 axis.spines[["top", "right"]].set_visible(False)
 figure
 
 # %%
-known = np.mean([gained[name] for name in school])
-new = np.mean([gain for name, gain in gained.items() if name not in school])
-print(f"pictures from the school {known:+.1f} dB, others {new:+.1f} dB")
-assert known > new + 0.4 and new > 0.1 and gained["camera"] < min(three) - scores["A⁺x₀"] - 0.3
+known, new = (np.mean(list(each.values())) for each in (in_school, elsewhere))
+print(f"a picture in the school {known:+.1f} dB, the same not in the school {new:+.1f} dB")
+assert known > 0.7 and -0.8 < new < 0.4 and all(in_school[k] > elsewhere[k] for k in elsewhere)
+assert abs(in_school["camera"] - ahead) < 0.6 and elsewhere["camera"] < ahead - 0.3
 
 # %% [markdown]
-# **Explain.** The student did learn something that holds for other pictures, and much more that holds
-# for its four only (orange). A real one goes to school with a hundred thousand photographs and holds
-# millions of numbers; then the orange and the blue bars grow alike. What it fills the null space with is
-# *what such places looked like in other pictures*: windows, fur, letters. The deep prior has never seen
-# another picture. It knows that edges are long, that things repeat and that regions are plain, because
-# its convolutions say so. The gap in the figure above is the price of ignorance.
+# **Explain.** On the pictures from its school a student gains more than a decibel in the mean; on the
+# others, no more than some up and some down: what it has learned holds for its own four. Real ones go to
+# school with hundreds of photographs, or hundreds of thousands, hold about a million numbers, and do well on
+# pictures that they have never seen, as the published table says. What they fill the null space with is *what
+# such places looked like in other pictures*: windows, fur, letters. The deep prior has never seen another
+# picture (and yet is level, on the photographer, with the student that learned from him). It knows that
+# edges are long, that things repeat and that regions are plain, because its convolutions say so. The gap in
+# the published table is the price of ignorance.
 #
 # It buys something, too. A trained network paints what is *usual*; in a scan of a rare disease that is
 # dangerous. It was trained for one $A$; for another kernel it must go to school again, while we changed one
 # line. Where photographs abound, take a trained network. Where there are none, or none that may be
-# trusted, ask this one.
+# trusted, fit this one, and show what it painted.
 #
 # ## What to take away
 #
 # 1. A downsampler has a **null space**: pictures that it cannot see. At ×4 that is fifteen dimensions of
 #    sixteen. All that a method *adds* lives there.
 # 2. **Without a prior the start decides**: descent never moves in the null space.
-# 3. Painting there pays only if one is right for more than half of what one paints. Sharp is not right.
-# 4. The deep prior beats bicubic and total variation, and a network trained on the right pictures beats
-#    the deep prior.
-# 5. That several fits **agree** does not mean that they are right: they share a prior.
+# 3. Painting there pays only if right / much > 1/2. Sharp is not right.
+# 4. The deep prior beats bicubic by more than a decibel, and is level with total variation at its best
+#    weight; on the paper's Set5 and Set14 it leads TV by 1.0 and 0.6 dB. By the same published tables, a
+#    network trained on many photographs beats the deep prior.
+# 5. That several fits **agree** does not mean that they are right: they share $x_0$ and a prior.
 #
 # ## Exercises
 #
@@ -565,12 +626,7 @@ assert known > new + 0.4 and new > 0.1 and gained["camera"] < min(three) - score
 # %%
 my_dimensions = None
 
-hints = {
-    600: "those are the equations",
-    38_400: "those are the unknowns",
-    33_600: "×8 is 64 times fewer pixels, not 8 times",
-}
-dip.check.number(my_dimensions, 37_800, "38,400 unknowns less 600 equations", hints, 0.001)
+dip.check.dimensions(my_dimensions)
 
 # %% [markdown]
 # **2. By hand.** The simplest downsampler takes the mean of each 4×4 block. Write `my_unseen(picture)`:
@@ -597,11 +653,7 @@ dip.check.twin(my_twin, problem)
 # %%
 my_alias = None
 
-hints = {
-    0.6: "right so far; but small pixels cannot show more than 1/2",
-    0.1: "in cycles per small pixel, please; and what is beyond 1/2 comes back from there",
-}
-dip.check.number(my_alias, 0.4, "4 · 0.15 = 0.6 is seen as 1 − 0.6: a slower wave", hints, 0.01)
+dip.check.alias(my_alias)
 
 # %% [markdown]
 # **5. The wrong kernel.** Somebody made the small picture with `kernel="box"`, and you fit with Lanczos2. What
