@@ -83,5 +83,5 @@ def test_the_level_from_which_on_the_rim_is_seen():
     reach = {1: False, 2: False, 3: True, 4: True}
     assert check.sees_across(None, reach).right is None
     assert check.sees_across(3, reach)
-    assert "still 0" in check.sees_across(2, reach).words
+    assert "below a tenth" in check.sees_across(2, reach).words
     assert "fewer" in check.sees_across(4, reach).words

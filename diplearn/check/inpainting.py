@@ -158,5 +158,7 @@ def sees_across(answer, reach):
     if answer == right:
         return Verdict(True, f"right: with {right} levels it does, with {right - 1} it does not")
     if answer < right:
-        return Verdict(False, f"not yet: with {answer} levels the gradient at the rim is still 0")
-    return Verdict(False, "not yet: fewer levels are enough; each doubles how far a pixel sees")
+        return Verdict(False, f"not yet: with {answer} levels the rim's influence is below a tenth")
+    return Verdict(
+        False, "not yet: fewer levels are enough; each more than doubles how far a pixel sees"
+    )
