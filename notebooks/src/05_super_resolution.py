@@ -422,7 +422,8 @@ assert max(deep["above 0.4: right"], tv["above 0.4: right"]) < 0.3
 #
 # ## 6 · Eight times
 #
-# At ×8 there is one equation for 64 unknowns. The recipe does not change, the operator does.
+# At ×8 there is one equation for 64 unknowns. The recipe does not change, but for fewer iterations; the
+# operator does.
 #
 # > **Predict.** Will the lead over bicubic grow or shrink? What will become of the face?
 
