@@ -49,6 +49,39 @@ def test_total_variation(answer, right, words):
     assert verdict.right is right and words in verdict.words
 
 
+@pytest.mark.parametrize(
+    ("answer", "right", "words"),
+    [
+        (None, None, "no answer"),
+        (0.25, True, "meet at"),
+        (0.5, False, "each by w"),
+        (0.55, False, "value"),
+        (0.15, False, "how far apart"),
+        (3, False, "definition"),
+        ("a quarter", False, "a number"),
+    ],
+)
+def test_two_pixels(answer, right, words):
+    verdict = check.two_pixels(answer)
+    assert verdict.right is right and words in verdict.words
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "words"),
+    [
+        (None, None, "no answer"),
+        (7.28, True, "four times"),
+        (14.57, False, "2 in its exponent"),
+        (0.00269, False, "other way round"),
+        (0.000112, False, "units"),
+        (0.714, False, "squared"),
+    ],
+)
+def test_beta(answer, right, words):
+    verdict = check.beta(answer)
+    assert verdict.right is right and words in verdict.words
+
+
 @pytest.fixture(scope="module")
 def problem():
     return dip.denoising(dip.images.load("rocket", size=32), sigma=25 / 255, seed=0)

@@ -8,34 +8,45 @@ import diplearn as dip
 from diplearn import check
 
 
-def projected(x, clean, noise):
-    return ((x - clean) * noise).sum() / noise.square().sum()
+def alone(x, direction):
+    return float((x * direction).sum() / direction.square().sum())
+
+
+def together(x, clean, noise):
+    columns = torch.stack([clean.flatten(), noise.flatten()], dim=1)
+    return torch.linalg.lstsq(columns, x.flatten()[:, None]).solution[:, 0]
+
+
+def one_after_the_other(x, clean, noise):
+    a = alone(x, clean)
+    return a, alone(x - a * clean, noise)
 
 
 @pytest.mark.parametrize(
     ("answer", "right", "words"),
     [
         (None, None, "no answer"),
-        (projected, True, "right"),
-        (lambda x, c, n: ((x - c) * n).sum(), False, "own square"),
-        (lambda x, c, n: ((x - c) * n).mean(), False, "own square"),
-        (lambda x, c, n: ((x - c) * n).sum() / n.norm(), False, "no root"),
-        (lambda x, c, n: (x * n).sum() / n.square().sum(), False, "clean picture away"),
-        (lambda x, c, n: (x - c).norm() / n.norm(), False, "not only the noise"),
-        (lambda x, c, n: 0.5, False, "30 %"),
+        (together, True, "counted once"),
+        (lambda *pictures: together(*pictures).flip(0), False, "first the picture's"),
+        (lambda x, c, n: (alone(x, c), alone(x, n)), False, "not orthogonal"),
+        (one_after_the_other, False, "not orthogonal"),
+        (lambda x, c, n: (alone(x, c), alone(x - c, n)), False, "all of the clean picture"),
+        (lambda x, c, n: (0.5, 0.5), False, "0.50 and 0.50"),
+        (lambda x, c, n: [0.5], False, "two numbers"),
+        (lambda x, c, n: 0.5, False, "failed"),
         (lambda x, c, n: x.nonsense, False, "failed"),
         (3, False, "failed"),
     ],
 )
-def test_the_share_of_the_noise(answer, right, words):
-    verdict = check.noise_share(answer)
+def test_two_shares(answer, right, words):
+    verdict = check.two_shares(answer)
     assert verdict.right is right and words in verdict.words
 
 
 def fitted(observation, iterations, **changes):
     """Pixels come to everything equally fast: enough to try what a check says about a run."""
-    recipe = dip.lab(network="pixels", optimiser="adam", learning_rate=0.02, **changes)
-    recipe = recipe.but(options={}, iterations=iterations, stop="count")
+    recipe = dip.lab(network="pixels", options={}, learning_rate=0.02)
+    recipe = recipe.but(iterations=iterations, stop="count", **changes)
     return dip.fit(dip.Problem(observation), recipe, progress=False)
 
 
@@ -62,6 +73,8 @@ def test_a_network_that_tells_apart():
     assert "which level" in check.tells_apart(picture, other).words
     assert "at most 3" in check.tells_apart(picture, other, most=3).words
     assert check.tells_apart(picture, other, ratio=0.9)
+    by_adam = [fitted(target, 2, optimiser="adam") for target in (x, shuffled)]
+    assert "keep muon" in check.tells_apart(*by_adam).words
 
 
 def test_a_shuffled_picture_that_is_never_reached():

@@ -6,8 +6,8 @@ exercises still runs from top to bottom. There is a file for each lesson; all th
 
 from .ablation import apart, equal_size, one_factor
 from .denoising import constant, four_runs, neighbours, stabilised
-from .energy import no_need_to_stop, tv_function
-from .impedance import checkerboard, negative, noise_share, reached, tells_apart
+from .energy import beta, no_need_to_stop, tv_function, two_pixels
+from .impedance import checkerboard, negative, reached, tells_apart, two_shares
 from .inpainting import own_hole, psnr_inside, sees_across, without_mask
 from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
 from .speed import cheaper, multiplications, orthogonal
@@ -21,6 +21,7 @@ __all__ = [
     "Verdict",
     "alias",
     "apart",
+    "beta",
     "cheaper",
     "checkerboard",
     "constant",
@@ -35,7 +36,6 @@ __all__ = [
     "neighbours",
     "no_need_to_stop",
     "no_prior",
-    "noise_share",
     "number",
     "numbers_per_parameter",
     "one_factor",
@@ -53,6 +53,8 @@ __all__ = [
     "tells_apart",
     "tv_function",
     "twin",
+    "two_pixels",
+    "two_shares",
     "unseen_by_blocks",
     "without_mask",
 ]

@@ -6,7 +6,50 @@ import torch
 
 from .. import metrics
 from ..energy import total_variation
-from .verdict import OPEN, Verdict, run_or_hint
+from .verdict import OPEN, Verdict, number, run_or_hint
+
+
+def two_pixels(answer):
+    """Check from which weight on the best picture of two pixels is flat (lesson 02).
+
+    Parameters
+    ----------
+    answer : float or None
+        The learner's.
+
+    Returns
+    -------
+    Verdict
+    """
+    hints = {
+        0.5: "both pixels move, each by w",
+        0.55: "that is the flat picture's value",
+        0.15: "how far apart are the two pixels?",
+    }
+    return number(answer, 0.25, "a = 0.8 − w and b = 0.3 + w meet at w = 0.25", hints)
+
+
+def beta(answer):
+    """Check the prior's β that belongs to λ = 0.14 at σ = 25/255 (lesson 02).
+
+    Parameters
+    ----------
+    answer : float or None
+        The learner's.
+
+    Returns
+    -------
+    Verdict
+    """
+    weight, sigma = 0.14, 25 / 255
+    hints = {
+        weight / sigma**2: "the Gaussian has a 2 in its exponent",
+        2 * sigma**2 * weight: "the other way round",
+        weight / (2 * 25**2): "σ belongs in units of [0, 1]",
+        weight / (2 * sigma): "σ comes in squared",
+    }
+    right = "β = λ / 2σ²; with twice the σ, λ is four times as large"
+    return number(answer, weight / (2 * sigma**2), right, hints)
 
 
 def tv_function(answer):

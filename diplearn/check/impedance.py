@@ -7,13 +7,14 @@ import torch
 from .verdict import OPEN, Verdict, number, run_or_hint
 
 
-def noise_share(answer):
-    """Check a function ``share(picture, clean, noise)`` that projects on the noise (lesson 03).
+def two_shares(answer):
+    """Check a function that finds picture and noise, which are not orthogonal (lesson 03).
 
     Parameters
     ----------
     answer : callable or None
-        Takes three tensors; returns the noise's share in the picture, 1 for all of it.
+        Takes three tensors (picture, clean, noise); returns the two numbers a and b for which
+        a * clean + b * noise comes nearest to the picture.
 
     Returns
     -------
@@ -21,38 +22,55 @@ def noise_share(answer):
 
     Examples
     --------
-    >>> noise_share(lambda x, clean, noise: ((x - clean) * noise).sum() / noise.square().sum())
-    ✓ right: project what is too much on the noise, and divide by the noise's own square
+    >>> def by_least_squares(picture, clean, noise):
+    ...     columns = torch.stack([clean.flatten(), noise.flatten()], dim=1)
+    ...     return torch.linalg.lstsq(columns, picture.flatten()[:, None]).solution[:, 0]
+    >>> two_shares(by_least_squares)
+    ✓ right: two unknowns, two equations; what the directions have in common is counted once
     """
     if answer is None:
         return OPEN
     draws = torch.Generator().manual_seed(0)
-    clean = 0.2 + 0.6 * torch.rand(3, 16, 16, generator=draws)
-    noise = 0.1 * torch.randn(clean.shape, generator=draws)
-    rest = torch.randn(clean.shape, generator=draws)
-    rest -= noise * (rest * noise).sum() / noise.square().sum()  # orthogonal to the noise
-    picture = clean + 0.3 * noise + 0.1 * rest
+    clean, noise, rest = torch.randn(3, 3, 16, 16, generator=draws)
+    noise = 0.3 * noise - 0.1 * clean  # not orthogonal, as after a cut at black and white
+    columns = torch.stack([clean.flatten(), noise.flatten()], dim=1)
+    basis = torch.linalg.qr(columns).Q
+    rest = rest.flatten() - basis @ (basis.T @ rest.flatten())
+    picture = 0.7 * clean + 0.4 * noise + 0.1 * rest.reshape(clean.shape)
     try:
-        given = float(answer(picture, clean, noise))
+        given = tuple(float(share) for share in answer(picture, clean, noise))
     except Exception as problem:  # whatever the learner's function does
         return Verdict(False, f"the function failed: {problem}")
-    if math.isclose(given, 0.3, rel_tol=1e-3):
-        return Verdict(
-            True,
-            "right: project what is too much on the noise, and divide by the noise's own square",
-        )
-    excess = picture - clean
-    slips = {
-        float((excess * noise).sum()): "divide by the noise's own square, ⟨n, n⟩",
-        float((excess * noise).mean()): "divide by the noise's own square, ⟨n, n⟩",
-        float((excess * noise).sum() / noise.norm()): "that is a length; divide by ⟨n, n⟩, no root",
-        float((picture * noise).sum() / noise.square().sum()): "take the clean picture away first",
-        float(excess.norm() / noise.norm()): "that counts all that is too much, not only the noise",
+    if len(given) != 2:
+        return Verdict(False, f"not yet: two numbers are wanted, a and b, not {len(given)}")
+
+    def alone(x, direction):
+        return float((x * direction).sum() / direction.square().sum())
+
+    by_itself = alone(picture, clean)
+    once = "right: two unknowns, two equations; what the directions have in common is counted once"
+    answers = {
+        (0.7, 0.4): Verdict(True, once),
+        (0.4, 0.7): Verdict(False, "not yet: first the picture's share, then the noise's"),
+        (by_itself, alone(picture, noise)): Verdict(False, f"not yet: {_COMMON}"),
+        (by_itself, alone(picture - by_itself * clean, noise)): Verdict(
+            False, f"not yet: {_COMMON}"
+        ),
+        (by_itself, alone(picture - clean, noise)): Verdict(
+            False, "not yet: that takes all of the clean picture away; only a of it is there"
+        ),
     }
-    for slip, hint in slips.items():
-        if math.isclose(given, slip, rel_tol=1e-3):
-            return Verdict(False, f"not yet: {hint}")
-    return Verdict(False, f"not yet: the test picture holds 30 % of the noise, not {given:.0%}")
+    for shares, verdict in answers.items():
+        if all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(given, shares)):
+            return verdict
+    told = " and ".join(f"{share:.2f}" for share in given)
+    return Verdict(False, f"not yet: the test picture has shares of 0.70 and 0.40, not {told}")
+
+
+_COMMON = (
+    "the two directions are not orthogonal, and what they have in common is counted twice: "
+    "solve for a and b together"
+)
 
 
 def checkerboard(run):
@@ -86,8 +104,10 @@ def checkerboard(run):
     )
 
 
-def tells_apart(picture, shuffled, ratio=4.0, most=60):
+def tells_apart(picture, shuffled, ratio=4.0, most=60, optimiser="muon"):
     """Check that a network keeps a picture and its shuffled pixels further apart (lesson 03).
+
+    By the network, that is: another optimiser changes the ratio, too.
 
     Parameters
     ----------
@@ -97,6 +117,8 @@ def tells_apart(picture, shuffled, ratio=4.0, most=60):
         How many times as long the second must take to 80 %.
     most : int, optional
         Iterations that the first may take.
+    optimiser : str, optional
+        The one that both fits must have.
 
     Returns
     -------
@@ -107,6 +129,11 @@ def tells_apart(picture, shuffled, ratio=4.0, most=60):
             return hint
     if picture.recipe != shuffled.recipe:
         return Verdict(False, "not yet: the two fits must have the same recipe")
+    if picture.recipe.optimiser != optimiser:
+        return Verdict(
+            False,
+            f"not yet: that is the optimiser's doing; keep {optimiser}, and change the network",
+        )
     same = [run.problem.observation.flatten(1).sort().values for run in (picture, shuffled)]
     if same[0].shape != same[1].shape or not torch.allclose(*same, atol=1e-4):
         return Verdict(False, "not yet: the second target must be the first one's pixels, shuffled")

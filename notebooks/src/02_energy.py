@@ -39,6 +39,7 @@ if "google.colab" in sys.modules:  # Colab brings torch; only the course itself 
 
 # %%
 import copy
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -65,6 +66,8 @@ torch.set_num_threads(1)  # pictures this small: one core is quicker than two th
 # $$x_0 = A\,x + n,$$
 #
 # with an **operator** $A$, a linear map from pictures to observations, and noise $n$.
+#
+# > **Predict.** What is $A$ in each of the three? Which of them could be undone exactly, were there no noise?
 #
 # | task | $A x$ | in the package |
 # |---|---|---|
@@ -95,13 +98,14 @@ captions = dict.fromkeys(shown, "E = 0") | {
     "x₀, inpainting": "half of a cat",
 }
 contact_sheet(
-    shown, 3, captions, width=8, alt="Observations of a cat; coffee cups that explain two of them"
+    shown, 3, captions, width=8, alt="What is left of a cat; below: cats with cups in their detail"
 )
 
 # %% [markdown]
 # The upper row is what we are given. The lower row holds pictures that **explain the upper one perfectly**:
-# make the second one four times smaller, and you get the small cat above it, although it is mostly a cup of
-# coffee. The **data term** of all three tasks is the same formula,
+# make the second one four times smaller, and you get the small cat above it, although all of its fine detail is
+# that of a table with coffee cups. Half of the third one's pixels are coffee. The **data term** of all three tasks
+# is the same formula,
 #
 # $$E(x; x_0) = \tfrac1N \lVert A x - x_0 \rVert^2,$$
 #
@@ -123,7 +127,7 @@ for task, problem in problems.items():
 #
 # The first factor is the noise. If it is Gaussian and independent from pixel to pixel,
 # $p(x_0 \mid x) \propto \exp\!\big(-\tfrac{1}{2\sigma^2} \lVert A x - x_0\rVert^2\big)$. The most probable picture
-# makes $-\log p(x \mid x_0)$ small. Multiply that by the constant $2\sigma^2/N$, and
+# makes $-\log p(x \mid x_0)$ small. Multiply that by the constant $2\sigma^2/N$, and (Geman & Geman 1984)
 #
 # $$x^* = \arg\min_x\; E(x; x_0) + R(x), \qquad R(x) = -\tfrac{2\sigma^2}{N} \log p(x). \tag{1}$$
 #
@@ -151,19 +155,20 @@ R = 0.1 * abs(a - b)
 # %%
 figure = Figure("E is zero at a point or along a line; R picks a place on it", figsize=(10, 4.2))
 for axis, (name, (energy, zero)) in zip(figure.subplots(1, 3, sharey=True), worlds.items()):
-    axis.contourf(a, b, np.sqrt(energy), 12, cmap="Blues_r", alpha=0.55)
+    axis.contourf(a, b, np.sqrt(energy), 12, cmap="Blues_r", alpha=0.55)  # darker: smaller E
     marker = "s" if len(zero[0]) == 1 else None  # a point, or a line
     axis.plot(*zero, marker=marker, color=BLUE, lw=5, ms=11, label="E = 0")
     axis.plot([0, 1], [0, 1], "--", color="0.25", lw=1.5, label="R = 0: a flat picture")
     best = (energy + R).argmin()
     axis.plot(a.flat[best], b.flat[best], "o", color=ORANGE, ms=12, label="E + R smallest")
     axis.set(title=name, xlabel="pixel a", aspect="equal", xlim=(0, 1), ylim=(0, 1))
+    axis.set(xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
 figure.axes[0].set_ylabel("pixel b")
 figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
 figure
 
 # %% [markdown]
-# **Explain.** In denoising, $E$ alone has exactly one answer, and it is the wrong one: $x_0$, noise and all. $R$
+# **Explain.** The darker the blue, the smaller is $E$. In denoising, $E$ alone has exactly one answer, and it is the wrong one: $x_0$, noise and all. $R$
 # has to pull *away* from it, and how far is a compromise. In the other two tasks, $E$ is zero on a whole line:
 # the data say nothing along it. $R$ need not fight against the data there, it only picks a place on the line.
 # Keep these two situations in mind; they come back in section 5.
@@ -173,7 +178,7 @@ figure
 # "Neighbours are alike", for all pixels of a picture, is **total variation** (Rudin, Osher & Fatemi 1992), the
 # length of the gradient, added up:
 #
-# $$R(x) = \frac{\lambda}{N} \operatorname{TV}(x) = \frac{\lambda}{N} \sum_{\text{pixels}}
+# $$R(x) = \frac{\lambda}{N} \operatorname{TV}(x) = \frac{\lambda}{N} \sum_{\text{pixels, colours}}
 # \sqrt{(\partial_1 x)^2 + (\partial_2 x)^2}.$$
 #
 # In Bayes' words the prior is $p(x) \propto e^{-\beta \operatorname{TV}(x)}$, with $\lambda = 2\sigma^2\beta$. Nobody
@@ -237,8 +242,8 @@ contact_sheet(shown, captions=captions, alt="Noise; less noise; a clean cat in p
 # %% [markdown]
 # **Explain.** With little weight the noise stays; with much, whole regions melt into one colour. The best λ is
 # not the same for all pictures (a rocket before the sky may have more than an astronaut), but the top is broad
-# enough for one λ to serve. $E + R$ is convex, so there is no luck in it, and no spread to show: every start
-# ends in the same picture. What is wrong with it is the belief itself. A cat has fur, and total variation charges
+# enough for one λ to serve. In denoising $E + R$ is strictly convex, so there is no luck in it, and no spread to show: every
+# start ends in the same picture. What is wrong with it is the belief itself. A cat has fur, and total variation charges
 # for every hair.
 
 # %%
@@ -249,8 +254,8 @@ assert cat[best] > cat[0.02] + 3 and cat[best] > cat[1] + 3
 # %% [markdown]
 # ## 4 · The step: no R at all
 #
-# Now the idea of the paper. Do not price pictures. *Write them differently*: as what a network makes of a fixed
-# random input, and look for its weights,
+# Now the idea of the paper (Ulyanov, Vedaldi & Lempitsky). Do not price pictures. *Write them differently*: as what a
+# network makes of a fixed random input, and look for its weights,
 #
 # $$\theta^* = \arg\min_\theta\; E\big(f_\theta(z);\, x_0\big), \qquad x^* = f_{\theta^*}(z). \tag{2}$$
 #
@@ -260,10 +265,12 @@ assert cat[best] > cat[0.02] + 3 and cat[best] > cat[1] + 3
 # ### Thirty lines
 #
 # A **convolution** slides a small filter, here 3×3 weights, over a picture and takes a weighted sum at each place;
-# with `stride=2` it visits only every other place, and the picture comes out half as large. A `block` is a
-# convolution, a **normalisation** (each channel gets mean 0 and variance 1, then a learned scale), and a bend,
-# without which the whole would be linear. A `Level` halves, leaves the smaller picture to the level
-# below, doubles what comes back, and merges it with a thin **skip** of four channels that took no detour.
+# with `stride=2` it visits only every other place, and the picture comes out half as large. A layer makes many
+# pictures at once, its **channels**, each a weighted sum over all channels before it; a 1×1 filter mixes the channels
+# of one pixel, and sees no neighbour. A `block` is a convolution, a **normalisation** (each channel gets mean 0 and
+# variance 1, then a learned scale), and a bend, without which the whole would be linear: `LeakyReLU` divides what is
+# negative by five. A `Level` halves, leaves the smaller picture to the level below, doubles what comes back, and merges
+# it with a thin **skip** of four channels that took no detour. At the end a sigmoid brings every number between 0 and 1.
 
 
 # %%
@@ -329,7 +336,8 @@ contact_sheet(
 # ### The same through the package
 #
 # `dip.fit` runs this very loop. We hand in our network with the same weights, the same $z$, and a recipe that
-# switches off everything that the loop does not have: one network, no noise on $z$, Adam at a constant rate.
+# switches off everything that the loop does not have: one network, no noise on $z$, Adam (Kingma & Ba 2015) at a
+# constant rate.
 
 # %%
 by_hand = dip.Recipe(name="by hand", optimiser="adam", learning_rate=0.01, iterations=400)
@@ -341,7 +349,7 @@ assert difference < 1e-5
 # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# The same numbers, to the last digits. (Sums in another order would be rounded otherwise, and a fit amplifies that: after
+# The same numbers. (Sums in another order would be rounded otherwise, and a fit amplifies that: after
 # a few hundred iterations it would be elsewhere.) What the package adds is around the loop: it keeps the
 # history, the pictures, and averages. Move through them:
 
@@ -352,17 +360,20 @@ scrub(run, frames=20)
 # ### One loop, three operators
 #
 # Nothing in `deep_prior` knows the task. Total variation can do that, too: same $R$, other $A$. Two of the problems
-# have no noise, so by equation (1) a small weight will do (0.003 was the best of a few on the same three other pictures).
-# We put both beside the pixels alone, and let three seeds of the network show their spread.
+# have no noise, so by equation (1) a small weight will do; we take λ = 0.003. We put both beside the pixels alone, with
+# no $R$ and no network, and let three seeds of the network show their spread.
+#
+# > **Predict.** In which of the three tasks will the network's last picture be much worse than its best? And what will
+# > the pixels alone come to, in each of the three?
 
 # %%
 wanted = {}
-for task, each in problems.items():
-    for seed in range(3):
-        network, z = fresh(seed, 96)
-        wanted[task, seed] = {"problem": each, "recipe": by_hand, "network": network, "z": z}
-        wanted[task, seed]["device"] = "cpu"
-runs = dip.fits(wanted, cores=2)  # two at a time, each on one core
+for task, seed in itertools.product(problems, range(3)):
+    network, z = fresh(seed, 96)
+    wanted[task, seed] = {"problem": problems[task], "recipe": by_hand, "network": network, "z": z}
+    wanted[task, seed]["device"] = "cpu"
+del wanted["denoising", 0]  # we have that one
+runs = dip.fits(wanted, cores=2) | {("denoising", 0): run}  # two at a time, each on one core
 prior = {task: [runs[task, seed] for seed in range(3)] for task in problems}
 
 
@@ -371,7 +382,8 @@ def spread(runs):
     """Mean and spread over seeds: of the last twenty iterates, and of the best."""
     last = torch.tensor([run.history.psnr.iloc[-20:].mean() for run in runs])
     best = torch.tensor([run.history.psnr.max() for run in runs])
-    return {"last": last.mean(), "± last": last.std(), "best": best.mean(), "± best": best.std()}
+    names = ("deep prior: last", "± of last", "deep prior: best", "± of best")
+    return dict(zip(names, (last.mean(), last.std(), best.mean(), best.std())))
 
 
 tv, rows = {}, {}
@@ -383,7 +395,7 @@ for task, each in problems.items():
 
 # %%
 table = pd.DataFrame(rows).T
-words = "PSNR in dB; last (20 iterates) and best iterate of the deep prior, three seeds"
+words = "PSNR in dB; last: the mean of 20 iterates; best: the best iterate; three seeds"
 table.style.format("{:.1f}").set_caption(words)
 
 # %%
@@ -399,17 +411,19 @@ compare(tv["denoising"], prior["denoising"][0].oracle, names=("total variation",
 # %% [markdown]
 # **Explain.** On the noise, the best iterate of the bare thirty lines is ahead of total variation, if somebody stops at the
 # right moment (the divider shows the average that is best; lesson 08 chooses it without the truth). On the other two
-# tasks, at this small size, total variation is level with it or ahead: four times smaller than 96 pixels leaves little to
-# go by, and for scattered missing pixels smoothness is a good belief. Lessons 05 and 06 do both in earnest. What to look
-# at here is the last pair of columns. In **denoising** the last iterate is far below the best one. In
-# **inpainting** and **super-resolution** it is as good as the best. Same network, same loop. Why?
+# tasks, at this small size, total variation is level with it or ahead: for scattered missing pixels smoothness is a good
+# belief, and in super-resolution even the pixels alone, with no R, come near: the small picture fixes all the long waves,
+# and at this size there is little left for a prior to win. Lessons 05 and 06 do both in earnest. Here, compare the columns
+# *last* and *best*. In **denoising** the last iterate is far below the best one. In **inpainting** and
+# **super-resolution** it is within a few tenths of a decibel. Same network, same loop. Why?
 
 # %%
-last, top = table["last"], table["best"]
+last, top = table["deep prior: last"], table["deep prior: best"]
 assert top["denoising"] > table["TV"]["denoising"] + 0.3
 assert last["denoising"] < top["denoising"] - 1.5
-assert last["inpainting"] > top["inpainting"] - 1
-assert last["super-resolution"] > top["super-resolution"] - 0.6
+assert last["inpainting"] > top["inpainting"] - 0.5
+assert last["super-resolution"] > top["super-resolution"] - 0.4
+assert top["super-resolution"] > table["no R"]["super-resolution"] > top["super-resolution"] - 1.5
 assert table["TV"]["super-resolution"] > top["super-resolution"]  # and so we say
 
 # %% [markdown]
@@ -420,7 +434,7 @@ assert table["TV"]["super-resolution"] > top["super-resolution"]  # and so we sa
 # each task with three seeds, gather the iterates, add the truth and the observation, and look down on that plane.
 # Distances are root mean squares per value: 0.1 is the length of the noise.
 #
-# > **Predict.** Where does the denoising path end? How near does it pass to the truth? And where does inpainting end,
+# > **Predict.** Where is the denoising path going? How near does it pass to the truth? And where does inpainting end,
 # > for which the pictures with $E = 0$ fill not a point but half of all dimensions?
 
 # %%
@@ -464,11 +478,12 @@ for task, each in tasks.items():
 
 
 # %%
-def mark(axis, task, x, name, sign, colour):
-    """Mark one picture on a map, by name."""
+def mark(axis, task, x, name, sign, size):
+    """Mark one picture on a map, by name; hollow, so that the path can be seen in it."""
     place = maps[task]([x])[0].tolist()
-    axis.plot(*place, sign, mfc=colour, mec="black", mew=1.5, ms=18, zorder=4)
-    axis.annotate(name, place, (0, 14), textcoords="offset points", ha="center", weight="bold")
+    axis.plot(*place, sign, mfc="none", mec="black", mew=1.5, ms=size, zorder=4)
+    aside = (12, -14) if name == "start" else (8, 9)
+    axis.annotate(name, place, aside, textcoords="offset points", weight="bold")
 
 
 # %%
@@ -478,16 +493,18 @@ def draw(axis, task):
         across, up = maps[task](list(way.values())).T
         axis.plot(across, up, color="0.7", lw=1, zorder=1)
         dots = axis.scatter(across, up, c=list(way), s=16, cmap="viridis", norm=LogNorm(1, 700))
-    mark(axis, task, tasks[task].observation, "x₀", "s", "none")
-    mark(axis, task, small, "truth", "*", ORANGE)
-    axis.set(title=task, xlabel="first component", ylabel="second component")
+    mark(axis, task, tasks[task].observation, "x₀", "s", 14)
+    mark(axis, task, small, "truth", "*", 16)
+    mark(axis, task, paths[task][0][1], "start", "o", 10)
+    axis.set(title=task, xlabel="along the first component", ylabel="along the second")
+    axis.margins(0.18)
     axis.set_aspect("equal", adjustable="datalim")
     return dots
 
 
 # %% tags=["figure:02_map"]
 figure = Figure(
-    "Denoising passes by the truth to x₀; inpainting ends at the truth", figsize=(10, 4.8)
+    "Denoising passes by the truth on to x₀; inpainting ends beside it", figsize=(10, 4.8)
 )
 for axis, task in zip(figure.subplots(1, 2), tasks):
     dots = draw(axis, task)
@@ -496,8 +513,9 @@ figure
 
 # %% [markdown]
 # **Explain.** Three seeds, one road. In **denoising** it comes from clouds of colour, swings towards the truth, passes by, and
-# runs straight on into $x_0$, the only picture with $E = 0$. The truth is no place to rest; it is a place on
-# the way. So **one must stop**. In **inpainting** the path ends at the truth's side, on the edge of the huge set where
+# runs on towards $x_0$, the only picture with $E = 0$. (Where we break off, about a third of the noise's length is still
+# to go.) The truth is no place to rest; it is a place on
+# the way. So **one must stop**. In **inpainting** the path ends beside the truth, on the edge of the huge set where
 # $E = 0$: there the energy has nothing more to say, and so nothing pulls any more. **Whoever waits loses next to nothing.** (And
 # $x_0$, with its black holes, is off the road: it was never the aim.)
 #
@@ -509,15 +527,16 @@ alt = "Distance to truth: falls, then rises in denoising; falls and stays in inp
 figure = Figure(alt, figsize=(10, 3.3))
 for axis, (task, each) in zip(figure.subplots(1, 2, sharey=True), tasks.items()):
     for way in paths[task]:
-        to_truth = [root(x - small) for x in way.values()]
         to_data = [root(each.operator(x) - each.observation) for x in way.values()]
-        axis.semilogx(list(way), to_truth, color=ORANGE, lw=1.5)
-        axis.semilogx(list(way), to_data, color=BLUE, lw=1.5)
-    axis.axhline(each.sigma, color="black", ls=":")
+        axis.semilogx(list(way), [root(x - small) for x in way.values()], color=ORANGE)
+        axis.semilogx(list(way), to_data, color=BLUE)
+    if each.sigma:
+        axis.axhline(each.sigma, color="black", ls=":")
     axis.set(title=task, xlabel="iteration", ylim=(0, None))
 names = ["to the truth", "to the observation, √E", "σ"]
 figure.axes[0].set_ylabel("distance, root mean square")
-figure.axes[0].legend(figure.axes[0].lines[:2] + figure.axes[0].lines[-1:], names, frameon=False)
+lines = figure.axes[0].lines
+figure.legend(lines[:2] + lines[-1:], names, loc="outside right upper", frameon=False)
 figure
 
 # %%
@@ -530,6 +549,10 @@ nearest = [min(way.values(), key=lambda x: root(x - small)) for way in paths["de
 energies = [data_term(x, tasks["denoising"]).sqrt().item() * 255 for x in nearest]
 print(f"√E at the nearest points, on the scale to 255: {np.round(energies, 1)}; σ is 25")
 assert 20 < min(energies) and max(energies) < 29
+ends = [list(way.values())[-1] for way in paths["denoising"]]
+left = [root(x - tasks["denoising"].observation) / tasks["denoising"].sigma for x in ends]
+print(f"and at the end it is {np.round(left, 2)} of σ: that much is left to x₀")
+assert 0.15 < min(left) and max(left) < 0.55
 
 # %% [markdown]
 # The nearest point of the denoising path is still away from the truth by nearly half the length of the noise. That is what this
@@ -538,8 +561,8 @@ assert 20 < min(energies) and max(energies) < 29
 #
 # ## 6 · Parameters against pixels
 #
-# Now take the network away and nothing else: same energy, same start, but the numbers that move are the pixels.
-# For plain gradient descent, $x \leftarrow x - \eta \nabla E(x)$.
+# Now take the network away: same energy, same start, but the numbers that move are the pixels. The optimiser changes, too:
+# in place of Adam, plain gradient descent, $x \leftarrow x - \eta \nabla E(x)$, of which one can say by hand where it goes.
 #
 # > **Predict.** Draw this path into both maps before you look. (What is $\nabla E$ in denoising? At a missing pixel?)
 
@@ -568,7 +591,8 @@ for axis, task in zip(figure.subplots(1, 2), tasks):
     across, up = maps[task](straight[task]).T
     axis.plot(across, up, color="black", lw=2.5, label="over the pixels", zorder=3)
     axis.plot(across[-1], up[-1], "X", color="black", ms=12, zorder=5)
-    axis.legend(frameon=False, loc="lower right")
+lines = axis.get_legend_handles_labels()
+figure.legend(*lines, loc="outside lower center", frameon=False)
 figure.colorbar(dots, ax=figure.axes, label="iteration of the network", shrink=0.8)
 figure
 
@@ -598,10 +622,11 @@ print(
 assert top < min(reached) - 4
 
 # %% [markdown]
-# **Explain.** A straight line. In denoising $\nabla E = \tfrac2N (x - x_0)$ always points to $x_0$: picture and noise come in at the same
-# rate. In inpainting the gradient is zero at every missing pixel, so these stay what they were. The
-# end has $E = 0$ as well, and is useless. (Section 3 with λ = 0 was this fit with Adam: a crooked way to the same end,
-# the column "no R".) The energy is the same in both fits, and so are the data. The *coordinates* are not.
+# **Explain.** A straight line. In denoising $-\nabla E = \tfrac2N (x_0 - x)$ always points to $x_0$: picture and noise come in at the
+# same rate. In inpainting the gradient is zero at every missing pixel, so these stay what they were. The
+# end has $E = 0$ as well, and is useless. (The column "no R" in section 4 is this fit with Adam, from nearly black random
+# pixels. In denoising it has the same end; in the other tasks the end depends on the start.) The energy is the same in
+# both fits, and so are the data. The *coordinates* are not.
 #
 # ### What the coordinates do to a step
 #
@@ -611,6 +636,9 @@ assert top < min(reached) - 4
 #
 # while over the pixels $\Delta x = -\eta \nabla_{\!x} E$. The network looks at the same gradient through a *filter* $J J^\top$. Let us see
 # what it lets pass, after 30 iterations of denoising.
+#
+# > **Predict.** Both steps come from the same gradient, $\tfrac2N (x - x_0)$. What does the step over the pixels look like, as a
+# > picture? And the step over the weights?
 
 
 # %%
@@ -648,20 +676,21 @@ for name, which in (("pixels", 0), ("weights", 1)):
     assert min(shares) > 0.6 if which == 0 else max(map(abs, shares)) < 0.1
 
 # %% [markdown]
-# **Explain.** The step over the pixels is mostly noise: it is the residual $x_0 - x$. The step over the weights is the *same*
-# gradient after $J J^\top$, and of the noise nothing is left: a single weight takes part in thousands of pixels, and noise, which
-# pulls each of them another way, cancels in it. (What passes is no short cut to the truth either: here mostly the colour of large
-# areas.) In time the noise comes through, too, as the first map shows. Which directions pass, and how fast, is a
+# **Explain.** (Grey is no change; each step is drawn with a contrast of its own.) The step over the pixels is mostly noise: it is
+# the residual $x_0 - x$. The step over the weights is the *same* gradient after $J J^\top$, and of the noise next to nothing is
+# left: a single weight moves thousands of pixels, and *neighbours together*. What neighbours have in common adds up; noise,
+# which pulls each another way, cancels. (Sharing alone is not enough: lesson 03 has a network of 1×1 filters. And what passes is
+# no short cut to the truth: here mostly the colour of large areas.) In time the noise comes through, too, as the first map shows. Which directions pass, and how fast, is a
 # matter of the eigenvalues of $J J^\top$: lesson 10.
 #
 # ## What to take away
 #
 # 1. $E$ comes from the operator and the noise, $R$ from what we believe about pictures; Bayes adds them up.
 # 2. In denoising $E$ has one minimum, and it is the wrong one. In inpainting and super-resolution it has far
-#    too many. An $R$ that is written down, as total variation, answers both, and has a weight to be found.
+#    too many. An $R$ that is written down, such as total variation, answers both, and has a weight to be found.
 # 3. The deep image prior has no $R$. It changes the **coordinates** of the search, and with them the way.
-# 4. The way of denoising leads past the truth into $x_0$: stop. That of inpainting ends beside the truth: wait.
-# 5. Over the pixels the same energy leads straight to a useless picture.
+# 4. The way of denoising leads past the truth towards $x_0$: stop. That of inpainting ends beside the truth: wait.
+# 5. Over the pixels the same energy leads straight to the noisy picture, or leaves missing pixels as they were.
 #
 # ## Exercises
 #
@@ -674,8 +703,7 @@ for name, which in (("pixels", 0), ("weights", 1)):
 # %%
 my_weight = None
 
-hints = {0.5: "both pixels move, each by w", 0.55: "that is the flat picture's value"}
-dip.check.number(my_weight, 0.25, "a = 0.8 − w and b = 0.3 + w meet at w = 0.25", hints)
+dip.check.two_pixels(my_weight)
 
 # %% [markdown]
 # **2. Back to Bayes.** We found λ = 0.14 at σ = 25/255. Which β does that mean in $p(x) \propto e^{-\beta \operatorname{TV}(x)}$? And if the
@@ -684,9 +712,7 @@ dip.check.number(my_weight, 0.25, "a = 0.8 − w and b = 0.3 + w meet at w = 0.2
 # %%
 my_beta = None
 
-hints = {14.57: "the Gaussian has a 2 in its exponent", 0.00269: "the other way round"}
-hints |= {0.000112: "σ belongs in units of [0, 1]"}
-dip.check.number(my_beta, 7.283, "β = λ / 2σ²; with twice the σ, λ is four times as large", hints)
+dip.check.beta(my_beta)
 
 # %% [markdown]
 # **3. Your own R.** Write `my_tv(picture)` for a tensor (C, H, W): the isotropic total variation, summed over pixels and channels,
