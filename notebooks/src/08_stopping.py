@@ -335,7 +335,8 @@ contact_sheet(
 # pixels where nothing is known about it; and where there is no noise at all, a **plateau**: it stops
 # when the picture no longer changes. For JPEG, a fixed number of iterations, for want of better.
 #
-# First by eye: below are the iterations of the fit from section 2, with a button for each rule's choice.
+# First by eye: below are the iterations of the fit from section 2, with a button for each rule's choice (`count` is
+# the end of the fit).
 #
 # > **Predict.** Would you have seen with your own eyes which one is the oracle's?
 
