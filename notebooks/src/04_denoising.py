@@ -23,7 +23,7 @@
 # - choose a data term for Gaussian noise, photons and dead pixels, and say why;
 # - put the method beside the classics honestly, and name the pictures on which it fails.
 #
-# **Time:** about four minutes of computing on two cores.
+# **Time:** one to three minutes of computing on two cores, depending on the processor.
 # **Needs:** lesson 01; lesson 02 helps. Nothing is downloaded, no GPU is used.
 # **Words and symbols:** [glossary](glossary.md).
 
@@ -37,6 +37,7 @@ if "google.colab" in sys.modules:  # Colab brings torch; only the course itself 
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
 
 # %%
+import itertools
 from importlib import resources
 
 import numpy as np
@@ -53,7 +54,8 @@ from diplearn.widgets import compare, scrub
 # In lesson 01 a fit restored a noisy cat, and then sank back into the noise. Lesson 08 asks when to stop.
 # Here we ask **what goes in, and in which order**. We begin with a fit that nobody stopped: 50,000
 # iterations on a cat of 128×128 pixels, σ = 25/255, one network. It takes too long for a lesson, so
-# `python benchmarks/overfitting.py` made it once, and a small record of it comes with the course.
+# `python benchmarks/overfitting.py` made it once, and a small record of it comes with the course. Its
+# pictures are moving averages of the iterates.
 #
 # Since we made the noise $n = x_0 - x$ ourselves, we can look for it in a restored picture $\hat x$:
 #
@@ -96,17 +98,19 @@ assert shares[100] < 0.15 and shares[2400] > 0.5 and shares[50_000] > 0.8
 
 # %%
 shown = {f"{k:,} iterations": picture for k, picture in film.items()}
-captions = {f"{k:,} iterations": f"{a:.0%} of the noise is in" for k, a in shares.items()}
-shown |= {f"residual at {k:,}, ×4": left_out(picture, cat, 4) for k, picture in film.items()}
-captions |= {f"residual at {k:,}, ×4": f"{1 - a:.0%} is left out" for k, a in shares.items()}
-contact_sheet(
-    shown, columns=4, captions=captions, alt="As the cat grows noisier, its residual grows fainter"
-)
+captions = {}
+for k, picture in film.items():
+    score, residual = dip.psnr(picture, cat.truth), f"residual at {k:,}, ×3"
+    captions[f"{k:,} iterations"] = f"{shares[k]:.0%} of the noise is in, {score:.1f} dB"
+    shown[residual] = left_out(picture, cat, 3)
+    captions[residual] = f"{1 - shares[k]:.0%} of the noise is here"
+alt = "As the cat grows noisier, its residual grows fainter"
+contact_sheet(shown, columns=4, captions=captions, width=12, alt=alt)
 
 # %% [markdown]
 # **Explain.** An ideal residual is the noise and nothing else: grain with no cat in it. At 100 iterations
-# it nearly is; look closely, and there are faint strokes of fur and whiskers. What you can *recognise* in
-# a residual has been thrown away (section 6). Later the residual fades, because the noise moves over into
+# it nearly is; look closely, and there are faint strokes of fur, below to the left. What you can
+# *recognise* in a residual has been thrown away (section 6). Later the residual fades, because the noise moves over into
 # the picture. At 50,000 most of it is there. The published network is slower and its input noisier, so
 # its 2,400 iterations are no law: *iterations of different recipes cannot be compared; what has come in,
 # can.*
@@ -114,18 +118,18 @@ contact_sheet(
 # ## 2 · A race between detail and noise
 #
 # A shorter fit overfits as well, if nothing holds it back: one network, no noise on its input. It is no
-# surprise that a smooth sky comes before grainy noise. So let us be strict, and look at the finest scale
-# only. Let $H$ keep what a slight blur takes away. Of the fine noise, and of the picture's **fine
+# surprise that a smooth sky comes before grainy noise. So look at fine detail only. Let $H$ keep what a slight blur takes away. Of the fine noise, and of the picture's **fine
 # detail**, the shares
 #
 # $$a = \frac{\langle H (\hat x - x),\; H n\rangle}{\lVert H n\rVert^2}, \qquad
 #   b = \frac{\langle H \hat x,\; H x\rangle}{\lVert H x\rVert^2} \tag{2}$$
 #
-# have come in. Both are about 0 for a flat picture and 1 for the observation. A method that knows nothing
-# takes both in together, $a = b$. A prior is good for a picture if $b$ runs ahead of $a$.
+# have come in. Both are about 0 for a flat picture and 1 for the observation. If detail and noise came in
+# at the same rate, we had $a = b$. The fairer rival is a plain blur, first strong, then weaker: it knows
+# only that slow waves matter more. A prior is worth its name where $b$ runs further ahead than that.
 #
-# > **Predict.** The pictures are a retina, smooth with thin vessels; a photographer; and grass. Draw $b$
-# > over $a$ for each.
+# > **Predict.** The pictures are a retina, a photographer and grass. Draw $b$ over $a$ for each, and for
+# > the blur.
 
 
 # %%
@@ -134,9 +138,9 @@ def fine(picture):
     return picture - dip.Blur(1.0)(picture)
 
 
-def detail_in(picture, problem):
-    """Share of the truth's fine detail that is in the picture."""
-    return share(fine(picture), fine(problem.truth))
+def detail_in(picture, problem, where=1):
+    """Share of the truth's fine detail that is in the picture, or in a part of it."""
+    return share(where * fine(picture), where * fine(problem.truth))
 
 
 def fine_noise_in(picture, problem):
@@ -145,9 +149,16 @@ def fine_noise_in(picture, problem):
 
 
 # %%
-greedy = dip.lab(members=1, input_noise=0, iterations=200, stop="count")
+greedy = dip.lab(members=1, input_noise=0, iterations=100, stop="count")
 pictures = {name: dip.images.load(name, size=96) for name in ("retina", "camera", "grass")}
 noisy = {name: dip.denoising(clean, sigma=25 / 255) for name, clean in pictures.items()}
+
+# the retina's disc without its rim: pixels that have no black one within four
+dark = pictures["retina"].mean(dim=0, keepdim=True) < 0.1
+inside = 1 - torch.nn.functional.max_pool2d(dark.float(), 9, stride=1, padding=4)
+within = fine(pictures["retina"]).square()
+print(f"fine detail of the retina, within the rim: {(inside * within).sum() / within.sum():.0%}")
+assert (inside * within).sum() < 0.25 * within.sum()
 
 
 # %%
@@ -164,34 +175,58 @@ def fits(problems, recipe, seeds=range(3), look=lambda name, seed: None):
 
 
 # %%
-shares = {name: [[] for seed in range(3)] for name in noisy}
+shares = {name: [[], []] for name in noisy}
+
+
+def come_in(picture, problem):
+    """Shares of the fine noise and of the fine detail; of that within the retina's rim, too."""
+    noise, detail = fine_noise_in(picture, problem), detail_in(picture, problem)
+    return noise, detail, detail_in(picture, problem, inside)
 
 
 def look(name, seed):
-    """Note how much noise and detail is in after each iteration of one fit."""
-    problem, along = noisy[name], shares[name][seed]
-    return lambda run, step: along.append(
-        (fine_noise_in(step.output, problem), detail_in(step.output, problem))
-    )
+    """Note what has come in after each iteration of one fit."""
+    return lambda run, step: shares[name][seed].append(come_in(step.output, noisy[name]))
 
-
-runs = fits(noisy, greedy, look=look)
-shares = {name: np.array(three) for name, three in shares.items()}
 
 # %%
-figure = Figure("Detail overtakes noise in a retina; in grass they come together", figsize=(10, 4))
+runs = fits(noisy, greedy, seeds=range(2), look=look)
+shares = {name: np.array(both) for name, both in shares.items()}
+blurs = {}
+for name, problem in noisy.items():
+    views = [dip.Blur(width)(problem.observation) for width in np.geomspace(4, 0.3, 15)]
+    blurs[name] = np.array([come_in(view, problem)[:2] for view in views])
+
+
+# %%
+def race(axis):
+    """Draw what is in after each iteration, for the retina."""
+    parts = {"fine detail": (1, BLUE), "vessels": (2, COLOURS[4]), "fine noise": (0, ORANGE)}
+    for label, (part, colour) in parts.items():
+        axis.semilogx(range(1, 101), shares["retina"][:, :, part].T, color=colour)
+        axis.plot([], color=colour, label=label)
+    axis.set(title="retina, two seeds", xlabel="iteration", ylabel="share that is in")
+
+
+def against(axis):
+    """Draw detail over noise: the networks, and dashed what a blur makes of the same picture."""
+    for colour, (name, both) in zip(COLOURS, shares.items()):
+        axis.plot(both[:, :, 0].T, both[:, :, 1].T, color=colour, lw=1.3)
+        axis.plot(*blurs[name].T, color=colour, ls="--", lw=1.3)
+        axis.plot([], color=colour, label=name)
+
+
+# %%
+figure = Figure("Retina's detail comes before noise; grass is close to the blur", figsize=(10, 4.2))
 left, right = figure.subplots(1, 2)
-for part, colour, label in ((1, BLUE, "fine detail"), (0, ORANGE, "fine noise")):
-    for seed in range(3):
-        each = shares["retina"][seed, :, part]
-        left.semilogx(range(1, 201), each, color=colour, label=None if seed else label)
-left.set(title="retina, three seeds", xlabel="iteration", ylabel="share that is in")
-for colour, (name, three) in zip(COLOURS, shares.items()):
-    for seed, each in enumerate(three):
-        right.plot(*each.T, color=colour, lw=1.3, label=None if seed else name)
+race(left)
+against(right)
+right.plot([], color="0.4", ls="--", label="plain blurs")
 right.plot([0, 1], [0, 1], color="0.5", ls=":", label="a = b")
 right.set(title="one against the other", xlabel="fine noise, a", ylabel="fine detail, b")
-_ = [axis.legend(frameon=False) for axis in (left, right)]
+for axis in (left, right):
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
 figure
 
 # %%
@@ -199,23 +234,28 @@ scrub(runs["retina"][0], frames=20)
 
 # %%
 price = {
-    name: [float(each[(each[:, 1] > 0.6).argmax(), 0]) for each in three]
-    for name, three in shares.items()
+    name: [float(each[(each[:, 1] > 0.6).argmax(), 0]) for each in both]
+    for name, both in shares.items()
 }
-for name, three in price.items():
-    told = f"{min(three):.0%} to {max(three):.0%}"
-    print(f"{name}: when 60 % of the fine detail are in, so are {told} of the fine noise")
-assert max(price["retina"]) < 0.05 < min(price["camera"])
-assert min(price["grass"]) > max(price["camera"]) + 0.15
+plain = {name: float(np.interp(0.6, line[:, 1], line[:, 0])) for name, line in blurs.items()}
+print("fine noise that is in when 60 % of the fine detail are:")
+for name, both in price.items():
+    told = " and ".join(f"{each:.0%}" for each in both)
+    print(f"{name}: the network {told}, a blur {plain[name]:.0%}")
+assert max(price["retina"]) < 0.05 and max(price["camera"]) < plain["camera"] - 0.12
+assert plain["grass"] - 0.15 < np.mean(price["grass"]) and plain["retina"] > 0.3
+for each in shares["retina"]:  # detail within the rim comes later
+    assert each[(each[:, 1] > 0.6).argmax(), 2] < 0.2
 for run in runs["retina"]:
-    assert run.history.psnr.iloc[-1] < run.history.psnr.max() - 4  # it overfits, and how
+    assert run.history.psnr.iloc[-1] < run.history.psnr.max() - 3  # it overfits, and how
 
 # %% [markdown]
-# **Explain.** On the retina most of the fine detail is in while nearly all of the noise still waits
-# outside: a wide window in which to stop. It is *not* a matter of scale, both are equally fine; an edge
-# is long and agrees with itself, and noise does not. On grass there is hardly a window. Its detail is
-# irregular grain itself, the network can barely tell it from noise, and both pass nearly together, not
-# far above the dotted line. Section 6 comes back to this.
+# **Explain.** Part of this is scale: even a plain blur (dashed) runs above the dotted line. But when 60 %
+# of the retina's detail are in, the blur has let in two fifths of the noise, the network 1 or 2 %: a wide
+# window in which to stop. An edge is long and agrees with itself; noise does not. And most of the retina's
+# fine detail *is* one long edge, the rim of its disc, which comes in almost free. The vessels do not (light
+# blue): when most of the rim is in, hardly anything of them is; look for them with the slider. On grass the
+# network is hardly better than the blur. Its detail is irregular grain itself. Section 6 comes back to this.
 #
 # ## 3 · Single iterate, moving average, two runs
 #
@@ -224,7 +264,8 @@ for run in runs["retina"]:
 # *restored* pictures help at all, when all of them have seen the same noise?
 #
 # Let two results have the errors $e_1$ and $e_2$, of the same mean square ε². With their correlation
-# $\rho = \langle e_1, e_2 \rangle / (\lVert e_1 \rVert\, \lVert e_2 \rVert)$,
+# $\rho = \langle e_1, e_2 \rangle / (\lVert e_1 \rVert\, \lVert e_2 \rVert)$ (the cosine of the angle
+# between them),
 #
 # $$\tfrac1N \bigl\lVert \tfrac12 (e_1 + e_2) \bigr\rVert^2 = \varepsilon^2\, \frac{1 + \rho}{2}
 #   \qquad\Longrightarrow\qquad \text{gain} = 10 \log_{10} \frac{2}{1 + \rho}\ \text{dB}. \tag{3}$$
@@ -237,9 +278,9 @@ for run in runs["retina"]:
 
 # %%
 bike = dip.denoising(dip.images.load("motorcycle", size=96), sigma=25 / 255, seed=0)
-alone = dip.lab(members=1, iterations=150, stop="count")
-six = fits({"motorcycle": bike}, alone, seeds=range(6))["motorcycle"]
-pairs = [(six[i], six[i + 1]) for i in (0, 2, 4)]
+alone = dip.lab(members=1, iterations=120, stop="count")
+quartet = fits({"motorcycle": bike}, alone, seeds=range(4))["motorcycle"]
+pairs = list(itertools.combinations(quartet, 2))
 
 
 def alike(first, second):
@@ -250,9 +291,9 @@ def alike(first, second):
 
 # %%
 ways = {
-    "single iterate": [dip.psnr(run.last, bike.truth) for run in six],
+    "single iterate": [dip.psnr(run.last, bike.truth) for run in quartet],
     "mean of two runs' iterates": [dip.psnr((a.last + b.last) / 2, bike.truth) for a, b in pairs],
-    "moving average": [dip.psnr(run.average, bike.truth) for run in six],
+    "moving average": [dip.psnr(run.average, bike.truth) for run in quartet],
     "mean of two runs' averages": [
         dip.psnr((a.average + b.average) / 2, bike.truth) for a, b in pairs
     ],
@@ -282,13 +323,13 @@ for gain, rho in ((two_ones - one, rho_single), (two_averages - average, rho_ave
     foretold = 10 * np.log10(2 / (1 + np.mean(rho)))
     print(f"two runs instead of one: {gain:.2f} dB, foretold by (3): {foretold:.2f} dB")
     assert abs(gain - foretold) < 0.1
-assert min(ways["moving average"]) > max(ways["single iterate"]) + 0.5
-assert np.mean(rho_single) < np.mean(rho_average) - 0.1 and two_averages > average + 0.15
+assert average > one + 0.4 and two_averages > average + 0.15
+assert np.mean(rho_single) < np.mean(rho_average) - 0.1
 
 # %% [markdown]
-# **Explain.** A single iterate flickers, since fresh noise is added to $z$ each time. That part of its
-# error is nobody else's; the moving average removes it, and costs nothing. What is left is mostly shared,
-# so a second run gains less on top. But it gains, every time. This is why the `lab` recipe fits two
+# **Explain.** A single iterate flickers, since fresh noise is added to $z$ each time, and since each step
+# overshoots a little. That part of its error is nobody else's; the moving average removes it, and costs
+# nothing. What is left is mostly shared, so a second run gains less on top. But it gains, every time. This is why the `lab` recipe fits two
 # narrow networks side by side and shows their mean. The order is the paper's; the decibels are those of
 # this picture and this recipe.
 #
@@ -309,44 +350,60 @@ classics, tables = {}, {}
 for name, problem in four.items():
     classics[name], tables[name] = dip.baselines.compare(problem)
 
+
 # %%
-table = pd.DataFrame({name: each.psnr for name, each in tables.items()})
-table.loc["deep image prior"] = {
-    k: np.mean([run.psnr for run in three]) for k, three in deep.items()
-}
-seconds = sum(each.seconds for each in tables.values()) / len(names)
+def best_blur(problem):
+    """PSNR of the blur whose width the truth has chosen, as nobody could."""
+    views = [dip.Blur(width)(problem.observation) for width in np.geomspace(0.3, 2, 20)]
+    return max(dip.psnr(view, problem.truth) for view in views)
+
+
+# %%
 own = np.mean([run.seconds for three in deep.values() for run in three])
-table["seconds"] = pd.concat([seconds, pd.Series({"deep image prior": own})])
-table.style.format("{:.1f}").format("{:.2f}", subset="seconds")
+means = {k: np.mean([run.psnr for run in three]) for k, three in deep.items()}
+table = pd.DataFrame({name: each.psnr for name, each in tables.items()})
+table["seconds"] = sum(each.seconds for each in tables.values()) / len(names)
+table.loc["deep image prior"] = {**means, "seconds": own}
+table.loc["best blur"] = {k: best_blur(problem) for k, problem in four.items()}
+table.loc["noisy"] = {k: dip.psnr(each.observation, each.truth) for k, each in four.items()}
+brief = lambda s: "" if np.isnan(s) else "under 0.01" if s < 0.005 else f"{s:.2f}"  # noqa: E731
+table.style.format("{:.1f}").format(brief, subset="seconds")
 
 # %% tags=["figure:04_classics"]
-figure = Figure("On retina close to BM3D, on brick far behind; on grass all fail", figsize=(9, 3.2))
+figure = Figure("BM3D leads, on brick by far; on grass all are level", figsize=(9, 4))
 axis = figure.subplots()
-looks = zip(table.index[:-1], COLOURS[2:], "s^vD")
-for method, colour, marker in looks:
-    axis.plot(table.loc[method, list(names)], range(4), marker, color=colour, ms=8, label=method)
+looks = zip(table.index, "s^vDox|", (*COLOURS[2:6], BLUE, "0.35", "0.35"))
+for place, (method, mark, colour) in enumerate(looks):
+    rows = np.arange(4) + 0.1 * (place - 3)  # below each other, so that none hides another
+    axis.plot(table.loc[method, list(names)], rows, mark, color=colour, ms=7, label=method)
 for row, three in enumerate(deep.values()):
     scores = [run.psnr for run in three]
-    axis.plot([min(scores), max(scores)], [row, row], color=BLUE, lw=3)
-    axis.plot(scores, [row] * 3, "o", color=BLUE, label=None if row else "deep prior, three seeds")
+    axis.plot([min(scores), max(scores)], [row + 0.1] * 2, color=BLUE, lw=3)
+    axis.axhline(row + 0.5, color="0.85", lw=0.8)
 axis.set_yticks(range(4), names)
-axis.set(xlabel="PSNR in dB", ylim=(3.5, -0.5))
-axis.grid(alpha=0.25)
+axis.set(xlabel="PSNR in dB; a bar spans three seeds", ylim=(3.5, -0.5))
 axis.legend(frameon=False, bbox_to_anchor=(1, 0.5), loc="center left")
 figure
 
 # %%
-ahead = {k: table.loc["BM3D", k] - np.mean([run.psnr for run in deep[k]]) for k in names}
+ahead = {k: table.loc["BM3D", k] - means[k] for k in names}
 print({name: f"{gap:+.1f}" for name, gap in ahead.items()}, "dB: BM3D above the deep prior")
-assert abs(ahead["retina"]) < 1.6 and ahead["brick"] > 1 and table.loc["BM3D", "seconds"] < own
+assert -0.5 < ahead["retina"] < 1.6 and ahead["camera"] > 1 and ahead["brick"] > 1.5
+assert -0.5 < ahead["grass"] < 1 and table.loc["BM3D", "seconds"] < own
+assert table.loc["best blur", "grass"] > table.grass.drop("best blur").max() + 0.3
+assert table.loc["total variation", "camera"] > means["camera"] + 0.3
 
 # %% [markdown]
-# **Explain.** BM3D is ahead in the mean, and on the wall, one brick many times over, it is far ahead:
-# that is the picture that its authors' idea was made for. On the smooth retina the two are
-# within a decibel or so. On the
-# photographer, all flat sky and lawn, even total variation does better than the network, and this network
-# is the slowest of all. (The authors' published results say much the same at full size: against CBM3D
-# theirs wins on an aeroplane and loses on a baboon's fur.) And grass is difficult for *everybody*.
+# **Explain.** BM3D is ahead: by about two decibels on the photographer, by three on the wall, one brick
+# many times over, the picture that its authors' idea was made for. On the retina the deep prior comes
+# within a decibel of it, and is about as good as non-local means. On the photographer even total variation
+# does better than the network, and this network is the slowest of all (its seconds are those of two fits
+# running side by side). On grass everybody is level, and *nobody reaches the plain blur*, once the truth has
+# chosen its width.
+#
+# At full size the deep prior stands better. On nine colour photographs, σ = 25, its authors' own result
+# files come to 31.29 dB in the mean, CBM3D's to 31.42 and those of non-local means to 30.23; against CBM3D
+# the deep prior wins on four of the nine.
 #
 # ## 5 · Other damage, other data terms
 #
@@ -364,7 +421,7 @@ assert abs(ahead["retina"]) < 1.6 and ahead["brick"] > 1 and table.loc["BM3D", "
 # which does not mind a few. The gradient says the same: of a square it grows with the distance, of an
 # absolute value it is ±1, however wrong the pixel is.
 #
-# > **Predict.** Which data term is better for salt and pepper, and by how much: 0.5, 2 or 5 dB? And for
+# > **Predict.** Which data term is better for salt and pepper, and by how much: 1, 4 or 8 dB? And for
 # > photons?
 
 # %%
@@ -377,8 +434,8 @@ damaged = {
 untold = {name: dip.Problem(x0, truth=clean) for name, x0 in damaged.items()}
 terms = {}
 for term in ("mse", "l1"):
-    three = fits(untold, dip.lab(members=1, data_term=term))
-    terms |= {(name, term): three[name] for name in untold}
+    both = fits(untold, dip.lab(members=1, data_term=term), seeds=range(2))
+    terms |= {(name, term): both[name] for name in untold}
 
 # %%
 sheet, captions = {}, {}
@@ -392,25 +449,31 @@ for name, x0 in damaged.items():
 contact_sheet(sheet, columns=5, captions=captions, width=12, alt="l1 cleans dead pixels, mse blurs")
 
 # %%
-scores = {key: [run.psnr for run in three] for key, three in terms.items()}
-for (name, term), three in scores.items():
-    print(f"{name:16s} {term:4s} {np.mean(three):.1f} dB ± {np.std(three):.1f}")
-median = dip.psnr(dip.baselines.median_filter(dip.Problem(damaged["salt and pepper"])), clean)
-best = {key: [run.oracle_psnr for run in three] for key, three in terms.items()}
+scores = {key: [run.psnr for run in both] for key, both in terms.items()}
+best = {key: [run.oracle_psnr for run in both] for key, both in terms.items()}
+both_of = lambda values: " and ".join(f"{value:.1f}" for value in values)  # noqa: E731
+for (name, term), found in scores.items():
+    print(f"{name:15s} {term:3s} {both_of(found)} dB; ", end="")
+    print(f"stopped by the truth {both_of(best[name, term])}")
+median = dip.psnr(sheet["salt and pepper: median 3×3"], clean)
+variation = dip.psnr(sheet["photons: total variation"], clean)
 assert min(scores["salt and pepper", "l1"]) > max(scores["salt and pepper", "mse"]) + 3
 assert min(scores["salt and pepper", "l1"]) > median + 0.5
+assert min(best["salt and pepper", "l1"]) > max(best["salt and pepper", "mse"]) + 3
 assert np.mean(best["photons", "mse"]) > np.mean(best["photons", "l1"]) + 0.2
+assert variation > np.mean(scores["photons", "mse"]) + 0.2
 
 # %% [markdown]
 # **Explain.** For dead pixels the right data term is worth more than any other choice in this lesson:
-# several decibels, and ahead of the median filter, the classic for this damage. With `mse` a dead pixel
-# pulls hardest *because* it is wrong, and the fit has to be stopped while all is still blurred. (Nobody
-# told the fits how strong the noise is; hidden pixels stop them, lesson 08.)
+# about eight decibels. It puts the fit ahead of the median filter, the classic for this damage. With `mse`
+# a dead pixel pulls hardest *because* it is wrong, and the fit has to be stopped while all is still
+# blurred. (Two seeds each. Nobody told the fits how strong the noise is; hidden pixels stop them, lesson 08.
+# Stopping is not to blame: where the truth stops both, more than six decibels remain.)
 #
 # For photons `mse` is the better of the two, and not right either: bright pixels are noisier than dark
-# ones, and are believed just as much. Total variation, with squares in its data term as well, is no
-# worse here, and helpless against dead pixels. Exercise 3 mends the photons: a root that makes the
-# noise equal everywhere.
+# ones, and are believed just as much. Total variation, with squares in its data term as well, is better
+# here by more than half a decibel, and helpless against dead pixels. Exercise 3 mends the photons: a root
+# that makes the noise equal everywhere.
 #
 # ### Blind: JPEG
 #
@@ -422,7 +485,8 @@ assert np.mean(best["photons", "mse"]) > np.mean(best["photons", "l1"]) + 0.2
 
 # %%
 squeezed = dip.jpeg(dip.images.load("retina", size=96), quality=10)
-unblocked = fits({"retina": squeezed}, dip.lab("jpeg", members=1))["retina"]
+blind = dip.lab("jpeg", members=1, iterations=150)
+unblocked = fits({"retina": squeezed}, blind, seeds=range(2))["retina"]
 scrub(unblocked[0], frames=20)
 
 # %%
@@ -432,22 +496,24 @@ print(f"JPEG {dip.psnr(squeezed.observation, squeezed.truth):.2f} dB")
 for name, method in (("TV", dip.baselines.tv), ("NLM", dip.baselines.non_local_means)):
     scores = [dip.psnr(method(problem), told.truth) for problem in (squeezed, told)]
     print(f"{name} {scores[0]:.2f} dB; if told how large the error is, {scores[1]:.2f} dB")
-print("deep prior, stopped at 300: " + ", ".join(f"{run.psnr:.2f}" for run in unblocked))
+print("deep prior, stopped at 150: " + ", ".join(f"{run.psnr:.2f}" for run in unblocked))
 print(
     "deep prior, its best on the way: " + ", ".join(f"{run.oracle_psnr:.2f}" for run in unblocked)
 )
 for run in unblocked:
     gain = run.psnr - dip.psnr(squeezed.observation, squeezed.truth)
     assert gain > 0.15 and run.oracle_psnr > run.psnr + 0.3
+    assert run.psnr < scores[1] - 0.2  # non-local means, told
 
 # %% [markdown]
-# **Explain.** It removes blocks without having heard of blocks, and gains a few tenths of a decibel. The
-# classics do nothing, since they look for noise in the finest details, and a block is smooth inside. Told
-# how large the error is (which nobody would know), non-local means passes the fit that was stopped at the
-# fixed count. Stopped at its best, a decibel higher, the fit would be level again. But an edge of a block
-# is *structure*: it passes with low impedance, soon after the picture's own edges. The window is narrow,
-# no stopping rule of lesson 08 sees it, and the package takes a fixed number of iterations, for want of
-# better.
+# **Explain.** It removes blocks without having heard of blocks, and gains about half a decibel. The classics
+# do nothing: their estimate of σ looks at the finest details, and finds no noise there, since a block is
+# smooth inside. Told how large the error is (which nobody would know), total variation is level with the
+# fit that was stopped at a fixed count, and non-local means passes it. At its best, about a decibel higher,
+# the fit would be level with non-local means. (The slider opens at this best iteration, which only the truth
+# knows.) But an edge of a block is *structure*: it passes with low impedance, soon after the picture's own
+# edges. The window is narrow, no stopping rule of lesson 08 sees it, and the package takes a fixed number of
+# iterations, for want of better (its own recipe takes 300; here are half of them, to save your time).
 #
 # ## 6 · Where it fails
 #
@@ -469,21 +535,24 @@ compare(classics["camera"]["BM3D"], run.output, names=("BM3D", "deep image prior
 
 # %% [markdown]
 # The tripod stands in the deep prior's residual: two thin legs, which one ought to find in the picture.
-# **Structure in the residual is picture that was thrown away.** Look at your residuals; they are the only
-# witness that you have without the truth.
+# **Structure in the residual is picture that was thrown away.** Look at your residuals; they are a
+# witness that needs no truth.
 #
 # > **Predict.** In the residual of grass nothing can be recognised. Is nothing lost there?
 
 # %%
-lost = {
-    name: [1 - detail_in(run.output, four[name]) for run in three] for name, three in deep.items()
-}
-by_bm3d = {name: 1 - detail_in(classics[name]["BM3D"], four[name]) for name in names}
-for name in names:
-    mean, spread = np.mean(lost[name]), np.std(lost[name])
-    print(f"{name:10s} fine detail lost: {mean:4.0%} ± {spread:3.0%}, by BM3D {by_bm3d[name]:4.0%}")
-assert np.mean(lost["grass"]) > 0.4 and by_bm3d["grass"] > 0.4
-assert np.mean(lost["grass"]) > np.mean(lost["retina"]) + 0.1
+lost, by_bm3d = {}, {}
+for name, problem in four.items():
+    outputs, other = [run.output for run in deep[name]], classics[name]["BM3D"]
+    lost[name] = [1 - detail_in(picture, problem) for picture in outputs]
+    taken = np.mean([fine_noise_in(picture, problem) for picture in outputs])
+    by_bm3d[name] = 1 - detail_in(other, problem)
+    print(f"{name:6s} detail lost {np.mean(lost[name]):.0%} ± {np.std(lost[name]):.0%}, ", end="")
+    print(f"noise let in {taken:.0%}; by BM3D {by_bm3d[name]:.0%}", end=", ")
+    print(f"{fine_noise_in(other, problem):.0%}")
+
+assert np.mean(lost["grass"]) > 0.4 and by_bm3d["grass"] > 0.6 > 2 * by_bm3d["brick"]
+assert np.mean(lost["brick"]) > by_bm3d["brick"] + 0.15
 
 # %%
 row = {"truth": four["grass"].truth, "noisy": four["grass"].observation}
@@ -492,9 +561,10 @@ row["residual, ×2"] = left_out(deep["grass"][0].output, four["grass"])
 contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 
 # %% [markdown]
-# **Explain.** More than half of the fine detail is gone, and the residual shows grain only, because
-# *grass is grain*. Section 2 told us so: where detail and noise come in together, no stopping time
-# separates them. This is not a fault of the network alone: BM3D loses no less. A structural prior says
+# **Explain.** About half of the fine detail is gone, and a quarter or so of the noise has come in; the
+# residual shows grain only, because *grass is grain*. Section 2 told us so: where detail and noise come in
+# together, no stopping time separates them. The wall lost as much. But there BM3D loses only a quarter: a
+# better prior helps. On grass BM3D loses three quarters: no prior here knows grass. A structural prior says
 # that pictures are made of few, smooth, repeated things. Where a picture is not, it is wrong, and no
 # optimiser will help. A *trained* network can know grass; a structural one knows what pictures have in
 # common.
@@ -502,13 +572,13 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 # ## What to take away
 #
 # 1. What counts is not the iteration but **what has come in**: detail, hopefully, before noise. Where
-#    they come together, as in grass, no stopping time helps.
+#    they come together, as in grass, no stopping time separates them.
 # 2. Averages help as far as errors are **independent**: the gain of two is
 #    $10 \log_{10} \frac{2}{1 + \rho}$ dB.
 # 3. The **data term belongs to the noise**: squares for Gaussian, absolute values for dead pixels. The
 #    prior stays.
-# 4. BM3D is ahead in the mean and where things repeat; the deep prior draws level on smooth pictures,
-#    takes any data term, and is slow.
+# 4. At this size BM3D is ahead or level everywhere, and far ahead where things repeat; the deep prior
+#    comes within a decibel on the retina, takes any data term, and is slow.
 # 5. Structure in the **residual** is picture thrown away. Its absence proves nothing.
 #
 # ## Exercises
@@ -521,14 +591,7 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 # %%
 my_gain = None
 
-hints = {
-    6.02: "that is for ρ = 0",
-    0.97: "that is for two",
-    3.1: "10, not 20: a squared error is a power",
-}
-dip.check.number(
-    my_gain, 1.55, "10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2", hints
-)
+dip.check.four_runs(my_gain)
 
 # %% [markdown]
 # **2. Mean and median.** A flat patch has the grey value 0.4; a fifth of its pixels have become salt, 1.
@@ -537,13 +600,13 @@ dip.check.number(
 # %%
 my_constant = None
 
-hints = {0.4: "that is for l1: the median", 0.7: "only a fifth is salt", 0.32: "salt is 1, not 0"}
-dip.check.number(my_constant, 0.52, "the mean, 0.8 · 0.4 + 0.2 · 1; l1 stays at 0.4", hints, 0.01)
+dip.check.constant(my_constant)
 
 # %% [markdown]
 # **3. Photons.** Find a function of the *counts* $k = p\,x_0$ whose noise has the standard deviation 1 at
-# any brightness. (If $k$ has the variance $v$, then $g(k)$ has about $g'(v)^2 v$.) Write
-# `my_root(x0, peak)`. Then fit in this scale, come back, and compare with section 5.
+# any brightness. (Counts have their mean as their variance, $v$; then $g(k)$ has the variance
+# $g'(v)^2\, v$, nearly.) Write `my_root(x0, peak)`. Then fit in this scale, come back, and compare with
+# section 5.
 
 # %%
 my_root = None
