@@ -561,7 +561,7 @@ row["residual, ×2"] = left_out(deep["grass"][0].output, four["grass"])
 contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 
 # %% [markdown]
-# **Explain.** About half of the fine detail is gone, and a quarter or so of the noise has come in; the
+# **Explain.** About half of the fine detail is gone, and a quarter to a third of the noise has come in; the
 # residual shows grain only, because *grass is grain*. Section 2 told us so: where detail and noise come in
 # together, no stopping time separates them. The wall lost as much. But there BM3D loses only a quarter: a
 # better prior helps. On grass BM3D loses three quarters: no prior here knows grass. A structural prior says
