@@ -17,7 +17,7 @@ from .errors import InputError, whole
 
 
 def jacobian(network, z, chunk=64):
-    """Differentiate every pixel of f_θ(z) with respect to every weight.
+    """Differentiate every pixel of f_θ(z) with respect to every weight that is trained.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def jacobian(network, z, chunk=64):
     -------
     torch.Tensor
         J, (N, p): a row for each of the N numbers of the picture, flattened; a column for each
-        weight, in the order of ``network.parameters()``.
+        trainable weight, in the order of ``network.parameters()``.
 
     Raises
     ------
@@ -310,8 +310,8 @@ def alignment(a, b):
 def stationary(kernel, shape):
     """Average a kernel over all shifts of the picture, whose edges are joined.
 
-    A stationary kernel depends only on how far two pixels lie apart, and its modes are the waves of
-    the Fourier transform.
+    A stationary kernel depends only on the step from one pixel to the other, and not on where they
+    lie. With joined edges its modes are the waves of the Fourier transform.
 
     Parameters
     ----------
@@ -349,6 +349,39 @@ def _rows(kernel, shape):
     return ((mean, y, x) for y, x in places)
 
 
+def from_stationary(one, two, shape):
+    """Measure how far a covariance is from stationary, out of two independent estimates of it.
+
+    The square of the distance of *one* estimate would contain its own noise, which falls as more
+    is drawn and says nothing of the covariance. The product of two whose noises are independent
+    contains none, in the mean.
+
+    Parameters
+    ----------
+    one, two : torch.Tensor
+        (N, N), estimates of the same covariance, from different draws.
+    shape : tuple of int
+        (1, H, W).
+
+    Returns
+    -------
+    float
+        The distance from the mean over all shifts, in units of that mean's norm; 0 where the
+        estimate of its square falls below 0.
+
+    Examples
+    --------
+    >>> from_stationary(torch.diag(torch.tensor([1.0, 3.0])), 2 * torch.eye(2), (1, 1, 2))
+    0.0
+    >>> both = torch.diag(torch.tensor([1.0, 3.0]))
+    >>> from_stationary(both, both, (1, 1, 2))
+    0.5
+    """
+    first, second = (stationary(kernel, shape) for kernel in (one, two))
+    square = ((one - first) * (two - second)).sum() / (first * second).sum()
+    return max(0.0, float(square)) ** 0.5
+
+
 def mean_frequency(pictures):
     """Return the mean frequency of pictures, weighted with their power: how fine they are.
 
@@ -360,7 +393,8 @@ def mean_frequency(pictures):
     Returns
     -------
     torch.Tensor
-        (...), in cycles per pixel: 0 for a flat picture, 0.5 for stripes of one pixel.
+        (...), in cycles per pixel: 0 for a flat picture, 0.5 for stripes of one pixel, and 0.71 for
+        a chessboard of single pixels, the finest of all.
 
     Examples
     --------

@@ -200,8 +200,42 @@ def test_a_circulant_kernel_is_stationary_and_others_become_so():
         theory.stationary(torch.eye(12), (3, 2, 2))
 
 
+def estimates(K, draws, purpose):
+    """A covariance, as this many draws of it show."""
+    root = torch.linalg.cholesky(K)
+    samples = root @ draw(len(K), draws, purpose=purpose)
+    return samples @ samples.T / draws
+
+
+def test_a_stationary_covariance_has_no_distance_however_few_its_draws():
+    """The distance of one estimate is its own noise; crossed with another one's it cancels."""
+    blur, _ = circulant(4, 6)
+    K, shape = blur @ blur.T + 0.1 * torch.eye(24), (1, 4, 6)
+    squares, alone = [], []
+    for trial in range(40):
+        one, two = (estimates(K, 50, f"{trial}{name}") for name in "ab")
+        squares.append(theory.from_stationary(one, two, shape) ** 2)
+        alone.append(theory.from_stationary(one, one, shape) ** 2)
+    assert np.mean(alone) > 0.1  # what one would report who knows no better
+    assert np.mean(squares) < 0.1 * np.mean(alone)
+
+
+def test_the_distance_of_another_covariance_is_found_from_draws():
+    blur, _ = circulant(4, 6)
+    K, shape = blur @ blur.T + 0.1 * torch.eye(24), (1, 4, 6)
+    strength = torch.linspace(0.5, 1.5, 24, dtype=torch.float64)
+    K = strength[:, None] * K * strength  # strong on one side, weak on the other
+    mean = theory.stationary(K, shape)
+    wanted = float((K - mean).norm() / mean.norm())
+    assert theory.from_stationary(K, K, shape) == pytest.approx(wanted)
+    found = theory.from_stationary(estimates(K, 4000, "a"), estimates(K, 4000, "b"), shape)
+    assert found == pytest.approx(wanted, rel=0.05) and wanted > 0.2
+
+
 def test_the_mean_frequency_of_a_wave_is_its_own():
     x = torch.arange(32)
     wave = torch.cos(2 * np.pi * 5 * x / 32).expand(32, 32)
     both = torch.stack([wave, torch.ones(32, 32)])
+    chess = (-1.0) ** (x + x[:, None])
+    assert theory.mean_frequency(chess).item() == pytest.approx(0.5**0.5)
     assert theory.mean_frequency(both).tolist() == pytest.approx([5 / 32, 0], abs=1e-6)

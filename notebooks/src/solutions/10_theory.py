@@ -63,16 +63,16 @@ dip.check.tangent_kernel(my_kernel)
 
 # %% [markdown]
 # The identity has no opinion about modes, so the modes are those of $B B^\top$: the left singular
-# vectors of the *second* layer. If $B$ is a blur, they are waves, slow ones first. The first layer
-# only sets the pace. This is the smallest network with a prior, and the prior is in what comes after
-# the trained weights.
+# vectors of the *second* layer. If $B$ is a *circular* blur, they are waves, slow ones first. $B$'s own
+# training adds the same speed to all modes and weakens the preference. This is the smallest network
+# with a prior, and the prior is in what comes *after* a trained layer.
 #
 # ## 3 · The error
 
 
 # %%
 def my_error(c, values, sigma, t):
-    """Expected squared error per pixel, of gradient flow at time t."""
+    """Expected squared error per pixel, of gradient flow at the time t = ηk."""
     fitted = 1 - torch.exp(-values * t)
     return (((1 - fitted) * c) ** 2 + sigma**2 * fitted**2).mean()
 
@@ -122,8 +122,9 @@ dip.check.follows(curves[0.1])
 figure = Figure("The fainter the picture, the closer the fit to its prediction", figsize=(6, 3))
 axis = figure.subplots()
 for colour, (contrast, (_, measured)) in zip(COLOURS, curves.items()):
-    axis.loglog(np.arange(1, 101), measured, color=colour, lw=3, alpha=0.5, label=f"{contrast:.0%}")
-axis.loglog(np.arange(1, 101), curves[1.0][0], "k--", label="predicted")
+    along, label = np.arange(1, len(measured)), f"{contrast:.0%}"
+    axis.loglog(along, measured[1:], color=colour, lw=3, alpha=0.5, label=label)
+axis.loglog(along, curves[1.0][0][1:], "k--", label="predicted")
 axis.set(xlabel="step", ylabel="energy, share of the first")
 axis.legend(frameon=False, title="contrast")
 figure
@@ -144,10 +145,10 @@ def wander(noise, steps=900, burn_in=300, seed=0):
     network = Hourglass(16, 1, **levels, padding="zeros", merge_norm=False, sigmoid=False)
     z, scores, total = 0.1 * torch.rand(1, 16, 32, 32), [], 0
     adam = torch.optim.Adam(network.parameters(), lr=0.01)
-    for step in range(1, steps + 1):
+    for step in range(steps):  # the output after so many steps
         output = network(z)[0]
-        total = total + output.detach() if step > burn_in + 1 else output.detach()
-        scores.append(dip.psnr(total / max(1, step - burn_in), clean))
+        total = total + output.detach() if step > burn_in else output.detach()
+        scores.append(dip.psnr(total / max(1, step - burn_in + 1), clean))
         (output - noisy).square().sum().backward()
         adam.step()
         adam.zero_grad()
@@ -162,13 +163,13 @@ means = {noise: wander(noise) for noise in (0.01, 0.02, 0.04)}
 
 # %%
 for noise, scores in means.items():
-    best = 300 + int(scores[300:].argmax())
-    print(
-        f"noise {noise}: best {scores[best]:.1f} dB at step {best}, at the end {scores[-1]:.1f} dB"
-    )
+    best, last = 300 + int(scores[300:].argmax()), len(scores) - 1
+    print(f"noise {noise}: the mean has its best, {scores[best]:.1f} dB, after {best} steps,")
+    print(f"    and {scores[-1]:.1f} dB after {last}")
 assert means[0.01][-1] < means[0.02][-1] < means[0.04][-1]
 assert means[0.02][-1] < means[0.02][300:].max() - 0.5 < means[0.04][-1]
 
 # %% [markdown]
-# With less noise the mean sinks, from soon after its beginning on. Too little noise is too low a
-# temperature: the walk then only follows the energy down, and the mean follows the walk.
+# With half of the noise or less the mean sinks. Too little noise is too low a temperature: the walk
+# then only follows the energy down, and the mean follows the walk. How much noise is enough had to be
+# tried, and we judged it by the truth.
