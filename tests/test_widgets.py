@@ -142,17 +142,16 @@ def test_a_plot_survives_its_values(values):
     assert plot.plot("PSNR", []).startswith("<svg")
 
 
-def test_runs_side_by_side_rest_where_their_energies_differ_most():
-    clean = images.load("camera", size=48)
-    targets = dip.problems.impedance(clean)
-    names = ("picture", "noise")
-    recipe = recipes.lab(members=1, input_noise=0.0, iterations=60, stop="count")
-    runs = {n: fit(targets[n], recipe, progress=False) for n in names}
-    data = widgets.impedance(runs, frames=12).data
-    lead = runs["noise"].history.loss / runs["picture"].history.loss
-    shown = [lead[k] for k in data["positions"]]
-    assert data["start"] == int(np.argmax(shown))
-    assert shown[data["start"]] > 1.5 * shown[0]
+def test_runs_side_by_side_rest_where_there_is_most_to_see():
+    targets = dip.problems.impedance(images.load("camera", size=48))
+    recipe = recipes.lab(members=1, input_noise=0.0, iterations=120, stop="count")
+    runs = {n: fit(targets[n], recipe, progress=False) for n in ("picture", "noise")}
+    data = widgets.impedance(runs, frames=16).data
+    losses = [run.history.loss for run in runs.values()]
+    left = [[each[k] / each[1] for k in data["positions"]] for each in losses]
+    lead = np.abs(np.subtract(*left))
+    assert data["start"] == int(np.argmax(lead)) < len(lead) - 1
+    assert lead[data["start"]] > 0.3
 
 
 # Panels.

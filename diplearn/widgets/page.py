@@ -113,7 +113,7 @@ def scrub(run, marks=None, frames=32):
     ----------
     run : Run or dict
         One run, shown beside observation and truth; or name -> run, side by side, at first where
-        their energies differ most.
+        they have explained the most different shares of their energies.
     marks : dict, optional
         Name -> iteration: places to jump to. What a single run's own rule chose, and the oracle
         where the truth is known, are among them anyway.
@@ -170,15 +170,15 @@ def scrub(run, marks=None, frames=32):
 
 
 def _farthest_apart(runs, positions):
-    """At which position the runs' energies differ most: there is something to see, at the end not.
+    """At which position the runs have explained the most different shares: there is much to see.
 
     A single run has nothing to differ from, and rests at its last position.
     """
     if len(runs) == 1:
         return len(positions) - 1
     rows = [np.array(run.rows) for run in runs.values()]
-    energies = [np.interp(positions, each[:, 0], np.log(np.maximum(each[:, 2], 1e-12))) for each in rows]
-    return int(np.ptp(energies, axis=0).argmax())
+    left = [np.interp(positions, each[:, 0], each[:, 2] / max(each[0, 2], 1e-12)) for each in rows]
+    return int(np.ptp(left, axis=0).argmax())
 
 
 def _mark_colours():
