@@ -471,7 +471,7 @@ assert 1 < ratio.mean() < 2 and np.ptp(ratio[:2]) > np.ptp(ratio[-2:])
 # layer; our decoders have four, and 500 steps of Adam. On the right, the error is about one and a
 # half times $(p/N)\,\sigma^2$ on average, with a wide spread for few waves: what counts for noise is
 # the number of waves one has to wait for, although there are 512 times as many weights as samples.
-# (The theorem keeps $K$ by width; we made the signal faint instead.)
+# (The theorem keeps $K$ as it is by width; we made the signal faint instead.)
 #
 # ## 4 · The Bayesian view
 #
@@ -555,8 +555,7 @@ contact_sheet(sheet, columns=5, width=8, alt="Clouds with grain, of the same kin
 # %% [markdown]
 # With a Gaussian prior everything is linear algebra. The **posterior mean**, the best guess after
 # $x_0$ was seen, is Tikhonov's filter of section 2, with the *prior's* eigenvalues for λ and
-# $\sigma^2$ for α. No network is left in it. (The prior's variance is set to that of $x_0$ less
-# $\sigma^2$.)
+# $\sigma^2$ for α. (The prior's variance is set to that of $x_0$ less $\sigma^2$.)
 #
 # The other Bayesian way keeps the network. **Langevin** sampling adds noise to the *weights* after
 # each step; they never come to rest, but wander among all weights that explain $x_0$, and one takes
@@ -660,8 +659,7 @@ assert scores["posterior mean of the process"][0] > dip.psnr(noisy, clean) + 2
 # $K$ at the start knows nothing of the picture. They find that this predicts networks trained by
 # gradient descent, and that it falls short for *Adam*, which changes the weights in the hidden
 # layers more, and with them the filter. (Adam also divides the gradient of each weight by its usual
-# size, so even its first steps follow another kernel, about $J D J^\top$ with a diagonal $D$.) Let
-# us look.
+# size, so even its first steps follow another kernel, about $J D J^\top$ with a diagonal $D$.)
 
 
 # %%
@@ -756,14 +754,14 @@ assert abs(np.mean(decoders) - before) < 1
 # a few around it, everywhere. After Adam it is a patch of the coat, and ends about where the coat
 # ends: what non-local means does on purpose.
 #
-# At its best, after about a twentieth of the steps (see the table), Adam has moved the weights about
-# ten times as far, and the kernel has gone further from the first one (alignment: 1 for the same
-# kernel, 0 for kernels that have nothing in common). The column *as a filter* is the point: frozen,
-# and applied to noise that it has *not seen*, the kernel after Adam is a much better denoiser than
-# the one at the start. A theory in which $K$ stays what it was cannot see that, and undersells the
-# method by decibels. With 16 channels the kernel of plain gradient descent leaves, too. The theory's
-# fixed kernel is that of wide networks. Adam goes further. (For the deep decoder, whose first kernel
-# is a good one already, the two fits are about even.)
+# At its best, after about a twentieth of the steps (see the table), Adam has moved the weights more
+# than ten times as far, and the kernel has gone further from the first one (alignment: 1 for the
+# same kernel, 0 for kernels that have nothing in common). The column *as a filter* is the point:
+# frozen, and applied to noise that it has *not seen*, the kernel after Adam is a much better
+# denoiser than the one at the start. A theory in which $K$ stays what it was cannot see that, and
+# undersells the method by decibels. With 16 channels the kernel of plain gradient descent leaves,
+# too. The theory's fixed kernel is that of wide networks. Adam goes further. (For the deep decoder,
+# whose first kernel is a good one already, the two fits are about even.)
 #
 # ## 6 · Where it stops
 #
