@@ -482,7 +482,7 @@ def mark(axis, task, x, name, sign, size):
     """Mark one picture on a map, by name; hollow, so that the path can be seen in it."""
     place = maps[task]([x])[0].tolist()
     axis.plot(*place, sign, mfc="none", mec="black", mew=1.5, ms=size, zorder=4)
-    aside = (12, -14) if name == "start" else (8, 9)
+    aside = {"start": (14, -9), "x₀": (-7, -22), "truth": (8, 9)}[name]
     axis.annotate(name, place, aside, textcoords="offset points", weight="bold")
 
 
