@@ -183,7 +183,7 @@ def numbers(problem, levels):
 
 # %%
 depth = {"3 levels (base)": {}}
-depth["5 levels"] = {"options": {"down": (16, 32, 32, 32, 32), "skip": (4,) * 5}, "iterations": 165}
+depth["5 levels"] = {"options": {"down": (16, 32, 32, 32, 32), "skip": (4,) * 5}, "iterations": 155}
 depth["1 level"] = {"options": {"down": (16,), "skip": (4,)}, "iterations": 200}
 study("depth", depth, {"": photo}, alt="PSNR over iterations for one level, three and five")
 
@@ -246,7 +246,7 @@ assert np.nanmean(falls(photo, none)) < np.nanmean(falls(photo, {}))
 # way as the detail. It is no higher. (With five levels the way is longer, and the peak lower: section 8.) And the hole?
 
 # %%
-filling = {name: {**changes, "iterations": 120} for name, changes in skips.items()}
+filling = {name: {**changes, "iterations": 100} for name, changes in skips.items()}
 make([(holed, changes) for changes in filling.values()])
 shown, captions, inside = {}, {}, {}
 for first, (name, changes) in zip(("truth", "x₀"), filling.items()):
@@ -466,12 +466,12 @@ for name, changes in families.items():
 # %%
 astronaut = dip.denoising(dip.images.load("astronaut", size=48), sigma=25 / 255, seed=0)
 pairs = [(name, rate) for name in families for rate in (0.01, 0.03)]
-recipes = {p: base.but(**families[p[0]]).but(learning_rate=p[1], iterations=90) for p in pairs}
+recipes = {p: base.but(**families[p[0]]).but(learning_rate=p[1], iterations=75) for p in pairs}
 tuned = dip.fits({p: {"problem": astronaut, "recipe": recipe} for p, recipe in recipes.items()})
 for name, changes in families.items():
     trials = {rate: tuned[name, rate].oracle_psnr for rate in (0.01, 0.03)}
     changes["learning_rate"] = max(trials, key=trials.get)
-families["decoder"]["iterations"] = 300  # slow, again
+families["decoder"]["iterations"] = 260  # slow, again
 print({name: changes["learning_rate"] for name, changes in families.items()})
 
 # %%
