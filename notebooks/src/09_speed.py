@@ -25,7 +25,7 @@
 # - say what each remedy costs in quality, with its spread over seeds;
 # - read a claim such as "fifty times faster" and ask the right questions.
 #
-# **Time:** about four minutes of computing on two cores.
+# **Time:** about three minutes of computing on two cores.
 # **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
 # **Words and symbols:** [glossary](glossary.md).
 
