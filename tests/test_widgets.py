@@ -142,16 +142,15 @@ def test_a_plot_survives_its_values(values):
     assert plot.plot("PSNR", []).startswith("<svg")
 
 
-def test_runs_side_by_side_rest_where_there_is_most_to_see():
+def test_runs_side_by_side_rest_half_way_where_they_differ():
     targets = dip.problems.impedance(images.load("camera", size=48))
     recipe = recipes.lab(members=1, input_noise=0.0, iterations=120, stop="count")
     runs = {n: fit(targets[n], recipe, progress=False) for n in ("picture", "noise")}
     data = widgets.impedance(runs, frames=16).data
-    losses = [run.history.loss for run in runs.values()]
-    left = [[each[k] / each[1] for k in data["positions"]] for each in losses]
-    lead = np.abs(np.subtract(*left))
-    assert data["start"] == int(np.argmax(lead)) < len(lead) - 1
-    assert lead[data["start"]] > 0.3
+    rests = data["positions"][data["start"]]
+    assert 5 < rests < 40
+    lead = runs["noise"].history.loss - runs["picture"].history.loss
+    assert lead[rests] > 5 * lead[1] and lead[rests] > 1.2 * lead[120]
 
 
 # Panels.

@@ -112,8 +112,8 @@ def scrub(run, marks=None, frames=32):
     Parameters
     ----------
     run : Run or dict
-        One run, shown beside observation and truth; or name -> run, side by side, at first where
-        they have explained the most different shares of their energies.
+        One run, shown beside observation and truth, at first where a rule stopped it; or name ->
+        run, side by side, at first half-way (of the logarithm), where they differ.
     marks : dict, optional
         Name -> iteration: places to jump to. What a single run's own rule chose, and the oracle
         where the truth is known, are among them anyway.
@@ -156,7 +156,7 @@ def scrub(run, marks=None, frames=32):
         "width": first.problem.shape[-1],
         "height": first.problem.shape[-2],
         "positions": positions,
-        "start": positions.index(min(chosen)) if chosen else _farthest_apart(runs, positions),
+        "start": positions.index(_rest(runs, chosen, positions)),
         "panes": _beside(single, moving) if single else moving,
         "charts": charts(runs),
         "marks": [
@@ -169,16 +169,10 @@ def scrub(run, marks=None, frames=32):
     return Page("scrub", data, moving[0]["frames"][-1], alt)
 
 
-def _farthest_apart(runs, positions):
-    """At which position the runs have explained the most different shares: there is much to see.
-
-    A single run has nothing to differ from, and rests at its last position.
-    """
-    if len(runs) == 1:
-        return len(positions) - 1
-    rows = [np.array(run.rows) for run in runs.values()]
-    left = [np.interp(positions, each[:, 0], each[:, 2] / max(each[0, 2], 1e-12)) for each in rows]
-    return int(np.ptp(left, axis=0).argmax())
+def _rest(runs, chosen, positions):
+    """Where the slider rests at first: at what was chosen, or where runs differ, half-way."""
+    half_way = positions[len(positions) // 2]  # at the end all of them look finished
+    return min(chosen, default=half_way if len(runs) > 1 else positions[-1])
 
 
 def _mark_colours():
