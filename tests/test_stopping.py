@@ -98,16 +98,24 @@ def test_every_rule_restores_a_noisy_picture(name):
 
 
 def test_sure_estimates_the_error_that_nobody_sees():
-    """Where no pixel is clipped: what clipping takes away from black and white, it cannot see."""
-    clean = 0.3 + 0.4 * images.load("astronaut", size=96)
-    problem, recipe = dip.denoising(clean, sigma=0.08), dip.lab(iterations=150)
-    rule = Sure()
-    rule.prepare(problem, recipe)
-    for step in dip.iterate(problem, recipe, shown=rule.shown):
-        rule(step)
-        if step.iteration in (40, 80, 148):
-            error = (step.average - clean).square().mean()
-            assert rule.now["score"] == pytest.approx(float(error), rel=0.15)
+    """Where no pixel is clipped: what clipping takes away from black and white, it cannot see.
+
+    A single estimate is off by what the energy of its noise happens to be, the same in every
+    iteration: the level holds in the mean over seeds, the fall from iteration to iteration in each.
+    """
+    clean, looks = 0.3 + 0.4 * images.load("astronaut", size=96), (40, 80)
+    scores, errors = torch.zeros(2, 3, len(looks))
+    for seed in range(3):
+        problem, recipe = dip.denoising(clean, sigma=0.08, seed=seed), dip.lab(iterations=80)
+        rule = Sure()
+        rule.prepare(problem, recipe)
+        for step in dip.iterate(problem, recipe, shown=rule.shown):
+            rule(step)
+            if step.iteration in looks:
+                at = seed, looks.index(step.iteration)
+                scores[at], errors[at] = rule.now["score"], (step.average - clean).square().mean()
+    torch.testing.assert_close(scores.mean(0), errors.mean(0), rtol=0.2, atol=0)
+    torch.testing.assert_close(scores.diff(), errors.diff(), rtol=0.2, atol=0)
 
 
 @pytest.mark.parametrize("members", [1, 2])
