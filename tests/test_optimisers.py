@@ -68,3 +68,18 @@ def test_muon_needs_fewer_iterations_than_adam():
     )
     there = (muon.history.loss <= adam.history.loss.iloc[-1]).idxmax()
     assert 1 < there < 45
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3, 3), (8, 5, 3, 3), (5, 8, 3, 3), (8, 6), (6, 8)])
+def test_every_number_of_a_step_goes_to_its_own_place(shape):
+    """Whatever order the rows are worked on in: the step is the nearest orthogonal matrix."""
+    draws = torch.Generator().manual_seed(0)
+    parameter = torch.nn.Parameter(torch.zeros(shape))
+    parameter.grad = torch.randn(shape, generator=draws)
+    optimisers.Muon([parameter], lr=1.0).step()
+    swap = shape[1] > shape[0]
+    rows = parameter.grad.transpose(0, 1) if swap else parameter.grad
+    nearest = optimisers.orthogonal([rows.flatten(1)])[0]
+    expected = (-0.2 * max(nearest.shape) ** 0.5 * nearest).reshape(rows.shape)
+    expected = expected.transpose(0, 1) if swap else expected
+    torch.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=1e-4)
