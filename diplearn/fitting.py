@@ -9,23 +9,21 @@ import dataclasses
 import functools
 import itertools
 import math
-import os
-import shutil
 import signal
-import sysconfig
 import threading
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 
 import torch
 
-from . import memory, networks, optimisers, recipes, stopping
+from . import hardware, memory, networks, optimisers, recipes, stopping
 from .energy import energy
 from .errors import InputError, whole
+from .hardware import Hands
 from .progress import Progress
-from .randomness import borrowed_state, derived, generator
-from .run import Run, works_ahead
+from .randomness import borrowed_state, derived, generator, seeded
+from .run import Run, named, under
 
 GOOD_EVERY = 50
 """Iterations between two looks at whether the fit is well; a good state is kept at each."""
@@ -35,9 +33,6 @@ SPIKE = 10 ** (5 / 10)
 
 SHIFTS = 64
 """How far shifted input noise can be shifted, in pixels each way."""
-
-SMALL = 3e10
-"""Weights times pixels up to which a network gets one core; the lab's at 256x256 are below."""
 
 SETBACKS = 3
 """How often a fit may fall back before it gives up."""
@@ -117,10 +112,15 @@ def iterate(
 
     Notes
     -----
+    On a CPU the work is done on threads of the fit's own (see `hardware.Hands`); the caller's
+    thread has all its cores between two steps. A GPU works ahead of Python: there the loss is read
+    only at every `GOOD_EVERY`-th iteration, so that steps may be yielded that turn out to be broken
+    later, and are then taken back.
+
     Where the time goes (lab recipe, 256x256, two cores with bfloat16): convolutions 43 %, batch
     norm 16 %, upsampling 12 %, optimisers 13 %, activations 6 %; the rest is noise, energy,
     average and the interpreter. Nothing is measured and nothing copied that the next iteration
-    does not need; on a GPU the loss is read only at every `GOOD_EVERY`-th iteration.
+    does not need.
 
     Examples
     --------
@@ -135,70 +135,42 @@ def iterate(
     recipe = recipes.choose(recipe, problem)
     if state is None:
         state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
+    with Hands(state.members, problem.shape, state.device) as hands:
+        yield from _iterations(problem, state, shown, hands)
+
+
+def _iterations(problem, state, shown, hands):
+    """Yield step after step."""
     problem = problem.to(state.device)
     shown = [each.to(state.device) for each in shown or [problem]]
-    exact = recipe.project and not problem.sigma
-
-    with Crew(state.members, problem.shape, state.device) as crew:
-        while state.iteration < recipe.iterations and state.setbacks < SETBACKS:
-            state.set_rate(recipe.rate(state.iteration))
-            z = state.noisy_input()
-            made = crew.map(state.descend, range(len(state.members)), itertools.cycle(shown), z=z)
-            output, loss = (_mean(each) for each in zip(*made))
-
-            state.iteration += 1
-            kept = output
-            if exact:
-                kept = problem.operator.project(output, problem.observation).clamp(0, 1)
-            weight = recipe.averaging(state.iteration) if state.average is not None else 0.0
-            state.add_to_average(kept, weight)
-            if state.is_well(loss):
-                outputs = [output for output, _ in made]
-                yield Step(state.iteration, loss, output, state.average, outputs, weight)
+    while state.iteration < state.recipe.iterations and not state.given_up:
+        step, trouble = hands.run(_one_iteration, problem, state, shown, hands)
+        if trouble:
+            warnings.warn(trouble, RuntimeWarning, stacklevel=3)
+        else:
+            yield step
 
 
-class Crew:
-    """Threads that fit a recipe's networks side by side, each with its share of the CPU's cores.
+def _one_iteration(problem, state, shown, hands):
+    """Make one iteration; return its step, and what went wrong if the fit had to go back."""
+    recipe = state.recipe
+    state.look_back_here()
+    state.set_rate(recipe.rate(state.iteration))
+    with state.all_or_nothing():
+        z = state.noisy_input()
+        descend = functools.partial(state.descend, z=z)
+        made = hands.map(descend, range(len(state.members)), itertools.cycle(shown))
+        outputs, losses = zip(*made)
+    output, loss = _mean(outputs), _mean(losses)
 
-    Several cores on one small network wait for each other at every layer: a fifth of the time on
-    an idle machine, and nearly all of it on a busy one. With a core for each network, the result
-    does not depend on how many there are, either.
-
-    Parameters
-    ----------
-    members : list of torch.nn.Module
-        The networks, all of one size.
-    shape : tuple of int
-        (C, H, W) of the picture.
-    device : torch.device
-        A GPU needs no threads.
-    """
-
-    def __init__(self, members, shape, device):
-        self.pool, self.cores = None, torch.get_num_threads()
-        hands = min(len(members), self.cores)
-        work = sum(p.numel() for p in members[0].parameters()) * shape[-2] * shape[-1]
-        share = 1 if work <= SMALL else self.cores // hands
-        if device.type != "cpu" or share == self.cores:
-            return
-        torch.set_num_threads(share)
-        if hands > 1:
-            self.pool = ThreadPoolExecutor(
-                hands, initializer=torch.set_num_threads, initargs=(share,)
-            )
-
-    def map(self, work, *each, **same):
-        """Call `work` for each; return the results in order."""
-        mapped = map if self.pool is None else self.pool.map
-        return list(mapped(functools.partial(work, **same), *each))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.pool is not None:
-            self.pool.shutdown()
-        torch.set_num_threads(self.cores)  # for threads to come, too: the crew's set it for all
+    state.iteration += 1
+    kept = output
+    if recipe.project and not problem.sigma:
+        kept = problem.operator.project(output, problem.observation).clamp(0, 1)
+    weight = recipe.averaging(state.iteration) if state.average is not None else 0.0
+    state.add_to_average(kept, weight)
+    trouble = state.trouble(loss)
+    return Step(state.iteration, loss, output, state.average, list(outputs), weight), trouble
 
 
 def _mean(tensors):
@@ -231,37 +203,67 @@ class State:
             for member in self.members
         ]
         network.zero_grad()  # a network of the caller's own may bring gradients along
-        self.precision = _precision(recipe.precision, self.device)
+        self.precision = hardware.precision(recipe.precision, self.device)
         self.forward = self.members
         if recipe.compiled:
-            self.forward = [_compiled(member, self.device) for member in self.members]
+            self.forward = [hardware.compiled(member, self.device) for member in self.members]
         exact = own_network or recipe.z != "noise"  # coordinates and pictures keep their digits
         self.z = z if exact else z.to(self.precision)
         self._begin_noise()
         self.iteration, self.setbacks, self.rate_factor = 0, 0, 1.0
         self.average = None
         self.good = None  # the last good state: (loss, weights, moments, average)
+        self.unread = []  # losses that nobody has looked at
+        self.followers = []  # what else goes back with the fit: the rule, and the run
+        self.followers_then = None  # as they were in the last good state
+        self.draws = False  # whether the network draws random numbers, as dropout does
 
     @classmethod
-    def begin(cls, problem, recipe, network=None, *, seed=0, device=None, z=None):
-        """Build network, z and generator from a seed, and check that the fit is possible."""
-        device = _device(device)
-        z = _input(problem, recipe, seed, z).to(device)
+    def begin(cls, problem, recipe, network=None, *, seed=0, device=None, z=None, saved=False):
+        """Build network, z and generator from a seed, after a check that the fit is possible."""
+        device = hardware.find(device)
+        channels = recipe.z_channels if z is None else _check_z(z, problem.shape).shape[1]
+        channels = 2 if z is None and recipe.z == "mesh" else channels
         own = network is not None
-        if not own:
-            network = _build(problem, recipe, z.shape[1], seed)
-        network = network.to(device, memory_format=torch.channels_last).train()
+        _check_memory(problem, recipe, network, channels, device, saved)
+        z = _input(problem, recipe, seed, z).to(device)
         z = z.contiguous(memory_format=torch.channels_last)
-        _check_network(network, z, problem.shape, own)
+        if not own:
+            network = _build(problem, recipe, channels, seed)
+        network = network.to(device, memory_format=torch.channels_last).train()
+        draws = own and _check_network(network, z, problem.shape)
         state = cls(network, z, recipe, seed, own)
-        factor = getattr(problem.operator, "factor", 1)
-        memory.check(network, z.shape[1], problem.shape, state.autocast, device, factor)
+        state.draws = draws
         return state
+
+    @property
+    def given_up(self):
+        """Whether the fit fell back too often."""
+        return self.setbacks >= SETBACKS
+
+    @contextlib.contextmanager
+    def all_or_nothing(self):
+        """Leave the generator as it was, and no gradients, where an iteration fails."""
+        before = self.generator.get_state()
+        try:
+            yield
+        except BaseException:
+            self.generator.set_state(before)
+            self.network.zero_grad()
+            raise
 
     def autocast(self):
         """Return the context in which the network runs."""
-        enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        return _autocast(self.precision, self.device)
+
+    def randomness(self):
+        """Return the context in which a network that draws random numbers draws them.
+
+        They follow from the seed and the iteration, so that a fit that goes on draws the same.
+        """
+        if not self.draws:
+            return contextlib.nullcontext()
+        return seeded(self.seed, f"network {self.iteration}", self.device)
 
     def set_rate(self, rate):
         """Set the learning rate, less after each setback."""
@@ -272,8 +274,8 @@ class State:
     def descend(self, number, problem, z):
         """Make one step with one of the networks: θ moves against the gradient of E(f_θ(z); x0)."""
         network = self.forward[number]
-        with reproducible(self.device):
-            with self.autocast():
+        with hardware.reproducible(self.device):
+            with self.autocast(), self.randomness():
                 output = network(z)[0]  # f_θ(z)
             output = output.float()
             if self.recipe.compiled:
@@ -318,31 +320,50 @@ class State:
         """Let the moving average follow the outputs."""
         self.average = output if self.average is None else output.lerp(self.average, weight)
 
-    def is_well(self, loss):
-        """Keep a good state from time to time; go back to the last one when the fit broke.
+    def trouble(self, loss):
+        """Look whether the fit is well: keep a good state now and then, go back where it broke.
 
-        The loss is looked at in every iteration on a CPU; a GPU, which works ahead, must not wait.
+        A CPU's loss is looked at in every iteration; a GPU, which works ahead, must not wait.
+
+        Returns
+        -------
+        str or None
+            What went wrong, after the fit went back.
         """
-        due = self.iteration % GOOD_EVERY == 0
-        if not due and self.iteration > 1 and works_ahead(self.device):
-            return True
-        value = float(loss)
-        broken = not math.isfinite(value)
-        if broken or (due and self.good is not None and value > SPIKE * self.good[0]):
-            self._go_back(value)
-            return False
-        if due or self.good is None:
-            self._keep(value)
-        return True
+        self.unread.append(loss)
+        first, last = self.iteration == 1, self.iteration == self.recipe.iterations
+        if first or last or hardware.due(self.device, self.iteration):
+            return self.look()
+        return None
+
+    def look(self):
+        """Look at the losses that nobody has looked at; see `trouble`."""
+        losses, self.unread = torch.stack(self.unread).tolist() if self.unread else [], []
+        since = self.iteration - len(losses) + 1
+        for iteration, value in enumerate(losses, since):
+            due = iteration % GOOD_EVERY == 0
+            spiked = due and self.good is not None and value > SPIKE * self.good[0]
+            if spiked or not math.isfinite(value):
+                return self._go_back(value, iteration)
+            if iteration == self.iteration and (due or self.good is None):
+                self._keep(value)
+        return None
 
     def _keep(self, loss):
         weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         moments = copy.deepcopy(self._moments())
         self.good = (loss, weights, moments, self.average.clone())
+        self.followers_then = None  # once they have seen this step
 
-    def _go_back(self, loss):
+    def look_back_here(self):
+        """Note what rule and run hold, if the state is a good one that they have seen."""
+        if self.followers_then is None:
+            self.followers_then = [follower.remember() for follower in self.followers]
+
+    def _go_back(self, loss, iteration):
+        """Put the last good state back, and say what happened."""
         self.setbacks += 1
-        told = f"the loss was {loss:g} at iteration {self.iteration}"
+        told = f"the loss was {loss:g} at iteration {iteration}"
         if self.good is None:
             self.setbacks = SETBACKS
             raise InputError(f"{told}: nothing can be fitted; is the network's output finite?")
@@ -351,13 +372,20 @@ class State:
         self._set_moments(copy.deepcopy(moments))
         self.average = average.clone()
         self.rate_factor /= 2  # the same way again would end in the same place
+        if iteration < self.iteration:  # seen before anybody looked
+            for follower, then in zip(self.followers, self.followers_then or ()):
+                follower.recall(then, self.average)
         what_next = (
-            "the fit goes on from its last good state at half the learning rate"
-            if self.setbacks < SETBACKS
-            else "this was the third time: the fit stops with the best so far; "
+            "this was the third time: the fit stops with the best so far; "
             "a lower learning rate may help"
+            if self.given_up
+            else "the fit goes on from its last good state at half the learning rate"
         )
-        warnings.warn(f"{told}; {what_next}", RuntimeWarning, stacklevel=4)
+        return f"{told}; {what_next}"
+
+    def follow(self, *followers):
+        """Let others go back with the fit; what they hold now is good."""
+        self.followers, self.followers_then = list(followers), None
 
     def _moments(self):
         """Optimiser -> parameter -> name -> tensor."""
@@ -372,12 +400,12 @@ class State:
     def pack(self):
         """Return the state as tensors by name and plain numbers, to be saved or to go on from."""
         tensors = {"z": self.z, "average": self.average, "generator": self.generator.get_state()}
-        tensors |= _flat("network", self.network.state_dict())
+        tensors |= named("network", self.network.state_dict())
         tensors |= _flat_moments("moments", self._moments())
         loss = None
         if self.good is not None:
             loss, weights, moments, average = self.good
-            tensors |= _flat("good.network", weights) | _flat_moments("good.moments", moments)
+            tensors |= named("good.network", weights) | _flat_moments("good.moments", moments)
             tensors["good.average"] = average
         numbers = {
             "iteration": self.iteration,
@@ -385,69 +413,98 @@ class State:
             "rate_factor": self.rate_factor,
             "good_loss": loss,
             "own_network": self.own_network,
+            "draws": self.draws,
             "seed": self.seed,
             "generator": self.generator.device.type,
         }
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, numbers
 
     @classmethod
-    def unpack(cls, packed, problem, recipe, network=None, device=None):
-        """Build the state again from what `pack` returned."""
+    def unpack(cls, packed, problem, recipe, network=None, device=None, saved=False):
+        """Build the state again from what `pack` returned; InputError where that is damaged."""
         tensors, numbers = packed
-        device = _device(device)
-        z = tensors["z"].to(device).contiguous(memory_format=torch.channels_last)
-        if network is None:
-            if numbers["own_network"]:
-                raise InputError(
-                    "this run's network was your own: hand the same module in as network="
-                )
+        own, device = network is not None, hardware.find(device)
+        if numbers["own_network"] and not own:
+            raise InputError("this run's network was your own: hand the same module in as network=")
+        if own:
+            _check_module(network)
+        with _damaged_is_an_input_error():
+            z = _check_z(tensors["z"], problem.shape)
+        _check_memory(problem, recipe, network, z.shape[1], device, saved)
+        if not own:
             network = _build(problem, recipe, z.shape[1], seed=0)  # its weights follow
         network = network.to(device, memory_format=torch.channels_last).train()
-        state = cls(network, z, recipe, numbers["seed"], numbers["own_network"])
-        if numbers["generator"] == state.generator.device.type:
-            state.generator.set_state(tensors["generator"])
-        else:  # the noise is another, equally random, and not the first iterations' again
-            state.generator.manual_seed(derived(numbers["iteration"], "input noise"))
+        z = z.to(device).contiguous(memory_format=torch.channels_last)
         try:
-            network.load_state_dict(_unflat("network", tensors))
+            network.load_state_dict(under("network", tensors))
         except RuntimeError as error:
             raise InputError(f"the saved weights are those of another network: {error}") from error
-        state._set_moments(_unflat_moments("moments", tensors))
-        state.average = tensors["average"].to(device)
-        state.iteration, state.setbacks = numbers["iteration"], numbers["setbacks"]
-        state.rate_factor = numbers["rate_factor"]
-        if numbers["good_loss"] is not None:
-            state.good = (
-                numbers["good_loss"],
-                _unflat("good.network", tensors),
-                _unflat_moments("good.moments", tensors),
-                tensors["good.average"].to(device),
-            )
+        state = cls(network, z, recipe, numbers["seed"], numbers["own_network"])
+        with _damaged_is_an_input_error():
+            state._take(tensors, numbers)
         return state
+
+    def _take(self, tensors, numbers):
+        """Take over what was saved, once it is known to fit: optimisers do not look before use."""
+        wanted = {name: (t.shape, t.dtype) for name, t in self.network.state_dict().items()}
+        like = torch.empty(self._picture_shape(tensors), device="meta")
+        if numbers["generator"] == self.generator.device.type:
+            self.generator.set_state(tensors["generator"])
+        else:  # the noise is another, equally random, and not the first iterations' again
+            self.generator.manual_seed(derived(numbers["iteration"], "input noise"))
+        self._set_moments(self._checked_moments(_unflat_moments("moments", tensors)))
+        self.average = _alike(tensors["average"], like).to(self.device)
+        self.iteration = whole(numbers["iteration"], "iteration", 1)
+        setbacks = whole(numbers["setbacks"], "setbacks", 0, SETBACKS)
+        self.setbacks = 0 if setbacks == SETBACKS else setbacks  # who goes on wants to try again
+        self.rate_factor, self.draws = float(numbers["rate_factor"]), bool(numbers["draws"])
+        if not 0 < self.rate_factor <= 1:
+            raise ValueError(f"rate_factor={self.rate_factor}")
+        if numbers["good_loss"] is None:
+            return
+        weights = under("good.network", tensors)
+        if {name: (t.shape, t.dtype) for name, t in weights.items()} != wanted:
+            raise ValueError("the last good weights are those of another network")
+        moments = self._checked_moments(_unflat_moments("good.moments", tensors))
+        average = _alike(tensors["good.average"], like).to(self.device)
+        self.good = (float(numbers["good_loss"]), weights, moments, average)
+
+    def _picture_shape(self, tensors):
+        return tensors["average"].shape if self.average is None else self.average.shape
+
+    def _checked_moments(self, moments):
+        """Return moments if they have the names, shapes and types that the optimisers expect."""
+        every = list(itertools.chain(*self.optimisers))
+        if not set(moments) <= set(range(len(every))):
+            raise ValueError("moments of an optimiser that this fit does not have")
+        for number, of_parameters in moments.items():
+            parameters = [p for group in every[number].param_groups for p in group["params"]]
+            for place, tensors in of_parameters.items():
+                if not 0 <= place < len(parameters):
+                    raise ValueError("moments of a parameter that the network does not have")
+                wanted = optimisers.moments(every[number], parameters[place])
+                if {k: (tuple(v.shape), v.dtype) for k, v in tensors.items()} != wanted:
+                    raise ValueError("moments whose shapes are not those of their parameter")
+        return moments
+
+
+def _alike(picture, like):
+    """Return the picture if its shape and type are as wanted."""
+    if (picture.shape, picture.dtype) != (like.shape, like.dtype):
+        raise ValueError(f"a picture of shape {tuple(picture.shape)}, {picture.dtype}")
+    return picture
 
 
 @contextlib.contextmanager
-def reproducible(device):
-    """Ask a GPU for algorithms that give the same bits each time; a CPU's always do."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+def _damaged_is_an_input_error():
+    """Word what is wrong with a saved state: a damaged value may fail in any way."""
     try:
-        with torch.backends.cudnn.flags(deterministic=True, benchmark=False):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def _flat(prefix, tensors):
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _unflat(prefix, tensors):
-    start = len(prefix) + 1
-    return {k[start:]: v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        words = f"the saved fit is damaged, and cannot go on: {type(error).__name__}, {error}"
+        raise InputError(words) from error
 
 
 def _flat_moments(prefix, moments):
@@ -462,7 +519,7 @@ def _flat_moments(prefix, moments):
 
 def _unflat_moments(prefix, tensors):
     moments = {}
-    for name, tensor in _unflat(prefix, tensors).items():
+    for name, tensor in under(prefix, tensors).items():
         optimiser, parameter, key = name.split(".")
         if tensor.ndim == 4:  # as the weights lie in memory
             tensor = tensor.contiguous(memory_format=torch.channels_last)
@@ -470,61 +527,20 @@ def _unflat_moments(prefix, tensors):
     return moments
 
 
-def _device(device):
-    if device is not None:
-        try:
-            device = torch.device(device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(f"there is no device {device!r} here: {error}") from None
-        return device
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _precision(wanted, device):
-    """bfloat16 pays only where the processor multiplies it natively; elsewhere it is emulated."""
-    if wanted == "auto":
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            native = device.type == "cpu" and _cpu_has_bfloat16()
-        wanted = "bfloat16" if native else "float32"
-    return getattr(torch, wanted)
-
-
-def can_compile():
-    """Return whether `torch.compile` finds what it needs for a CPU."""
-    compilers = (os.environ.get("CXX"), "g++", "clang++", "cl")
-    headers = os.path.join(sysconfig.get_path("include"), "Python.h")
-    return os.path.exists(headers) and any(shutil.which(name) for name in compilers if name)
-
-
-def _compiled(network, device):
-    """Let PyTorch compile a network; the weights stay those of the module that was handed in."""
-    if device.type == "cpu" and not can_compile():
-        raise InputError(
-            "compiled=True needs a C++ compiler and Python's headers, and there are none: install "
-            "them (on Debian g++ and python3-dev), or leave compiled out"
-        )
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
-    return torch.compile(network, mode=mode, dynamic=False)
-
-
-def _cpu_has_bfloat16():
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older releases cannot tell
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+def _check_z(z, shape):
+    """Return z if it can be one."""
+    if not torch.is_tensor(z) or z.ndim != 4 or z.shape[0] != 1 or z.shape[2:] != shape[1:]:
+        found = tuple(z.shape) if torch.is_tensor(z) else f"none, but is a {type(z).__name__}"
+        raise InputError(f"z has shape {found}; it must be (1, channels, {shape[1]}, {shape[2]})")
+    if not z.is_floating_point():
+        raise InputError(f"z holds {z.dtype}; it must be floating")
+    return z
 
 
 def _input(problem, recipe, seed, z):
     """Z: what the caller handed in, or the recipe's noise or mesh, as large as the picture."""
     height, width = problem.shape[-2:]
     if z is not None:
-        if z.ndim != 4 or z.shape[0] != 1 or tuple(z.shape[-2:]) != (height, width):
-            raise InputError(
-                f"z has shape {tuple(z.shape)}; it must be (1, channels, {height}, {width})"
-            )
         return z.detach().float()
     if recipe.z == "given":
         raise InputError("this recipe takes its input from you: hand it in as z=")
@@ -535,13 +551,44 @@ def _input(problem, recipe, seed, z):
     return torch.rand(shape, generator=generator(seed, "z")) * recipe.z_scale
 
 
+def _autocast(precision, device):
+    enabled = precision != torch.float32
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _check_memory(problem, recipe, network, channels, device, saved):
+    """Raise MemoryShortage before anything large is made: z, the networks, what a rule hides."""
+    autocast = functools.partial(_autocast, hardware.precision(recipe.precision, device), device)
+    if network is not None:
+        _check_module(network)
+        count = 1
+    else:
+        count = recipe.members
+        with torch.device("meta"):  # without weights, which may themselves be too many
+            weightless = _member(recipe, channels, problem.shape)
+        memory.check_weights(weightless, count, channels, problem, device)
+        with borrowed_state():
+            network = _member(recipe, channels, problem.shape)
+    return memory.check(network, count, channels, problem, autocast, device, saved)
+
+
+def _member(recipe, channels, shape):
+    """Build one of the recipe's networks; what its options say may be of any kind."""
+    try:
+        return networks.build(recipe.network, channels, shape, **recipe.options)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the network {recipe.network!r} cannot be built: {error}") from error
+
+
 def _build(problem, recipe, channels, seed):
     """Build the recipe's network from a seed, and leave the global random state as it was."""
     members = []
     for number in range(int(recipe.members)):
         with borrowed_state():
             torch.manual_seed(derived(seed, f"weights {number}" if number else "weights"))
-            member = networks.build(recipe.network, channels, problem.shape, **recipe.options)
+            member = _member(recipe, channels, problem.shape)
         if recipe.start_at_mean:
             _start_at_mean(member, problem)
         members.append(member)
@@ -555,24 +602,51 @@ def _start_at_mean(network, problem):
         return
     known = problem.operator(torch.ones(problem.shape)).mean(dim=(1, 2))  # 1 but for a mask
     mean = (problem.observation.cpu().mean(dim=(1, 2)) / known).clamp(0.02, 0.98)
+    mean = mean.where(known > 0, 0.5)  # of a channel that is wholly missing nothing is known
     with torch.no_grad():
         last.bias.copy_(torch.logit(mean) if getattr(network, "sigmoid", False) else mean)
 
 
-def _check_network(network, z, shape, own):
+def _check_module(network):
+    """Raise InputError unless this is a network with something to fit."""
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(f"network={network!r} is no torch.nn.Module: hand in an instance of one")
+    lazy = torch.nn.parameter.UninitializedTensorMixin
+    if any(isinstance(p, lazy) for p in network.parameters()):
+        raise InputError("the network has lazy parameters: call it once, before the fit")
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError("the network has no parameters to fit")
-    if not own:
-        return  # the package's own make pictures of any size: tested
-    height, width = shape[-2:]
+
+
+def _check_network(network, z, shape):
+    """Try a network of the user's own; return whether it draws random numbers, as dropout does."""
     try:
         # On a copy, with a random state of its own: running means and dropout must not notice.
-        with torch.no_grad(), borrowed_state():
-            made = tuple(copy.deepcopy(network)(z).shape)
+        with networks.untouched(network) as copied, borrowed_state(_gpus(z.device)):
+            before = _random_state(z.device)
+            with torch.enable_grad():
+                made = copied(z)
+            draws = not all(map(torch.equal, before, _random_state(z.device)))
     except Exception as error:
         raise InputError(f"the network cannot take z of shape {tuple(z.shape)}: {error}") from error
-    if made != (1, *shape):
-        raise InputError(f"the network makes {made} out of z; wanted is {(1, *shape)}")
+    if not torch.is_tensor(made):
+        raise InputError(f"the network makes a {type(made).__name__} out of z; wanted is a tensor")
+    if tuple(made.shape) != (1, *shape):
+        raise InputError(f"the network makes {tuple(made.shape)} out of z; wanted is {(1, *shape)}")
+    if not made.is_floating_point() or not made.requires_grad:
+        raise InputError(
+            f"the network's output ({made.dtype}) has no gradient: is it rounded or detached?"
+        )
+    return draws
+
+
+def _gpus(device):
+    return [device] if device.type == "cuda" else []
+
+
+def _random_state(device):
+    gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *gpu]
 
 
 def fit(
@@ -600,9 +674,9 @@ def fit(
         ``"lab"`` (the default), ``"paper"``, or a recipe.
     network : torch.nn.Module, optional
         A network of your own, trained in place.
-    stop : rule, str or int, optional
-        A stopping rule, its name, or a number of iterations; by default the recipe's rule, and
-        its number of iterations at most.
+    stop : rule, callable, str or int, optional
+        A stopping rule, its name, a number of iterations, or a function of a `Step` that says
+        whether to stop; by default the recipe's rule, and its number of iterations at most.
     iterations : int, optional
         Make this many iterations instead of the recipe's; with `stop`, at most this many.
     seed, device, z
@@ -615,7 +689,7 @@ def fit(
         Save the run here when it ends, and once a minute on the way.
     callback : callable, optional
         Called as ``callback(run, step)`` after every iteration, to look on: `run` holds what was
-        recorded so far.
+        recorded so far, and ``run.save(path)`` saves it.
 
     Returns
     -------
@@ -628,6 +702,14 @@ def fit(
         Something does not fit together; said before the first iteration.
     MemoryShortage
         The machine has too little memory for a picture of this size.
+    Exception
+        What a callback, a rule or a network of your own raised, or a second Ctrl-C: as it came,
+        after the run so far was saved (with `save`), and with that run as its attribute `run`.
+
+    Warns
+    -----
+    RuntimeWarning
+        The fit went back to its last good state, or the run could not be saved; the fit is kept.
 
     Examples
     --------
@@ -639,13 +721,13 @@ def fit(
     recipe = recipes.choose(recipe, problem)
     if iterations is not None:
         recipe = recipe.but(iterations=iterations)
-        stop = iterations if stop is None else stop  # who asks for a number gets it
-    rule = stopping.choose(stop, problem, recipe)
+        stop = recipe.iterations if stop is None else stop  # who asks for a number gets it
     run = Run(problem, recipe, seed)
     if save is not None:
         run.check_savable(save)
-    state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
-    run.network = state.network
+    begin = functools.partial(State.begin, seed=seed, device=device, z=z, saved=save is not None)
+    state = begin(problem, recipe, network)
+    rule = stopping.choose(stop, problem, recipe)
     return _advance(run, state, rule, progress, halt, save, callback)
 
 
@@ -678,12 +760,14 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
     InputError
         Something of one of the fits does not fit together; the others end at their next iteration.
     KeyboardInterrupt
-        Somebody stopped it; so do fits that are under way, and the others do not begin.
+        Somebody stopped it; fits that are under way end at their next iteration, and the others do
+        not begin. This error, and every other one, has the runs so far in its attribute `runs`.
 
     Notes
     -----
-    As many run at a time as there are cores for their networks. The results are those of `fit`,
-    one after the other. For more fits than fit in memory, or that should be kept: `sweep`.
+    As many run at a time as there are cores for their networks and memory for all of them; on a
+    GPU at most `ON_A_GPU`. The results are those of `fit`, one after the other. For more fits than
+    fit in memory, or that should be kept: `sweep`.
 
     Examples
     --------
@@ -693,35 +777,76 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
     >>> list(runs)
     [0, 1, 2]
     """
+    halt = threading.Event()
 
     def one(**arguments):
-        run = fit(**arguments)
-        if not resumable:
-            run.network = run.state = None
-        return run
+        run = fit(**{"halt": halt, **arguments, "progress": False})
+        return run if resumable else _without_network(run)
 
-    before, halt = torch.get_num_threads(), threading.Event()
-    cores = before if cores is None else whole(cores, "cores", 1)
-    members = [recipes.choose(w.get("recipe"), w["problem"]).members for w in wanted.values()]
-    share = min(cores, max(members, default=1))  # cores for each fit
-    pool = ThreadPoolExecutor(
-        max(1, cores // share), initializer=torch.set_num_threads, initargs=(share,)
-    )
+    cores = torch.get_num_threads() if cores is None else whole(cores, "cores", 1)
+    each, share = _at_once(list(wanted.values()), cores)
     bar = Progress(len(wanted), show=progress and len(wanted) > 0, unit="fit")
+    pool = hardware.share_of(each, share)
+    waiting = {name: pool.submit(one, **arguments) for name, arguments in wanted.items()}
     try:
         with contextlib.closing(bar):
-            waiting = {
-                name: pool.submit(one, **{"halt": halt, **arguments, "progress": False})
-                for name, arguments in wanted.items()
-            }
             for done, future in enumerate(as_completed(waiting.values()), 1):
                 future.result()  # an error is told now, and not after the last fit
                 bar.tell(done, "")
         return {name: future.result() for name, future in waiting.items()}
+    except BaseException as error:
+        halt.set()
+        pool.shutdown(cancel_futures=True)
+        error.runs = dict(_what_there_is(waiting, resumable))
+        raise
     finally:
         halt.set()
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)  # for threads to come, too
+
+
+ON_A_GPU = 4
+"""Fits that share a GPU at most: more take longer together than one after the other."""
+
+
+def _at_once(wanted, cores):
+    """Return how many fits may run at a time, and the cores for each."""
+    devices = {hardware.find(w.get("device")) for w in wanted}
+    members, costs = [1], [1]
+    for arguments in wanted:
+        recipe = recipes.choose(arguments.get("recipe"), arguments["problem"])
+        members.append(recipe.members)
+        costs.append(_cost(arguments, recipe))
+    share = min(cores, max(members))
+    count = max(1, cores // share)
+    if any(hardware.works_ahead(device) for device in devices):
+        count = min(count, ON_A_GPU)
+    room = min((memory.available(device) for device in devices), default=math.inf)
+    return int(max(1, min(count, room // max(costs)))), share
+
+
+def _cost(arguments, recipe):
+    """Estimate what one of many fits takes, as it will itself before it begins."""
+    device = hardware.find(arguments.get("device"))
+    z, network = arguments.get("z"), arguments.get("network")
+    channels = recipe.z_channels if z is None else z.shape[1]
+    saved = arguments.get("save") is not None
+    return _check_memory(arguments["problem"], recipe, network, channels, device, saved)
+
+
+def _without_network(run):
+    run.network = run.state = None
+    return run
+
+
+def _what_there_is(waiting, resumable):
+    """Yield the runs of the fits that ended, one way or another."""
+    for name, future in waiting.items():
+        if future.cancelled() or not future.done():
+            continue
+        error = future.exception()
+        run = future.result() if error is None else getattr(error, "run", None)
+        if run is not None:
+            yield name, run if resumable else _without_network(run)
 
 
 def resume(
@@ -745,9 +870,10 @@ def resume(
     iterations : int, optional
         The number of iterations to reach in all. More than the recipe's change the recipe's, and
         with it a learning rate that decays towards the end. By default the recipe's.
-    stop : rule, str or int, optional
-        A stopping rule for the iterations to come; by default the recipe's, unless it is what
-        ended the run.
+    stop : rule, callable, str or int, optional
+        A stopping rule for the iterations to come; by default the one that the fit was begun with,
+        unless it is what ended the run. A rule of your own must be handed in again for a run that
+        was loaded from a file.
     network : torch.nn.Module, optional
         The module that was fitted, where it was your own.
     device, progress, halt, save, callback
@@ -761,7 +887,9 @@ def resume(
     Raises
     ------
     InputError
-        The run has made that many iterations already, or has nothing to go on from.
+        The run has made that many iterations already, has nothing to go on from, or is damaged.
+    MemoryShortage
+        This machine has too little memory for the fit.
 
     Examples
     --------
@@ -773,30 +901,47 @@ def resume(
     """
     if run.state is None:
         raise InputError("this run holds nothing to go on from")
-    if iterations is not None and iterations > run.recipe.iterations:
-        run.recipe = run.recipe.but(iterations=iterations)
-    goal = run.recipe.iterations if iterations is None else iterations
+    goal = run.recipe.iterations if iterations is None else whole(iterations, "iterations", 1)
     if goal <= run.stopped_at:
         raise InputError(
             f"the run has made {run.stopped_at} iterations already; ask for more than that"
         )
-    if stop is None and (iterations is not None or _ended(run)):
-        stop = goal  # otherwise the recipe's rule decides, as it would have without the pause
-    rule = stopping.choose(stop, run.problem, run.recipe)
     if save is not None:
         run.check_savable(save)
     if network is None and run.own_network:
         network = run.network
-    state = State.unpack(run.state, run.problem, run.recipe, network, device)
-    _remind(rule, run.state, state.device)
-    run.network = state.network
+    recipe = run.recipe.but(iterations=max(goal, run.recipe.iterations))
+    unpack = functools.partial(State.unpack, device=device, saved=save is not None)
+    state = unpack(run.state, run.problem, recipe, network)
+    if stop is None and (iterations is not None or run.stopped_by == run.rule_name):
+        stop = goal
+    rule = _rule_again(run, recipe, stop, state)
+    run.recipe = recipe
     return _advance(run, state, rule, progress, halt, save, callback)
 
 
-def _ended(run):
-    """Say whether the recipe's own rule has spoken already."""
-    rule = stopping.choose(None, run.problem, run.recipe)
-    return run.stopped_by == rule.name
+def _rule_again(run, recipe, stop, state):
+    """Return the rule for the iterations to come, with what it knew of those that were made."""
+    tensors, numbers = run.state
+    with _damaged_is_an_input_error():
+        before = {name: numbers["rule"][name] for name in ("name", "settings")}
+        now = numbers["rule"]["now"] | under("rule", tensors)
+    if stop is None:
+        if before["settings"] is None and run.rule is None:
+            raise InputError(
+                f"this fit was begun with a rule of your own ({before['name']!r}), which the file "
+                "does not hold: hand it in again as stop="
+            )
+        if before["settings"] is None:
+            return run.rule  # it remembers by itself
+        rule = stopping.rebuilt(before, run.problem, recipe)
+    else:
+        rule = stopping.choose(stop, run.problem, recipe)
+    if stopping.about(rule) == before:
+        now = {k: v.to(state.device) if torch.is_tensor(v) else v for k, v in now.items()}
+        with _damaged_is_an_input_error():
+            rule.recall(now, state.average)
+    return rule
 
 
 SAVE_EVERY = 60.0
@@ -807,66 +952,104 @@ def _advance(run, state, rule, progress, halt, save, callback):
     """Drive the iterations, write them down, and close the record however they end."""
     total = min(run.recipe.iterations, getattr(rule, "iterations", run.recipe.iterations))
     bar = Progress(total, run.stopped_at, progress)
-    begun = time.perf_counter() - run.seconds
-    saved = time.perf_counter()
-    with interruptible() as interrupted, contextlib.closing(bar):
-        shown = getattr(rule, "shown", None)
-        for step in iterate(run.problem, run.recipe, state=state, shown=shown):
-            loss, psnr = run.record(step, begun)
-            bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
-            if callback is not None:
-                callback(run, step)
-            if rule(step):
-                stopped_by = rule.name
-                break
-            if interrupted.is_set() or (halt is not None and halt.is_set()):
-                stopped_by = "interrupted" if interrupted.is_set() else "halted"
-                break
-            if save is not None and time.perf_counter() - saved > SAVE_EVERY:
-                _close(run, state, rule, "unfinished")
+    state.follow(rule, run)
+    run.begin(rule, state.network, functools.partial(_close, run, state, rule))
+    try:
+        with (
+            interruptible() as interrupted,
+            contextlib.closing(bar),
+            Hands(state.members, run.problem.shape, state.device) as hands,
+        ):
+            stopped_by = _drive(run, state, rule, hands, bar, interrupted, halt, save, callback)
+            trouble = _close(run, state, rule, stopped_by)
+            if save is not None:
                 _save(run, save)
-                saved = time.perf_counter()
-        else:
-            stopped_by = "setbacks" if state.setbacks >= SETBACKS else "count"
-        _close(run, state, rule, stopped_by)
-        if save is not None:
-            _save(run, save)
+        if trouble:
+            raise InputError(trouble)
+    except BaseException as error:  # also a second Ctrl-C: what was reached is not lost
+        if run.stopped_at:
+            _rescue(run, state, rule, save, error)
+        raise
+    finally:
+        run.end()
     return run
 
 
+def _rescue(run, state, rule, save, error):
+    """Close and save what an error ended, and hand it over with the error."""
+    error.run = run
+    try:
+        _close(run, state, rule, "failed")
+    except Exception as another:
+        error.add_note(f"diplearn: the run in error.run could not be closed: {another}")
+        return
+    if save is not None:
+        _save(run, save)
+    error.add_note(f"diplearn: error.run holds the {run.stopped_at} iterations that were made")
+
+
+def _drive(run, state, rule, hands, bar, interrupted, halt, save, callback):
+    """Make iterations until something ends them; return what that was."""
+    begun, saved = time.perf_counter() - run.seconds, time.perf_counter()
+    ask = rule if isinstance(rule, stopping.Own) else functools.partial(hands.run, rule)
+    for step in _iterations(run.problem, state, rule.shown, hands):
+        loss, psnr = hands.run(run.record, step, begun)
+        bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
+        if callback is not None:
+            callback(run, step)
+        if ask(step):
+            return rule.name
+        if interrupted.is_set():
+            return "interrupted"
+        if halt is not None and halt.is_set():
+            return "halted"
+        if save is not None and time.perf_counter() - saved > SAVE_EVERY:
+            _close(run, state, rule, "unfinished")
+            _save(run, save)
+            saved = time.perf_counter()
+    return "setbacks" if state.given_up else "count"
+
+
 def _close(run, state, rule, stopped_by):
-    """Write down what the rule chose, and all that is needed to go on."""
-    chosen, at = getattr(rule, "chosen", None), getattr(rule, "chosen_at", 0)
-    if chosen is None:  # a rule of the user's own only says when
-        chosen, at = state.average, state.iteration
+    """Write down what the rule chose, and all that is needed to go on; return what was wrong."""
+    if broken := state.look():  # a device that works ahead may have broken since
+        warnings.warn(broken, RuntimeWarning, stacklevel=4)
+    chosen, at, trouble = _choice(rule, state)
     tensors, numbers = state.pack()
-    now = getattr(rule, "now", {})
-    tensors |= {f"rule.{k}": v.cpu().clone() for k, v in now.items() if torch.is_tensor(v)}
-    numbers["rule"] = {
-        "name": rule.name,
-        "now": {k: v for k, v in now.items() if not torch.is_tensor(v)},
-    }
+    tensors |= named("rule", {k: v.cpu() for k, v in rule.now.items() if torch.is_tensor(v)})
+    now = {k: v for k, v in rule.now.items() if not torch.is_tensor(v)}
+    numbers["rule"] = stopping.about(rule) | {"now": now}
     # Pixels without a network may leave [0, 1]; a picture does not.
     run.finish(stopped_by, chosen.clamp(0, 1), at, (tensors, numbers))
+    return trouble
 
 
-def _remind(rule, packed, device):
-    """Give a rule back what it had seen before the pause, if it is the same rule."""
-    tensors, numbers = packed
-    before = numbers.get("rule", {})
-    if before.get("name") == rule.name and hasattr(rule, "now"):
-        seen = {k: v.to(device) for k, v in _unflat("rule", tensors).items()}
-        rule.now |= before["now"] | seen
+def _choice(rule, state):
+    """Return the rule's picture and its iteration; the average, and why, where it is none."""
+    average = (state.average, state.iteration)
+    try:
+        chosen, at = rule.chosen, int(rule.chosen_at)
+        if chosen is None:
+            return *average, None
+        if chosen.shape == state.average.shape and bool(chosen.isfinite().all()):
+            return chosen, at, None
+        found = "with values that are not finite"
+        if chosen.shape != state.average.shape:
+            found = f"of shape {tuple(chosen.shape)} instead of {tuple(state.average.shape)}"
+    except Exception as error:
+        found = f"that cannot be used ({error})"
+    words = f"the rule {rule.name!r} chose a picture {found}; error.run holds the average instead"
+    return *average, words
 
 
 def _save(run, path):
-    """Save, but lose no fit to a disk that is full: the run is still in memory."""
+    """Save, but lose no fit to a failure, whatever it is: the run is still in memory."""
     try:
         run.save(path)
-    except OSError as error:
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or error
         warnings.warn(
-            f"the run could not be saved to {path}: {error.strerror or error}; an earlier file is "
-            "as it was",
+            f"the run could not be saved to {path}: {reason}; an earlier file is as it was",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -1,6 +1,5 @@
 """Will a fit fit? Peak memory is estimated before the work starts, not met in the middle of it."""
 
-import copy
 from pathlib import Path
 
 import psutil
@@ -17,9 +16,10 @@ _BASE = 150_000_000  # what PyTorch loads and sets up for a first fit
 _ACTIVATIONS = 1.5  # kept for the backward pass; their gradients and scratch space on top
 _WEIGHTS = 12  # with gradients, Adam's moments, the last good state and the state of the run
 _PICTURES = 20  # observation, truth, iterate, averages, and copies on the way
+_SAVING = 16  # copies of the weights while a run is written: state, its bytes, and the file's
 
 
-def estimate(network, channels, shape, autocast):
+def estimate(network, channels, shape, autocast, count=1, saved=False):
     """Estimate the bytes that fitting a network takes beyond what the process holds already.
 
     Two small forward passes count what the backward pass will want to see again; a line through
@@ -35,6 +35,10 @@ def estimate(network, channels, shape, autocast):
         (C, H, W) of the picture.
     autocast : callable
         Returns the context in which the network runs.
+    count : int, optional
+        How many such networks are fitted side by side.
+    saved : bool, optional
+        Whether the run will be saved to a file.
 
     Returns
     -------
@@ -42,19 +46,18 @@ def estimate(network, channels, shape, autocast):
         Bytes, within about a third of what was measured. A network that takes pictures of one
         size only is counted without its activations.
     """
-    return _Cost(network, channels, autocast).of(shape)
+    return _Cost(network, channels, autocast, count, saved).of(shape)
 
 
 class _Cost:
-    """The estimate as a function of the picture's shape."""
+    """The estimate as a function of the shape; without `autocast`, of the weights alone."""
 
-    def __init__(self, network, channels, autocast):
-        self.channels = channels
-        self.weights = sum(p.numel() * p.element_size() for p in network.parameters())
-        members = networks.members(network)
+    def __init__(self, network, channels, autocast, count, saved=False):
+        self.channels, self.copies = channels, _WEIGHTS + saved * _SAVING
+        self.weights = count * sum(p.numel() * p.element_size() for p in network.parameters())
         cores = torch.get_num_threads() if next(network.parameters()).device.type == "cpu" else 1
-        self.at_once = min(len(members), cores)  # as fitting.Crew has it
-        network = members[0]
+        self.at_once = min(count, cores)  # as hardware.Hands has it
+        self.per_pixel = self.constant = 0
         side = max(64, getattr(network, "smallest", 0))  # below, the network would fill it up
         try:
             small, large = (
@@ -64,7 +67,7 @@ class _Cost:
             self.per_pixel = (large - small) / side**2
             self.constant = max(0, small - self.per_pixel * side**2)
         except Exception:  # a network of the user's own, for one size of picture
-            self.per_pixel = self.constant = 0
+            pass
 
     def of(self, shape):
         pictures, height, width = shape
@@ -72,15 +75,13 @@ class _Cost:
         return int(
             _BASE
             + _ACTIVATIONS * self.at_once * (self.per_pixel * padded + self.constant)
-            + _WEIGHTS * self.weights
+            + self.copies * self.weights
             + 4 * height * width * (self.channels + _PICTURES * pictures)
         )
 
 
 def _activations(network, channels, size, autocast):
     """Bytes that a forward pass keeps for the backward pass, but for the weights."""
-    # A copy, and a random state of its own: running means and dropout must not notice.
-    network = copy.deepcopy(network)
     device = next(network.parameters()).device
     own = {p.untyped_storage().data_ptr() for p in network.parameters()}
     kept = {}
@@ -92,8 +93,10 @@ def _activations(network, channels, size, autocast):
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     gpus = [device] if device.type == "cuda" else []
-    with borrowed_state(gpus), hooks, autocast():
-        output = network(torch.zeros(1, channels, *size, device=device))
+    # A copy, and a random state of its own: running means and dropout must not notice.
+    with networks.untouched(network) as copied, borrowed_state(gpus), hooks, autocast():
+        own |= {p.untyped_storage().data_ptr() for p in copied.parameters()}
+        output = copied(torch.zeros(1, channels, *size, device=device))
     if output.shape[-2:] != size:
         raise ValueError("the picture does not follow the size of z")
     return sum(size for pointer, size in kept.items() if pointer not in own)
@@ -160,37 +163,60 @@ def _reclaimable(group):
     return sizes.get("total_inactive_file", sizes.get("inactive_file", 0))
 
 
-def check(network, channels, shape, autocast, device, factor=1):
+def check(network, count, channels, problem, autocast, device, saved=False):
     """Raise MemoryShortage, naming a size that would fit, if a fit would not.
 
     Parameters
     ----------
-    network, channels, shape, autocast
+    network, count, channels, autocast, saved
         As in `estimate`.
+    problem : Problem
+        What is to be restored.
     device : torch.device
         Where the fit will run.
-    factor : int, optional
-        How many times larger the picture is than the one that the user has: the advice is about
-        the latter.
+
+    Returns
+    -------
+    int
+        The estimate in bytes.
 
     Raises
     ------
     MemoryShortage
         The estimate is more than what is left.
     """
-    cost, room = _Cost(network, channels, autocast), available(device)
-    if cost.of(shape) <= room:
-        return
-    longest = _longest_that_fits(cost, shape, factor, 0.9 * room)
+    return _demand(_Cost(network, channels, autocast, count, saved), problem, device)
+
+
+def check_weights(network, count, channels, problem, device):
+    """Raise MemoryShortage if weights and pictures alone would not fit; nothing is computed.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        On the device "meta", without weights.
+    count, channels, problem, device
+        As in `check`.
+    """
+    _demand(_Cost(network, channels, None, count), problem, device)
+
+
+def _demand(cost, problem, device):
+    room, needed = available(device), cost.of(problem.shape)
+    if needed <= room:
+        return needed
+    factor = getattr(problem.operator, "factor", 1)  # the advice is about the small picture
+    longest = _longest_that_fits(cost, problem.shape, factor, 0.9 * room)
     advice = (
         f"it would fit with images.read(path, longest={longest}), "
         f"or --longest {longest} on the command line"
         if longest
         else "even a small picture would not fit; choose a narrower network, or a larger machine"
     )
+    height, width = problem.shape[-2:]
     raise MemoryShortage(
-        f"a fit at {shape[-1]}x{shape[-2]} pixels needs about {cost.of(shape) / 1e9:.1f} GB of "
-        f"memory, and {max(0, room) / 1e9:.1f} GB are free; {advice}"
+        f"a fit at {width}x{height} pixels needs about {needed / 1e9:.1f} GB of memory, and "
+        f"{max(0, room) / 1e9:.1f} GB are free; {advice}"
     )
 
 

@@ -4,6 +4,7 @@ Every operator is linear, keeps the channels apart and knows its adjoint, so tha
 ⟨A x, y⟩ = ⟨x, Aᵀ y⟩. Pictures may carry leading dimensions: (..., C, H, W).
 """
 
+import copy
 import io
 from functools import lru_cache
 
@@ -276,8 +277,10 @@ class Mask(Operator):
         return torch.where(self.known.to(picture.device) > 0, observation, picture)
 
     def to(self, device):
-        """Return the mask on a device."""
-        return Mask(self.known.to(device), self.kind)
+        """Return the mask on a device; it was checked when it was made."""
+        moved = copy.copy(self)
+        moved.known = self.known.to(device)
+        return moved
 
     def settings(self):
         """Return the known pixels and the kind."""

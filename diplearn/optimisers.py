@@ -181,3 +181,23 @@ def build(name, network, rate, momentum):
 def _is_matrix(parameter):
     """Say whether a parameter is a bank of filters: a few rows or columns give no spectrum."""
     return parameter.ndim >= 2 and min(parameter.shape[:2]) > 3
+
+
+def moments(optimiser, parameter):
+    """Return what an optimiser keeps of a parameter: name -> shape and type.
+
+    Parameters
+    ----------
+    optimiser : torch.optim.Optimizer
+        One that `build` returned.
+    parameter : torch.nn.Parameter
+        One of its own.
+
+    Returns
+    -------
+    dict
+    """
+    like = (tuple(parameter.shape), parameter.dtype)
+    if isinstance(optimiser, Muon):
+        return {"momentum": like}
+    return {"step": ((), torch.float32), "exp_avg": like, "exp_avg_sq": like}

@@ -157,14 +157,22 @@ class Problem:
         Problem
         """
         other = copy.copy(self)
+        other.__dict__.pop("_moved", None)
         for name, value in values.items():
             object.__setattr__(other, name, value)
         return other
 
     def to(self, device):
-        """Return the same problem with its tensors on a device."""
-        if self.observation.device == torch.device(device):
+        """Return the same problem with its tensors on a device; what was moved once is kept."""
+        device = torch.device(device)
+        if self.observation.device == device:
             return self
+        moved = self.__dict__.setdefault("_moved", {})
+        if device not in moved:
+            moved[device] = self._on(device)
+        return moved[device]
+
+    def _on(self, device):
         return self.varied(
             observation=self.observation.to(device),
             operator=self.operator.to(device),

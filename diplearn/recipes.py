@@ -5,10 +5,13 @@
 
 import dataclasses
 import math
+import numbers
+
+import numpy as np
 
 from . import optimisers
 from .energy import DATA_TERMS
-from .errors import InputError
+from .errors import InputError, whole
 from .operators import Mask
 from .problems import TASKS
 
@@ -112,17 +115,25 @@ class Recipe:
     compiled: bool = False
 
     def __post_init__(self):
-        _demand(_counts(self.iterations), "iterations", self.iterations, "at least 1")
-        _demand(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
-        _demand(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "in [0, 1]")
-        _demand(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
-        _demand(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        _demand(_counts(self.members), "members", self.members, "a whole number of at least 1")
-        _demand(self.z_channels >= 1, "z_channels", self.z_channels, "at least 1")
-        _demand(0 <= self.average < 1, "average", self.average, "in [0, 1)")
-        window = self.average_window
-        _demand(window is None or 0 < window <= 1, "average_window", window, "None or in (0, 1]")
-        _demand(self.tv_weight >= 0, "tv_weight", self.tv_weight, "at least 0")
+        for field in dataclasses.fields(self):  # frozen: set once, here
+            object.__setattr__(self, field.name, _python(getattr(self, field.name)))
+        for name in ("iterations", "members", "z_channels"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, 1))
+        for name in ("name", "network", "stop"):
+            _demand(isinstance(getattr(self, name), str), name, getattr(self, name), "a name")
+        _demand(isinstance(self.options, dict), "options", self.options, "a dict")
+        for name in ("project", "start_at_mean", "compiled"):
+            _demand(isinstance(getattr(self, name), bool), name, getattr(self, name), "a bool")
+        _number("learning_rate", self.learning_rate, "above 0", lambda v: v > 0)
+        _number("final_rate", self.final_rate, "in [0, 1]", lambda v: 0 <= v <= 1)
+        _number("input_noise", self.input_noise, "at least 0", lambda v: v >= 0)
+        _number("z_scale", self.z_scale, "at least 0", lambda v: v >= 0)
+        _number("momentum", self.momentum, "in [0, 1)", lambda v: 0 <= v < 1)
+        _number("average", self.average, "in [0, 1)", lambda v: 0 <= v < 1)
+        if self.average_window is not None:
+            window = self.average_window
+            _number("average_window", window, "None or in (0, 1]", lambda v: 0 < v <= 1)
+        _number("tv_weight", self.tv_weight, "at least 0", lambda v: v >= 0)
         _one_of("z", self.z, ("noise", "mesh", "given"))
         _one_of("noise_kind", self.noise_kind, ("gaussian", "uniform", "shifted"))
         _one_of("optimiser", self.optimiser, optimisers.NAMES)
@@ -167,8 +178,24 @@ class Recipe:
         return 1 - 1 / max(1.0, self.average_window * iteration)
 
 
-def _counts(value):
-    return value >= 1 and int(value) == value
+LARGEST = 1e6
+"""What a recipe's numbers may be at most: float32 overflows far above."""
+
+
+def _python(value):
+    """Turn NumPy's numbers into Python's, also inside lists and options."""
+    if isinstance(value, dict):
+        return {name: _python(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_python(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _number(name, value, allowed, good):
+    """Raise InputError unless the value is a number for which `good` holds, and not huge."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    _demand(is_number and good(value), name, value, allowed)
+    _demand(value <= LARGEST, name, value, f"at most {LARGEST:g}")
 
 
 def _demand(good, name, value, allowed):

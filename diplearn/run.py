@@ -6,6 +6,7 @@ import math
 import time
 import zipfile
 from importlib import metadata
+from pathlib import Path
 
 import lazy_loader
 import torch
@@ -13,23 +14,19 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from . import images, metrics, operators
-from .errors import InputError
+from . import hardware, images, metrics, operators
+from .errors import InputError, whole
 from .files import check_writable, replacing
 from .problems import Problem
 from .recipes import Recipe
 
 pd = lazy_loader.load("pandas")  # 34 MB that a fit does without
 
-FORMAT = 3
+FORMAT = 4
 """Version of the saved file; a reader refuses what it does not know."""
 
 SNAPSHOT_MEMORY = 64_000_000
 """Bytes that a run's snapshots may take together."""
-
-
-READ_EVERY = 50
-"""On a GPU: iterations between two looks at the losses; it works ahead in between."""
 
 
 class Run:
@@ -40,7 +37,8 @@ class Run:
     problem, recipe, seed, network
         What was fitted, how, from which seed, and the fitted network.
     output : torch.Tensor
-        What the stopping rule chose; it never saw the truth. (C, H, W) in [0, 1], as the others.
+        What the stopping rule chose (so far, while the fit is going on); it never saw the truth.
+        (C, H, W) in [0, 1], as the others.
     last, average : torch.Tensor
         The last iterate, and the moving average of the iterates.
     stopped_at : int
@@ -48,8 +46,10 @@ class Run:
     chosen_at : int
         Iteration of `output`: earlier, where the rule had to see more to be sure.
     stopped_by : str
-        The rule's name, or "halted", "interrupted", "setbacks"; "unfinished" in a file that was
-        saved on the way.
+        The rule's name; "halted", "interrupted", "setbacks"; "failed" where an error ended the fit;
+        "unfinished" in a file that was saved on the way.
+    rule : Rule or None
+        What decided when to stop; None in a run that was loaded.
     saved_at : int
         Iterations that had been made when the run was last saved; 0 if it never was.
     state : tuple or None
@@ -66,9 +66,11 @@ class Run:
 
     def __init__(self, problem, recipe, seed=0, network=None):
         self.problem, self.recipe, self.seed, self.network = problem, recipe, seed, network
-        self.output = self.last = self.average = None
-        self.stopped_at, self.chosen_at, self.stopped_by, self.saved_at = 0, 0, "", 0
-        self.state = None
+        self.last = self.average = None
+        self.stopped_at, self.stopped_by, self.saved_at = 0, "", 0
+        self.state = self.rule = None
+        self._chosen = (None, 0)  # picture, iteration
+        self._close = None  # brings output and state up to date, while a fit is going on
         self._rows = []  # iteration, seconds, loss, psnr, psnr_average
         self._truth = problem.truth  # goes once to where the iterates are
         self._waiting = []  # iteration, numbers still on their device, average
@@ -78,6 +80,24 @@ class Run:
         self._spacing = 1.1  # ratio of one snapshot's iteration to the next
 
     # What a learner looks at.
+
+    @property
+    def output(self):
+        """What the stopping rule chose, (C, H, W) in [0, 1]; None before the first iteration."""
+        if self._close is None or self.rule.chosen is None:
+            return self._chosen[0]
+        return self.rule.chosen.clamp(0, 1)
+
+    @property
+    def chosen_at(self):
+        """Iteration of `output`: earlier than the last, where the rule had to see more."""
+        going_on = self._close is not None and self.rule.chosen is not None
+        return self.rule.chosen_at if going_on else self._chosen[1]
+
+    @property
+    def rule_name(self):
+        """Name of the rule that the fit was begun with; "" before the first iteration."""
+        return self.state[1]["rule"]["name"] if self.state else ""
 
     @property
     def history(self):
@@ -171,7 +191,7 @@ class Run:
         Notes
         -----
         A GPU works ahead of Python, until Python wants a number. Losses and errors therefore stay
-        where they are until a snapshot is due, or `READ_EVERY` of them wait.
+        where they are until a snapshot is due, or `hardware.READ_EVERY` of them wait.
         """
         if self._truth is not None:
             self._truth = self._truth.to(step.output.device)
@@ -183,7 +203,7 @@ class Run:
         if due:
             self._frames[step.iteration] = images.to_uint8(step.output)
             self._thin()
-        patience = READ_EVERY if works_ahead(step.loss.device) else 1
+        patience = hardware.READ_EVERY if hardware.works_ahead(step.loss.device) else 1
         if due or len(self._waiting) >= patience:
             self._read()
         _, _, loss, _, averaged = self._rows[-1]
@@ -214,18 +234,38 @@ class Run:
         return max(last + 1, math.floor(last * self._spacing))
 
     def _thin(self):
-        """Keep the memory's promise: drop every other snapshot, and take fewer from now on."""
+        """Enforce the memory cap: drop every other snapshot, and take fewer from now on."""
         frame = next(iter(self._frames.values()))
         while len(self._frames) > 1 and (len(self._frames) + 1) * frame.nbytes > SNAPSHOT_MEMORY:
             kept = sorted(self._frames)[::-1][::2]
             self._frames = {k: self._frames[k] for k in reversed(kept)}
             self._spacing = self._spacing**2
 
+    def begin(self, rule, network, close):
+        """Take note that a fit goes on, and of what brings the record up to date meanwhile."""
+        self.rule, self.network, self._close = rule, network, close
+
+    def end(self):
+        """Take note that the fit has ended."""
+        self._close = None
+
     def finish(self, stopped_by, output, chosen_at, state):
         """Close the record: why the fit stopped, the picture that was chosen, how to go on."""
         self._read()
-        self.stopped_by, self.output, self.chosen_at = stopped_by, output, chosen_at
-        self.state = state
+        self.stopped_by, self.state = stopped_by, state
+        self._chosen = (output, chosen_at)
+
+    def remember(self):
+        """Return what is recorded now, to come back to."""
+        self._read()
+        return self.stopped_at, self.last, self.average, self._best
+
+    def recall(self, then, average):
+        """Take back what was recorded since `remember`: the fit broke, and nobody had looked."""
+        self._waiting = []
+        self.stopped_at, self.last, self.average, self._best = then
+        self._rows = [row for row in self._rows if row[0] <= self.stopped_at]
+        self._frames = {k: v for k, v in self._frames.items() if k <= self.stopped_at}
 
     @property
     def own_network(self):
@@ -261,6 +301,8 @@ class Run:
         --------
         >>> run.save("astronaut.dip")  # doctest: +SKIP
         """
+        if self._close is not None and self.stopped_at:
+            self._close("unfinished")  # from a callback
         if self.state is None:
             raise InputError("this run has not begun: there is nothing to save")
         self.check_savable(path)
@@ -279,13 +321,11 @@ class Run:
             "observation": problem.observation, "truth": problem.truth, "output": self.output,
             "last": self.last, "average": self.average, "oracle": oracle,
             "history": torch.tensor(self.rows, dtype=torch.float64),
-            **_named("operator", problem.operator.settings()),
-            **_named("frame", {k: torch.from_numpy(v) for k, v in self._frames.items()}),
-            **_named("state", tensors),
+            **named("operator", problem.operator.settings()),
+            **named("frame", {k: torch.from_numpy(v) for k, v in self._frames.items()}),
+            **named("state", tensors),
         }  # fmt: skip
-        kept = {k: v.detach().cpu() for k, v in kept.items() if torch.is_tensor(v)}
-        # clone: safetensors refuses two names for one memory (output may be the average)
-        kept = {k: v.contiguous().clone() for k, v in kept.items()}
+        kept = _apart({k: v.detach().cpu() for k, v in kept.items() if torch.is_tensor(v)})
         shown = io.BytesIO()
         Image.fromarray(images.to_uint8(self.output)).save(shown, format="PNG")
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -332,6 +372,8 @@ class Run:
         diplearn.errors.InputError: there is no file missing.dip
         """
         try:
+            if Path(path).exists() and not Path(path).is_file():
+                raise InputError(f"{path} is not a saved run: it is no regular file")
             with zipfile.ZipFile(path) as archive:
                 if any(entry.compress_type for entry in archive.infolist()):
                     # `save` packs nothing, so what is read is never larger than the file
@@ -359,23 +401,28 @@ class Run:
         recipe["options"] = {k: _tuples(v) for k, v in recipe["options"].items()}
         problem = _problem(about["problem"], tensors)
         run = cls(problem, Recipe(**recipe), int(about["seed"]))
-        run.output, run.last, run.average = (
-            _shaped(tensors[k], problem.shape) for k in ("output", "last", "average")
+        output, run.last, run.average = (
+            _picture(tensors[k], problem.shape) for k in ("output", "last", "average")
         )
-        run.stopped_at = run.saved_at = int(about["stopped_at"])
-        run.stopped_by, run.chosen_at = str(about["stopped_by"]), int(about["chosen_at"])
+        run.stopped_at = run.saved_at = whole(about["stopped_at"], "stopped_at", 1)
+        run.stopped_by = _string(about["stopped_by"])
+        run._chosen = (output, whole(about["chosen_at"], "chosen_at", 0, run.stopped_at))
         if about["oracle"] is not None:
             psnr, iteration = about["oracle"]
-            run._best = (float(psnr), int(iteration), _shaped(tensors["oracle"], problem.shape))
+            run._best = (float(psnr), int(iteration), _picture(tensors["oracle"], problem.shape))
         run._spacing = float(about["spacing"])
+        if not 1 < run._spacing < math.inf:
+            raise ValueError(f"snapshots at a spacing of {run._spacing}")
         run._rows = [
             (int(iteration), seconds, loss, single, averaged)
             for iteration, seconds, loss, single, averaged in tensors["history"].tolist()
         ]
         like = images.to_uint8(run.last)
-        frames = {int(k): v.numpy() for k, v in _under("frame", tensors).items()}
+        frames = {int(k): v.numpy() for k, v in under("frame", tensors).items()}
         run._frames = {k: _shaped(frames[k], like.shape).astype(like.dtype) for k in sorted(frames)}
-        run.state = (_under("state", tensors), dict(about["numbers"]))
+        numbers = dict(about["numbers"])
+        _string(numbers["rule"]["name"]), dict(numbers["rule"]["now"])
+        run.state = (under("state", tensors), numbers)
         return run
 
     def film(self, path, seconds=6.0):
@@ -428,11 +475,6 @@ def _labelled(frame, words):
     return canvas
 
 
-def works_ahead(device):
-    """Say whether a device is handed work and left to it: to read a number then means to wait."""
-    return device.type != "cpu"
-
-
 def _error(picture, truth):
     """Mean squared error, a scalar that stays on the picture's device; NaN without a truth."""
     if truth is None:
@@ -462,7 +504,7 @@ def _describe(problem):
 
 
 def _problem(about, tensors):
-    settings = {**about["settings"], **_under("operator", tensors)}
+    settings = {**about["settings"], **under("operator", tensors)}
     operator = operators.BY_NAME[about["operator"]](**settings)
     observation, truth = tensors["observation"], tensors.get("truth")
     if truth is None:  # before Problem computes with a size that was damaged
@@ -470,12 +512,38 @@ def _problem(about, tensors):
     return Problem(observation, operator, truth, about["sigma"], about["task"])
 
 
-def _named(prefix, values):
+def named(prefix, values):
+    """Put a prefix before each name of a dict."""
     return {f"{prefix}.{name}": value for name, value in values.items()}
 
 
-def _under(prefix, tensors):
+def under(prefix, tensors):
+    """Return what `named` put under a prefix."""
     return {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def _apart(tensors):
+    """Give each tensor a memory of its own: safetensors refuses two names for one."""
+    seen = set()
+    for name, tensor in tensors.items():
+        tensors[name] = tensor = tensor.contiguous()
+        if tensor.untyped_storage().data_ptr() in seen:
+            tensors[name] = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+    return tensors
+
+
+def _picture(tensor, shape):
+    """Return the tensor if it is a picture of this shape."""
+    if tensor.dtype != torch.float32:
+        raise ValueError(f"a picture of {tensor.dtype}")
+    return _shaped(tensor, shape)
+
+
+def _string(value):
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} where a name belongs")
+    return value
 
 
 def _shaped(array, shape):

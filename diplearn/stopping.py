@@ -9,12 +9,13 @@ rule.chosen, rule.chosen_at
 """
 
 import math
+import numbers
 
 import torch
 
-from . import metrics
+from . import hardware
 from .energy import misfit
-from .errors import InputError
+from .errors import InputError, whole
 from .operators import Hidden, Identity, Mask
 from .randomness import generator
 
@@ -35,14 +36,20 @@ class Rule:
     chosen_at : int
         Its iteration.
     now : dict
-        Numbers and tensors that change from step to step: what a saved run keeps of the rule.
+        Tensors and whole numbers that change from step to step: what a saved run keeps of the rule.
+
+    Notes
+    -----
+    Scores and choices stay on the step's device. A GPU works ahead of Python, so that whether to
+    stop is read there at every `hardware.READ_EVERY`-th iteration only; the choice is what it would
+    have been without the delay, since nothing is chosen any more once the rule has spoken.
     """
 
     name = ""
     shown = None
 
     def __init__(self):
-        self.now = {"chosen_at": 0}
+        self.now = {}
 
     @property
     def chosen(self):
@@ -52,22 +59,116 @@ class Rule:
     @property
     def chosen_at(self):
         """Iteration of `chosen`."""
-        return self.now["chosen_at"]
+        return int(self.now.get("chosen_at", 0))
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, before any work; raises InputError where it does not."""
 
     def __call__(self, step):
         """Take note of one step, and say whether to stop."""
+        if not self.now:
+            self.now = self.blank(step.average)
+        self.move(step.average.device)
+        self.now["steps"] += 1
+        self.look(step)
+        return hardware.due(step.average.device, step.iteration) and bool(self.now["done"])
+
+    def look(self, step):
+        """Take note of one step: `choose` something, and say when it is `done`."""
         raise NotImplementedError
 
-    def choose(self, step):
-        """Let this step's average be the choice."""
-        self.now |= {"chosen": step.average, "chosen_at": step.iteration}
+    def choose(self, step, where=True):
+        """Let this step's average be the choice, unless the rule has spoken."""
+        where = ~self.now["done"] & where
+        for name, value in (("chosen", step.average), ("chosen_at", step.iteration)):
+            self.now[name] = torch.where(where, value, self.now[name])
+
+    def done(self, when):
+        """Say that the fit may stop, from the first time on that `when` holds."""
+        self.now["done"] = self.now["done"] | when
+
+    def blank(self, picture):
+        """Return what `now` holds before the first step of a fit of this picture's shape."""
+        at, no = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool)
+        where = picture.device
+        return {
+            "steps": 0, "chosen": torch.zeros_like(picture), "chosen_at": at.to(where),
+            "done": no.to(where),
+        }  # fmt: skip
+
+    def move(self, device):
+        """Bring what the rule looks at to the device of the fit."""
+
+    def remember(self):
+        """Return what `now` holds, to come back to."""
+        return dict(self.now)
+
+    def recall(self, now, picture):
+        """Come back to what `remember` returned; raises InputError where it is another rule's."""
+        if now:
+            wanted = {name: _kind(value) for name, value in self.blank(picture).items()}
+            if {name: _kind(value) for name, value in now.items()} != wanted:
+                raise InputError(f"what the run holds of the rule {self.name!r} does not fit it")
+        self.now = dict(now)
 
     def settings(self):
         """Return what builds the rule again."""
         return {}
+
+
+def _kind(value):
+    return (value.dtype, value.shape) if torch.is_tensor(value) else type(value)
+
+
+class Own(Rule):
+    """A rule of the user's own: a function of a step, or an object with more of a rule's members.
+
+    Parameters
+    ----------
+    rule : callable
+        Called with each `Step`; what it returns says whether to stop. It may have a `name`,
+        ``prepare(problem, recipe)``, `shown`, and `chosen` with `chosen_at`.
+    """
+
+    def __init__(self, rule):
+        super().__init__()
+        self.rule = rule
+        kind = type(rule).__name__
+        self.name = str(getattr(rule, "name", None) or getattr(rule, "__name__", kind))
+        self._average, self._at = None, 0
+
+    @property
+    def shown(self):
+        """What the user's rule shows to the networks."""
+        return getattr(self.rule, "shown", None)
+
+    @property
+    def chosen(self):
+        """What the user's rule chose; the last average, if it only says when to stop."""
+        chosen = getattr(self.rule, "chosen", None)
+        return self._average if chosen is None else chosen
+
+    @property
+    def chosen_at(self):
+        """Iteration of `chosen`."""
+        own = getattr(self.rule, "chosen", None) is not None
+        return int(getattr(self.rule, "chosen_at", self._at)) if own else self._at
+
+    def prepare(self, problem, recipe):
+        """Let the user's rule prepare itself, if it wants to."""
+        getattr(self.rule, "prepare", lambda *_: None)(problem, recipe)
+
+    def __call__(self, step):
+        """Ask the user's rule."""
+        self._average, self._at = step.average, step.iteration
+        return bool(self.rule(step))
+
+    def remember(self):
+        """Nothing is known of what the user's rule holds."""
+        return {}
+
+    def recall(self, now, picture):
+        """Leave the user's rule as it is."""
 
 
 class Count(Rule):
@@ -95,23 +196,27 @@ class Count(Rule):
 
     def __init__(self, iterations=None):
         super().__init__()
-        if iterations is not None and iterations < 1:
+        if iterations is not None and isinstance(iterations, numbers.Real) and iterations < 1:
             raise InputError(f"{iterations} iterations make no fit; ask for at least 1")
-        self.iterations = iterations
+        self._given = iterations if iterations is None else whole(iterations, "iterations", 1)
+        self.iterations = self._given
 
     def prepare(self, problem, recipe):
         """Take the recipe's number where none was given."""
-        if self.iterations is None:
-            self.iterations = recipe.iterations
+        self.iterations = recipe.iterations if self._given is None else self._given
 
     def __call__(self, step):
-        """Say whether to stop at this step."""
-        self.choose(step)
+        """Say whether to stop at this step: nothing has to be read for that."""
+        super().__call__(step)
         return step.iteration >= self.iterations
+
+    def look(self, step):
+        """Choose the present average."""
+        self.choose(step)
 
     def settings(self):
         """Return what builds the rule again."""
-        return {"iterations": self.iterations}
+        return {"iterations": self._given}
 
 
 class Valley(Rule):
@@ -132,28 +237,35 @@ class Valley(Rule):
 
     def __init__(self, patience=0.3, start=30):
         super().__init__()
-        self.patience, self.start = patience, start
-        self.now["lowest"] = math.inf
+        self.patience, self.start, self._given_start = patience, start, start
+
+    def blank(self, picture):
+        """Return what `now` holds before the first step."""
+        nothing = _scalar(math.inf, picture.device)
+        return super().blank(picture) | {"lowest": nothing, "score": nothing}
 
     def score(self, step):
-        """What should be low; infinite while nothing can be said yet."""
+        """What should be low, a number or a scalar; infinite while nothing can be said yet."""
         raise NotImplementedError
 
-    def __call__(self, step):
-        """Take note of one step, and say whether to stop."""
-        score = self.now["score"] = float(self.score(step))
-        if step.iteration < self.start or self.now["lowest"] == score == math.inf:
+    def look(self, step):
+        """Choose the step with the lowest score; be done when it is long ago."""
+        score = self.now["score"] = _scalar(self.score(step), step.average.device)
+        if self.now["steps"] < self.start:
             self.choose(step)
-            return False
-        if score < self.now["lowest"]:
-            self.choose(step)
-            self.now["lowest"] = score
-        wait = max(self.LEAST, self.start, self.patience * self.chosen_at)
-        return step.iteration - self.chosen_at >= wait
+            return
+        lowest = self.now["lowest"]
+        nothing_yet = lowest.isinf() & score.isinf()
+        lower = score < lowest
+        self.choose(step, nothing_yet | lower)
+        self.now["lowest"] = torch.where(lower, score, lowest)
+        chosen_at = self.now["chosen_at"].to(score.dtype)
+        wait = (self.patience * chosen_at).clamp(min=max(self.LEAST, self.start))
+        self.done(~nothing_yet & (step.iteration - chosen_at >= wait))
 
     def settings(self):
         """Return what builds the rule again."""
-        return {"patience": self.patience, "start": self.start}
+        return {"patience": self.patience, "start": self._given_start}
 
 
 class HoldOut(Valley):
@@ -221,20 +333,31 @@ class HoldOut(Valley):
         self.looks = [(at, observation.flatten()[at]) for at in places]
         self.problem, self.kind = problem, recipe.data_term
 
+    def blank(self, picture):
+        """Return what `now` holds before the first step: no prediction of a hidden pixel."""
+        nothing = {
+            f"predicted {number}": torch.zeros(len(places), device=picture.device)
+            for number, (places, _) in enumerate(self.looks)
+        }
+        return super().blank(picture) | nothing
+
+    def move(self, device):
+        """Bring the hidden pixels to the device of the fit."""
+        self.problem = self.problem.to(device)
+        self.looks = [tuple(each.to(device) for each in look) for look in self.looks]
+
     def score(self, step):
         """What is left unexplained in the hidden pixels, by the measure of the fit's data term.
 
         Squares would let a few dead pixels drown what the others say.
         """
-        device = step.output.device
-        operator = self.problem.to(device).operator
-        scores = []
+        scores, first = [], self.now["steps"] == 1
         for number, (output, (places, observed)) in enumerate(zip(step.outputs, self.looks)):
-            predicted = operator(output).flatten()[places.to(device)]
-            past = self.now.get(f"predicted {number}")
-            averaged = predicted if past is None else predicted.lerp(past, step.weight)
-            self.now[f"predicted {number}"] = averaged
-            scores.append(misfit(averaged - observed.to(device), self.kind))
+            predicted = self.problem.operator(output).flatten()[places]
+            if not first:
+                predicted = predicted.lerp(self.now[f"predicted {number}"], step.weight)
+            self.now[f"predicted {number}"] = predicted
+            scores.append(misfit(predicted - observed, self.kind))
         return torch.stack(scores).mean()
 
     def settings(self):
@@ -282,8 +405,17 @@ class Sure(Valley):
 
     def __init__(self, sigma=None, probe=0.1, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
-        self.sigma, self.probe, self.seed = sigma, probe, seed
-        self.now["divergence"] = 0.0
+        self.sigma = self._given = sigma
+        self.probe, self.seed = probe, seed
+
+    def blank(self, picture):
+        """Return what `now` holds before the first step: no divergence."""
+        return super().blank(picture) | {"divergence": _scalar(0.0, picture.device)}
+
+    def move(self, device):
+        """Bring problem and probe to the device of the fit."""
+        self.problem, self.b = self.problem.to(device), self.b.to(device)
+        self.shown = [each.to(device) for each in self.shown]
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, find the noise level, and build what the networks see."""
@@ -292,7 +424,7 @@ class Sure(Valley):
                 "SURE needs independent Gaussian noise on every known pixel, and this is "
                 f"{problem.task.replace('_', '-')}; use hold-out or a fixed count of iterations"
             )
-        self.sigma = _level(self.sigma, problem, "SURE")
+        self.sigma = _level(self._given, problem, "SURE")
         b = torch.randn(problem.observation.shape, generator=generator(self.seed, "probe"))
         self.b = problem.operator(b.to(problem.observation))
         self.epsilon, self.pixels = self.probe * self.sigma, int(self.b.count_nonzero())
@@ -305,27 +437,26 @@ class Sure(Valley):
 
     def score(self, step):
         """Estimate the mean squared error of the averaged picture."""
-        device = step.output.device
-        b, pixels = self.b.to(device), self.pixels
+        problem, pixels = self.problem, self.pixels
         if len(step.outputs) > 1:
             apart = (step.outputs[0] - step.outputs[1]) / 2
             own = 0.0
         else:
-            apart = step.outputs[0] - self.shown[0].observation.to(device)
+            apart = step.outputs[0] - self.shown[0].observation
             own = 1.0
-        divergence = float(b.flatten() @ apart.flatten()) / (self.epsilon * pixels) + own
-        divergence += (self.now["divergence"] - divergence) * step.weight
+        along = _scalar(self.b.flatten() @ apart.flatten(), apart.device)
+        divergence = along / (self.epsilon * pixels) + own
+        divergence = divergence + (self.now["divergence"] - divergence) * step.weight
         self.now["divergence"] = divergence  # the average's, since all of this is linear
         if step.iteration % self.EVERY and step.iteration > 10 * self.EVERY:
             return math.inf
-        problem = self.problem.to(device)
         residual = problem.operator(step.average) - problem.observation
         variance = clipped_variance(step.average, self.sigma)
-        return residual.square().sum() / pixels - variance + 2 * variance * divergence
+        return residual.square().sum() / pixels - variance + 2 * variance * divergence.float()
 
     def settings(self):
         """Return what builds the rule again."""
-        return {"sigma": self.sigma, "probe": self.probe, "seed": self.seed} | super().settings()
+        return {"sigma": self._given, "probe": self.probe, "seed": self.seed} | super().settings()
 
 
 class Discrepancy(Rule):
@@ -362,7 +493,8 @@ class Discrepancy(Rule):
 
     def __init__(self, sigma=None, factor=0.93, start=20):
         super().__init__()
-        self.sigma, self.factor, self.start = sigma, factor, start
+        self.sigma = self._given = sigma
+        self.factor, self.start = factor, start
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, and find the noise level."""
@@ -371,23 +503,27 @@ class Discrepancy(Rule):
                 "the discrepancy rule needs independent noise on every known pixel, and this is "
                 f"{problem.task.replace('_', '-')}; use a fixed count of iterations"
             )
-        self.sigma = _level(self.sigma, problem, "the discrepancy rule")
+        self.sigma = _level(self._given, problem, "the discrepancy rule")
         self.problem = problem
 
-    def __call__(self, step):
-        """Say whether to stop at this step."""
+    def move(self, device):
+        """Bring the problem to the device of the fit."""
+        self.problem = self.problem.to(device)
+
+    def look(self, step):
+        """Be done when the residual is as small as the noise."""
         self.choose(step)
         if step.iteration < self.start:
-            return False
-        problem = self.problem.to(step.average.device)
+            return
+        problem = self.problem
         residual = (problem.operator(step.average) - problem.observation).square().mean()
         known = problem.operator(torch.ones_like(step.average)).mean()
         allowed = self.factor * clipped_variance(step.average, self.sigma)
-        return bool(residual <= allowed * known)
+        self.done(residual <= allowed * known)
 
     def settings(self):
         """Return what builds the rule again."""
-        return {"sigma": self.sigma, "factor": self.factor, "start": self.start}
+        return {"sigma": self._given, "factor": self.factor, "start": self.start}
 
 
 def _level(sigma, problem, name):
@@ -429,25 +565,33 @@ class WindowedVariance(Valley):
     def prepare(self, problem, recipe):
         """Scale the window to the fit's length."""
         self.block = max(2, round(self.window * recipe.iterations / self.BLOCKS))
-        self.start = max(self.start, 2 * self.block * self.BLOCKS)
+        self.start = max(self._given_start, 2 * self.block * self.BLOCKS)
+
+    def blank(self, picture):
+        """Return what `now` holds before the first step: empty blocks."""
+        empty = {}
+        for number in range(self.BLOCKS):
+            empty[f"sum {number}"] = picture.new_zeros(picture.shape, dtype=_wide(picture))
+            empty[f"squares {number}"] = _scalar(0.0, picture.device)
+        return super().blank(picture) | empty
 
     def score(self, step):
         """Mean over pixels of the variance over the window's iterates."""
-        number, place = divmod(step.iteration - 1, self.block)
+        number, place = divmod(self.now["steps"] - 1, self.block)
         here = number % self.BLOCKS
         total, squares = f"sum {here}", f"squares {here}"
-        output = step.output.double()
-        if place == 0 or total not in self.now:
-            self.now[total], self.now[squares] = torch.zeros_like(output), 0.0
+        output = step.output.to(_wide(step.output))
+        if place == 0:
+            self.now[total] = torch.zeros_like(output)
+            self.now[squares] = _scalar(0.0, output.device)
         self.now[total] = self.now[total] + output
-        self.now[squares] += float(output.square().mean())
+        self.now[squares] = self.now[squares] + output.square().mean()
         if place < self.block - 1 or number < self.BLOCKS - 1:
-            return self.now.get("score", math.inf)  # only whole windows
+            return self.now["score"]  # only whole windows
         count = self.block * self.BLOCKS
         mean = sum(self.now[f"sum {i}"] for i in range(self.BLOCKS)) / count
-        return sum(self.now[f"squares {i}"] for i in range(self.BLOCKS)) / count - float(
-            mean.square().mean()
-        )
+        squares = sum(self.now[f"squares {i}"] for i in range(self.BLOCKS)) / count
+        return squares - mean.square().mean()
 
     def settings(self):
         """Return what builds the rule again."""
@@ -478,17 +622,21 @@ class ExponentialVariance(Valley):
     def prepare(self, problem, recipe):
         """Scale the window to the fit's length."""
         self.rate = 1 / max(2.0, self.window * recipe.iterations)
-        self.start = max(self.start, math.ceil(3 / self.rate))
+        self.start = max(self._given_start, math.ceil(3 / self.rate))
+
+    def blank(self, picture):
+        """Return what `now` holds before the first step."""
+        mean = picture.new_zeros(picture.shape, dtype=_wide(picture))
+        return super().blank(picture) | {"mean": mean, "variance": _scalar(0.0, picture.device)}
 
     def score(self, step):
         """Mean over pixels of the weighted variance."""
-        output = step.output.double()
-        mean = self.now.get("mean", output)
+        output = step.output.to(_wide(step.output))
+        mean = output if self.now["steps"] == 1 else self.now["mean"]
         apart = output - mean
         self.now["mean"] = mean + self.rate * apart
-        spread = float(apart.square().mean())
-        past = self.now.get("variance", 0.0)
-        self.now["variance"] = (1 - self.rate) * (past + self.rate * spread)
+        spread = apart.square().mean()
+        self.now["variance"] = (1 - self.rate) * (self.now["variance"] + self.rate * spread)
         return self.now["variance"]
 
     def settings(self):
@@ -522,15 +670,19 @@ class Plateau(Rule):
         super().__init__()
         self.tolerance, self.start = tolerance, start
 
-    def __call__(self, step):
-        """Take note of one step, and say whether to stop."""
+    def blank(self, picture):
+        """Return what `now` holds before the first step: an earlier picture that is black."""
+        return super().blank(picture) | {"before": torch.zeros_like(picture), "before_at": 0}
+
+    def look(self, step):
+        """Be done when the picture has hardly changed."""
         self.choose(step)
-        if step.iteration < 1.25 * self.now.get("before_at", 0):
-            return False
-        before = self.now.get("before", torch.zeros_like(step.average))
-        change = (step.average - before).square().mean().sqrt()
+        if step.iteration < 1.25 * self.now["before_at"]:
+            return
+        change = (step.average - self.now["before"]).square().mean().sqrt()
         self.now |= {"before": step.average, "before_at": step.iteration}
-        return bool(change < self.tolerance) and step.iteration >= self.start
+        if step.iteration >= self.start:
+            self.done(change < self.tolerance)
 
     def settings(self):
         """Return what builds the rule again."""
@@ -560,9 +712,26 @@ class Oracle(Valley):
         """Take the truth."""
         self.truth = problem.need_truth("the oracle")
 
+    def move(self, device):
+        """Bring the truth to the device of the fit."""
+        self.truth = self.truth.to(device)
+
     def score(self, step):
-        """Minus the PSNR."""
-        return -metrics.psnr(step.average.cpu(), self.truth.cpu())
+        """Mean squared error: it is least where the PSNR is highest."""
+        wide = _wide(step.average)
+        return (step.average.clamp(0, 1).to(wide) - self.truth.to(wide)).square().mean()
+
+
+def _scalar(value, device):
+    """Return a number as a scalar of the device's widest type, without waiting for the device."""
+    wide = hardware.wide(device)
+    if torch.is_tensor(value):
+        return value.detach().to(device, wide)
+    return torch.full((), float(value), dtype=wide, device=device)
+
+
+def _wide(picture):
+    return hardware.wide(picture.device)
 
 
 def clipped_variance(picture, sigma):
@@ -642,9 +811,11 @@ def choose(stop, problem, recipe):
 
     Parameters
     ----------
-    stop : rule, str, int or None
-        A rule is taken as it is; a name is "auto" or one of `BY_NAME`; a number is a `Count`. None
-        takes the recipe's rule where it applies, and its number of iterations where it does not.
+    stop : rule, callable, str, int or None
+        A rule is taken as it is; a function of a step, or an object that can be called with one,
+        says by what it returns whether to stop (see `Own`); a name is "auto" or one of `BY_NAME`;
+        a number is a `Count`. None takes the recipe's rule where it applies, and its number of
+        iterations where it does not.
     problem : Problem
         What is to be restored.
     recipe : Recipe
@@ -652,26 +823,87 @@ def choose(stop, problem, recipe):
 
     Returns
     -------
-    object
-        Something with ``prepare(problem, recipe)`` and ``__call__(step)``.
+    Rule
 
     Raises
     ------
     InputError
         No rule has that name, the number is not positive, or the rule does not apply.
+
+    Examples
+    --------
+    >>> choose(lambda step: step.iteration == 7, None, None).name
+    '<lambda>'
     """
-    if stop == "auto" or stop is None and recipe.stop == "auto":
+    if isinstance(stop, str) and stop == "auto" or stop is None and recipe.stop == "auto":
         return _first(automatic(problem), problem, recipe)
     if stop is None:
         return _first([_named(recipe.stop), Count()], problem, recipe)
+    rule = _rule(stop)
+    rule.now = {}  # of another fit
+    rule.prepare(problem, recipe)
+    return rule
+
+
+def _rule(stop):
+    if isinstance(stop, Rule):
+        return stop
     if isinstance(stop, str):
-        stop = _named(stop)
-    elif isinstance(stop, int):
-        stop = Count(stop)
-    if not (callable(stop) and hasattr(stop, "prepare")):
-        raise InputError("a stopping rule is a number, a name, or has prepare() and is callable")
-    stop.prepare(problem, recipe)
-    return stop
+        return _named(stop)
+    if isinstance(stop, type):
+        raise InputError(f"stop={stop.__name__} is a class: hand in a rule, {stop.__name__}()")
+    if callable(stop):
+        return Own(stop)
+    if isinstance(stop, bool):
+        raise InputError(f"stop={stop} is neither a number of iterations nor a rule")
+    try:
+        return Count(stop)
+    except InputError as error:
+        if isinstance(stop, numbers.Real):
+            raise
+        raise InputError(
+            f"a stopping rule is a number, a name, or a function of a step; not {stop!r}: {error}"
+        ) from None
+
+
+def rebuilt(about, problem, recipe):
+    """Build a rule of the package again, from what a run holds of it, prepared for a fit.
+
+    Parameters
+    ----------
+    about : dict
+        "name" and "settings".
+    problem : Problem
+        What is restored.
+    recipe : Recipe
+        How.
+
+    Returns
+    -------
+    Rule or None
+        None where it was a rule of the user's own.
+
+    Raises
+    ------
+    InputError
+        The settings are none of that rule's.
+    """
+    if about["settings"] is None:
+        return None
+    try:
+        rule = BY_NAME[about["name"]](**about["settings"])
+        rule.prepare(problem, recipe)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged value may fail in any way
+        raise InputError(f"the rule that the run names cannot be built: {error}") from error
+    return rule
+
+
+def about(rule):
+    """Return what `rebuilt` wants to know; a rule of the user's own has no settings."""
+    known = BY_NAME.get(rule.name) is type(rule)
+    return {"name": rule.name, "settings": rule.settings() if known else None}
 
 
 def _first(rules, problem, recipe):

@@ -1,5 +1,8 @@
 """What f_θ can be. Each is a plain module from z (1, C, H, W) to a picture (1, 1 or 3, H, W)."""
 
+import contextlib
+import copy
+
 from torch import nn
 
 from ..errors import InputError
@@ -96,3 +99,28 @@ def members(network):
 def parameter_count(network):
     """Count the numbers that a fit may change."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@contextlib.contextmanager
+def untouched(network):
+    """Lend a copy of a network, to try what must leave no trace; one that cannot be copied, itself.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Its running means are put back afterwards, where it had to be lent itself.
+
+    Yields
+    ------
+    torch.nn.Module
+    """
+    try:
+        copied = copy.deepcopy(network)
+    except Exception:  # it holds a lock, or an open file
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        try:
+            yield network
+        finally:
+            network.load_state_dict(before)
+    else:
+        yield copied
