@@ -338,7 +338,7 @@ class State:
 
     def look(self):
         """Look at the losses that nobody has looked at; see `trouble`."""
-        losses, self.unread = torch.stack(self.unread).tolist() if self.unread else [], []
+        losses, self.unread = hardware.read(self.unread), []
         since = self.iteration - len(losses) + 1
         for iteration, value in enumerate(losses, since):
             due = iteration % GOOD_EVERY == 0

@@ -28,6 +28,11 @@ def due(device, iteration):
     return not works_ahead(device) or iteration % READ_EVERY == 0
 
 
+def read(scalars):
+    """Return the values of tensors without dimensions, all of them in one wait for their device."""
+    return torch.stack(scalars).tolist() if scalars else []
+
+
 def wide(device):
     """Return the widest floating type of a device: Apple's GPUs have no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
@@ -92,14 +97,15 @@ class _Determinism:
     def __enter__(self):
         with self._lock:
             if self._inside == 0:
-                cudnn = torch.backends.cudnn
                 self._before = (
                     torch.are_deterministic_algorithms_enabled(),
                     torch.is_deterministic_algorithms_warn_only_enabled(),
-                    cudnn.deterministic,
-                    cudnn.benchmark,
+                    torch.utils.deterministic.fill_uninitialized_memory,
+                    torch.backends.cudnn.deterministic,
+                    torch.backends.cudnn.benchmark,
                 )
-                self._set(True, True, True, False)
+                # No filling: it would be one more kernel for every tensor, and nobody reads it.
+                self._set(True, True, False, True, False)
             self._inside += 1
 
     def __exit__(self, *error):
@@ -109,8 +115,9 @@ class _Determinism:
                 self._set(*self._before)
 
     @staticmethod
-    def _set(on, warn_only, deterministic, benchmark):
+    def _set(on, warn_only, fill, deterministic, benchmark):
         torch.use_deterministic_algorithms(on, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
         torch.backends.cudnn.deterministic = deterministic
         torch.backends.cudnn.benchmark = benchmark
 

@@ -201,7 +201,8 @@ class Run:
         self.last, self.average, self.stopped_at = step.output, step.average, step.iteration
         due = step.iteration >= self._next_frame()
         if due:
-            self._frames[step.iteration] = images.to_uint8(step.output)
+            shown = step.output.nan_to_num()  # a device that works ahead may have broken
+            self._frames[step.iteration] = images.to_uint8(shown)
             self._thin()
         patience = hardware.READ_EVERY if hardware.works_ahead(step.loss.device) else 1
         if due or len(self._waiting) >= patience:
@@ -214,9 +215,10 @@ class Run:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        told = torch.stack([torch.stack(numbers) for _, numbers, _ in waiting]).tolist()
+        told = hardware.read([number for _, numbers, _ in waiting for number in numbers])
         last, now = self._rows[-1][1] if self._rows else 0.0, time.perf_counter() - self._begun
-        for done, ((iteration, _, average), (loss, *errors)) in enumerate(zip(waiting, told), 1):
+        triples = zip(told[::3], told[1::3], told[2::3])
+        for done, ((iteration, _, average), (loss, *errors)) in enumerate(zip(waiting, triples), 1):
             seconds = last + (now - last) * done / len(waiting)  # nobody looked in between
             single, averaged = (_decibels(error) for error in errors)
             self._rows.append((iteration, seconds, loss, single, averaged))

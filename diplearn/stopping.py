@@ -164,11 +164,13 @@ class Own(Rule):
         return bool(self.rule(step))
 
     def remember(self):
-        """Nothing is known of what the user's rule holds."""
-        return {}
+        """Return the last average; what the user's rule holds is not known."""
+        return {"average": self._average, "at": self._at}
 
     def recall(self, now, picture):
-        """Leave the user's rule as it is."""
+        """Come back to an earlier average; the user's rule stays as it is."""
+        if now:
+            self._average, self._at = now["average"], now["at"]
 
 
 class Count(Rule):

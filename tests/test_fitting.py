@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import diplearn as dip
-from diplearn import fitting, images, recipes
+from diplearn import fitting, hardware, images, recipes
 from diplearn.errors import InputError
 from diplearn.fitting import State
 from diplearn.recipes import Recipe
@@ -313,43 +313,107 @@ def test_the_oracle_is_the_best_of_the_same_series(problem):
 
 
 class Reads(TorchDispatchMode):
-    """Notes each number that Python takes from a tensor: on a GPU it would have to wait for it."""
+    """Counts what would make Python wait for a GPU: each number that it takes from a tensor."""
+
+    OPERATIONS = (
+        torch.ops.aten._local_scalar_dense.default,
+        torch.ops.aten.nonzero.default,
+        torch.ops.aten._unique2.default,
+        torch.ops.aten.equal.default,
+    )
 
     def __init__(self):
         super().__init__()
         self.count = 0
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
-        self.count += operation is torch.ops.aten._local_scalar_dense.default
+        self.count += operation in self.OPERATIONS
         return operation(*arguments, **options or {})
 
 
-@pytest.mark.parametrize("recipe", [TINY, TINY.but(optimiser="muon", noise_kind="shifted")])
-def test_a_gpu_is_waited_for_at_snapshots_only(problem, monkeypatch, recipe):
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Decide everything as for a GPU; return what counts the waits, planned ones included."""
+    monkeypatch.setattr("diplearn.hardware.works_ahead", lambda device: True)
+    reads, read = Reads(), hardware.read
+
+    def counted(scalars):
+        reads.count += 1
+        return read(scalars)
+
+    monkeypatch.setattr("diplearn.hardware.read", counted)
+    return reads
+
+
+BY_DEFAULT = {
+    "sure": lambda clean: dip.denoising(clean),
+    "hold-out": lambda clean: dip.Problem(dip.denoising(clean).observation, truth=clean),
+    "plateau": lambda clean: dip.super_resolution(clean, factor=2),
+    "count": lambda clean: dip.jpeg(clean),
+}
+
+
+@pytest.mark.parametrize("name", [*BY_DEFAULT, "es-wmv", "es-emv", "discrepancy", "oracle"])
+def test_a_gpu_is_waited_for_at_snapshots_only(name, as_on_a_gpu):
     """On the CPU, with everything decided as for a GPU, and the same numbers in the end."""
-    recipe = recipe.but(iterations=120, stop="count")
-    once = quick(problem, recipe)
-    monkeypatch.setattr("diplearn.fitting.works_ahead", lambda device: True)
-    monkeypatch.setattr("diplearn.run.works_ahead", lambda device: True)
-    reads, seen = Reads(), []
+    problem = BY_DEFAULT.get(name, BY_DEFAULT["sure"])(images.load("chelsea", size=32))
+    recipe = TINY.but(
+        options={"down": (8,), "skip": (4,)}, iterations=140, optimiser="muon", members=2,
+        noise_kind="shifted", stop="auto",
+    )  # fmt: skip
+    seen = []
 
     def look(run, step):
-        seen.append((reads.count, len(run._rows)))
+        seen.append(as_on_a_gpu.count)
 
-    with reads:
-        ahead = quick(problem, recipe, callback=look)
+    def fit(**options):
+        return quick(problem, recipe, stop=None if name in BY_DEFAULT else name, **options)
+
+    with as_on_a_gpu:
+        ahead = fit(callback=look)
     waited = {i for i, (now, last) in enumerate(zip(seen[1:], seen), 2) if now != last}
-    assert {50, 100} < waited <= {*ahead.snapshots, 50, 100} and len(waited) < 50
+    # A rule is asked after the callback: its wait shows at the next iteration.
+    assert waited <= {*ahead.snapshots, 50, 51, 100, 101, 140} and len(waited) < 60
+    assert ahead.rule_name == name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diplearn.hardware.works_ahead", lambda device: False)
+        once = fit()
+    assert once.stopped_at <= ahead.stopped_at < once.stopped_at + 50
+    made = once.stopped_at
     numbers = ["loss", "psnr", "psnr_average"]
-    assert ahead.history[numbers].equals(once.history[numbers])
+    assert ahead.history[numbers][:made].equals(once.history[numbers])
     assert ahead.history.seconds.is_monotonic_increasing
-    assert (ahead.oracle_at, ahead.oracle_psnr) == (once.oracle_at, once.oracle_psnr)
-    assert torch.equal(ahead.oracle, once.oracle)
+    assert ahead.chosen_at == once.chosen_at and torch.equal(ahead.output, once.output)
+    assert ahead.history.psnr_average.max() == ahead.oracle_psnr
+
+
+@pytest.mark.parametrize("name", ["sure", "hold-out", "es-emv", "es-wmv", "count"])
+def test_what_a_gpu_did_after_a_nan_is_taken_back(problem, name, as_on_a_gpu):
+    """Nobody looked for a while: rule, record and weights must not keep anything of it."""
+    recipe = TINY.but(iterations=130, members=1)
+    with pytest.warns(RuntimeWarning, match="nan at iteration 70; the fit goes on"):
+        run = quick(problem, recipe, network=Breaks({70}), stop=name)
+    assert run.stopped_at == 130 and run.stopped_by in ("count", name)
+    assert not set(range(70, 101)) & set(run.history.index)
+    assert run.history.notna().all().all() and run.output.isfinite().all()
+    now = [value for value in run.rule.now.values() if torch.is_tensor(value)]
+    assert not any(value.isnan().any() for value in now)
+    assert run.chosen_at not in range(70, 101)
+    assert all(k not in range(70, 101) for k in run.snapshots)
+
+
+def test_a_nan_at_the_end_is_not_what_a_gpu_returns(problem, as_on_a_gpu):
+    recipe = TINY.but(iterations=60)
+    for end in ({}, {"stop": lambda step: step.iteration == 58}):
+        with pytest.warns(RuntimeWarning, match="nan at iteration 57"):
+            run = quick(problem, recipe, network=Breaks({57}), **end)
+        assert run.output.isfinite().all() and run.last.isfinite().all()
+        assert run.stopped_at == 50 and run.history.index[-1] == 50
 
 
 def test_a_compiled_network_makes_the_same_fit(problem):
     """Also when it goes on, and what was saved is the network's and not the compiler's."""
-    if not fitting.can_compile():
+    if not hardware.can_compile():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no C++ compiler")
     recipe = TINY.but(options={"down": (8,), "skip": (4,)}, iterations=30, stop="count")
     plain, fast = quick(problem, recipe), quick(problem, recipe.but(compiled=True), stop=12)

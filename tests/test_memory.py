@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -26,13 +27,13 @@ def float32():
 
 def estimate(recipe, shape=(3, 256, 256)):
     network = networks.build(recipe.network, recipe.z_channels, shape, **recipe.options)
-    return memory.estimate(network, recipe.z_channels, shape, float32)
+    return memory.estimate(network, recipe.z_channels, shape, float32, recipe.members)
 
 
 MEASURE = """
 import json, sys, torch, diplearn as dip
 from diplearn import memory, recipes
-make, size = sys.argv[1:]
+make, size, save = sys.argv[1:]
 torch.set_num_threads(1)
 problem = dip.denoising(torch.rand(3, int(size), int(size)))
 recipe, seen = eval(make), []
@@ -41,26 +42,34 @@ def resident(key):
     lines = open("/proc/self/status").read().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(key)))
 
-memory.check = lambda *given: seen.append(memory.estimate(*given[:4]))
+def check(network, count, channels, problem, autocast, device, saved):
+    seen.append(memory.estimate(network, channels, problem.shape, autocast, count, saved))
+
+memory.check = check
 before = resident("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # the peak so far was importing torch
-dip.fit(problem, recipe, stop=2, progress=False, device="cpu")
+dip.fit(problem, recipe, stop=2, progress=False, device="cpu", save=save or None)
 print(json.dumps([seen[0], resident("VmHWM") - before]))
 """
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
-    "recipe, size",
+    "recipe, size, saved",
     [
-        ('recipes.lab(precision="float32")', 256),
-        ('recipes.lab(precision="bfloat16")', 192),
-        ("recipes.paper()", 128),
+        ('recipes.lab(precision="float32")', 256, False),
+        ('recipes.lab(precision="bfloat16")', 192, False),
+        ("recipes.paper()", 128, False),
+        ("recipes.paper()", 128, True),
+        ('recipes.Recipe(network="pixels", z_channels=1)', 1000, True),
     ],
 )
-def test_the_estimate_is_near_the_real_peak(recipe, size):
+def test_the_estimate_is_near_the_real_peak(recipe, size, saved, tmp_path):
+    save = tmp_path / "fit.dip" if saved else ""
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, recipe, str(size)], capture_output=True, text=True
+        [sys.executable, "-c", MEASURE, recipe, str(size), str(save)],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     estimated, measured = json.loads(done.stdout)
@@ -98,11 +107,15 @@ class Noticing(nn.Module):
         return self.layers(z)
 
 
-def test_the_estimate_leaves_no_trace():
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_estimate_leaves_no_trace(alone):
     network = Noticing()
     before = {k: v.clone() for k, v in network.state_dict().items()}
     state = torch.get_rng_state()
-    assert memory.estimate(network, 4, (3, 64, 64), float32) > memory._BASE
+    network.lock = threading.Lock() if alone else None  # cannot be copied
+    counted = memory.estimate(network, 4, (3, 64, 64), float32) - memory._BASE
+    # At the least, what goes into batch norm, dropout and the last layer is kept.
+    assert counted > memory._ACTIVATIONS * 3 * 8 * 4 * 64**2
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert all(p.grad is None for p in network.parameters())
@@ -121,12 +134,6 @@ def test_fits_leave_nothing_behind():
     assert parameters() == before
 
 
-def test_a_network_that_cannot_be_copied_is_no_reason_to_fail():
-    network = Noticing()
-    network.lock = __import__("threading").Lock()
-    assert memory.estimate(network, 4, (3, 64, 64), float32) > 0
-
-
 # The refusal.
 
 
@@ -136,6 +143,78 @@ def refusal(monkeypatch, room, problem, recipe):
     with pytest.raises(MemoryShortage) as caught:
         dip.fit(problem, recipe, progress=False, device="cpu")
     return str(caught.value)
+
+
+BOMB = """
+import sys, torch, diplearn as dip
+from diplearn import memory
+resident = lambda: 1024 * int(next(
+    line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+memory.available = lambda device: 4e9
+problem = dip.Problem(torch.rand(3, 4000, 6000))
+dip.fit(dip.Problem(torch.rand(3, 32, 32)), stop=1, progress=False)  # what PyTorch loads
+open("/proc/self/clear_refs", "w").write("5")
+before = resident()
+try:
+    dip.fit(problem, eval(sys.argv[1]), stop=eval(sys.argv[2]), progress=False)
+except dip.MemoryShortage:
+    print((resident() - before) // 10**6)
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    "recipe, stop",
+    [("'lab'", "None"), ("'lab'", "'hold-out'"), ("dip.paper()", "3"),
+     ("dip.Recipe(network='pixels', z_channels=1)", "3"), ("dip.lab(members=2**63)", "3")],
+)  # fmt: skip
+def test_what_is_refused_takes_no_memory(recipe, stop):
+    """24 million pixels with 4 GB free: z alone would be 3 GB."""
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, recipe, stop], capture_output=True, text=True
+    )
+    assert done.stdout and int(done.stdout) < 60, done.stderr
+
+
+def test_going_on_is_checked_too(monkeypatch):
+    run = dip.fit(dip.denoising(images.load("camera", size=32)), "lab", stop=1, progress=False)
+    monkeypatch.setattr(memory, "available", lambda device: 1_000_000)
+    with pytest.raises(MemoryShortage):
+        dip.resume(run, 2, progress=False)
+    assert run.stopped_at == 1
+
+
+def test_many_fits_share_the_memory(monkeypatch):
+    """Two at a time where three would not fit; none is refused that fits alone."""
+    problem, recipe = dip.denoising(images.load("camera", size=32)), recipes.lab(members=1)
+    each = memory.estimate(
+        networks.build(recipe.network, 32, (1, 32, 32), **recipe.options), 32, (1, 32, 32), float32
+    )
+    going, most, lock = set(), [], threading.Lock()
+
+    def look(run, step):
+        with lock:
+            going.add(run.seed)
+            most.append(len(going))
+            if step.iteration == 3:
+                going.discard(run.seed)
+
+    wanted = {
+        seed: {"problem": problem, "recipe": recipe, "seed": seed, "stop": 3, "callback": look}
+        for seed in range(6)
+    }
+    monkeypatch.setattr(memory, "available", lambda device: 2.5 * each)
+    assert len(dip.fits(wanted, cores=6, progress=False)) == 6
+    assert max(most) == 2
+    monkeypatch.setattr(memory, "available", lambda device: 0.5 * each)
+    with pytest.raises(MemoryShortage):
+        dip.fits(wanted, cores=6, progress=False)
+
+
+def test_a_gpu_is_not_given_a_fit_for_each_core(monkeypatch):
+    monkeypatch.setattr("diplearn.hardware.works_ahead", lambda device: True)
+    wanted = [{"problem": dip.denoising(images.load("camera", size=32))}] * 40
+    assert fitting._at_once(wanted, 16)[0] == fitting.ON_A_GPU
 
 
 def begin(problem, recipe):

@@ -20,14 +20,14 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 import diplearn as dip
-from diplearn import fitting, images, operators, recipes
+from diplearn import fitting, hardware, images, operators, recipes
 from diplearn.errors import InputError
 from diplearn.recipes import Recipe
 from diplearn.run import Run
 
 SMALL = {"down": (8, 16), "skip": (4, 4), "upsampling": "nearest"}
 TINY = Recipe(options=SMALL, z_channels=4, input_noise=0.02, iterations=60, average_window=1 / 6)
-BFLOAT16 = "bfloat16" if fitting._cpu_has_bfloat16() else "float32"
+BFLOAT16 = "bfloat16" if hardware.cpu_has_bfloat16() else "float32"
 
 
 def picture(size=32, name="chelsea"):

@@ -1,5 +1,6 @@
 """Stopping rules: they stop where they say, and say beforehand where they do not apply."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,9 +43,10 @@ def test_the_truth_satisfies_the_discrepancy_and_a_blur_does_not():
     problem = dip.denoising(clean, sigma=0.1)
     rule.prepare(problem, dip.lab())
     blurred = dip.Blur(4)(clean)
-    assert not rule(step(100, blurred))
-    assert rule(step(100, clean))
     assert not rule(step(5, clean))  # never in the first few iterations
+    assert not rule(step(99, blurred))
+    assert rule(step(100, clean))
+    assert rule(step(101, blurred)) and torch.equal(rule.chosen, clean)  # it has spoken
 
 
 def test_the_noise_level_is_estimated_where_nobody_states_it():
@@ -191,7 +193,7 @@ def test_a_plateau_is_where_nothing_changes():
     moving = [rule(step(k, picture + 0.01 * k)) for k in range(1, 40)]
     assert not any(moving)
     still = [rule(step(k, picture)) for k in range(40, 120)]
-    assert any(still) and rule.chosen is picture
+    assert any(still) and torch.equal(rule.chosen, picture)
 
 
 def test_the_automatic_choice():
@@ -230,8 +232,56 @@ def test_rules_by_name_number_and_object():
     assert choose(rule, problem, recipe) is rule
     with pytest.raises(InputError, match="auto, count, hold-out"):
         choose("soon", problem, recipe)
-    with pytest.raises(InputError, match="prepare"):
-        choose(lambda step: True, problem, recipe)
+    for number in (np.int64(7), np.uint8(7), np.float32(7), 7.0):
+        assert choose(number, problem, recipe).iterations == 7
+        assert type(choose(number, problem, recipe).iterations) is int
+    for wrong in (0, -1, 2.5, float("nan"), True, HoldOut, object(), [5], "", b"sure"):
+        with pytest.raises(InputError):
+            choose(wrong, problem, recipe)
+
+
+def test_anything_that_can_be_called_with_a_step_is_a_rule():
+    problem = dip.denoising(images.load("camera", size=32))
+    recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=9)
+
+    class Nameless:
+        def __call__(self, step):
+            return np.bool_(step.iteration == 3)
+
+    def third(step):
+        return step.iteration == 3
+
+    class Chooses(Nameless):
+        name, chosen, chosen_at = "chooses", torch.full((1, 32, 32), 0.25), 2
+
+    for rule, name in [(third, "third"), (Nameless(), "Nameless"), (Chooses(), "chooses")]:
+        run = dip.fit(problem, recipe, stop=rule, progress=False)
+        assert (run.stopped_by, run.stopped_at) == (name, 3)
+    assert run.chosen_at == 2 and torch.equal(run.output, Chooses.chosen)
+
+
+def test_a_rule_that_served_before_begins_anew():
+    """It must remember neither the other fit's scores nor its noise level, nor its length."""
+    clean = images.load("camera", size=48)
+    weak, strong = dip.denoising(clean, 10 / 255), dip.denoising(clean, 50 / 255)
+    recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=120)
+    for make in (Sure, HoldOut, Discrepancy, WindowedVariance, ExponentialVariance, Count):
+        used = make()
+        dip.fit(weak, recipe.but(iterations=150), stop=used, progress=False)
+        again = dip.fit(strong, recipe, stop=used, progress=False)
+        fresh = dip.fit(strong, recipe, stop=make(), progress=False)
+        assert (again.chosen_at, again.stopped_at) == (fresh.chosen_at, fresh.stopped_at)
+        assert torch.equal(again.output, fresh.output)
+
+
+def test_a_rule_that_comes_later_waits_for_its_windows():
+    """Half a window of nothing is no window: its variance would be that of black pictures."""
+    problem = dip.denoising(images.load("camera", size=32))
+    recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=100)
+    run = dip.fit(problem, recipe, stop=33, progress=False)
+    rule = WindowedVariance()
+    dip.resume(run, stop=rule, progress=False)
+    assert rule.now["steps"] == 67 and float(rule.now["score"]) < 1e-2
 
 
 def test_the_recipes_rule_where_it_applies():

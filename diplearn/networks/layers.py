@@ -63,10 +63,13 @@ class Bilinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         """Pull a gradient back."""
-        ramp = gradient.new_tensor([0.25, 0.75, 0.75, 0.25])
+        # Made where it is needed: to copy numbers to a GPU would mean to wait for it.
+        place = torch.arange(4, dtype=gradient.dtype, device=gradient.device)
+        ramp = 1 - (place - 1.5).abs() / 2  # 1/4 3/4 3/4 1/4
         channels = gradient.shape[1]
         kernel = ramp.outer(ramp).expand(channels, 1, 4, 4)
-        edged = F.pad(gradient, (1, 1, 1, 1), mode="replicate")  # what was continued adds up
+        # What was continued adds up. (F.pad takes a slow way when asked for determinism.)
+        edged = torch.ops.aten.replication_pad2d(gradient, (1, 1, 1, 1))
         return F.conv2d(edged, kernel, stride=2, groups=channels)
 
 
