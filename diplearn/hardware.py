@@ -49,13 +49,19 @@ def find(device=None):
         raise InputError(f"there is no device {device!r} here: {error}") from None
 
 
+def layout(device):
+    """Return how pictures lie in memory: channels last is quicker on a CPU, and slower on a GPU."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
 def precision(wanted, device):
-    """bfloat16 pays only where the processor multiplies it natively; elsewhere it is emulated."""
+    """bfloat16 pays where a processor multiplies it natively; elsewhere it is emulated.
+
+    Not on a GPU: the networks are small there, and its casts cost more than it saves (measured on
+    an H200 with the published network at 512x512, see benchmarks/RESULTS.md).
+    """
     if wanted == "auto":
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            native = device.type == "cpu" and cpu_has_bfloat16()
+        native = device.type == "cpu" and cpu_has_bfloat16()
         wanted = "bfloat16" if native else "float32"
     return getattr(torch, wanted)
 

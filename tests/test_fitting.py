@@ -505,9 +505,31 @@ def test_a_network_that_never_works_says_so(problem):
         quick(problem, network=Breaks(range(99)))
 
 
+class Made(nn.Module):
+    """A network whose output something is done to."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.filters, self.act = nn.Conv2d(8, 3, 3, padding=1), act
+
+    def forward(self, z):
+        return self.act(self.filters(z))
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
+        (lambda z: z[:, :3], "is no torch.nn.Module"),
+        (nn.Conv2d, "is no torch.nn.Module"),
+        ("hourglass", "is no torch.nn.Module"),
+        (Made(lambda x: x.detach()), "has no gradient"),
+        (Made(lambda x: (255 * x).to(torch.uint8)), "has no gradient"),
+        (Made(lambda x: x.round().int()), "has no gradient"),
+        (Made(lambda x: x.numpy()), "cannot take z"),
+        (Made(lambda x: [x]), "makes a list"),
+        (Made(lambda x: None), "makes a NoneType"),
+        (Made(lambda x: x[0]), "makes"),
+        (nn.LazyConv2d(3, 3, padding=1), "lazy parameters"),
         (nn.Conv2d(8, 1, 3, padding=1), "makes"),
         (nn.Conv2d(8, 3, 3), "makes"),
         (nn.Conv2d(5, 3, 3), "cannot take z"),
@@ -589,6 +611,15 @@ def test_a_rule_decides_and_is_named(problem):
         {"recipe": "fast"},
         {"device": "abacus"},
         {"save": "no/such/folder/run.dip"},
+        {"save": "nul\0.dip"},
+        {"iterations": 2.5},
+        {"iterations": float("nan")},
+        {"stop": True},
+        {"stop": 2.5},
+        {"stop": object()},
+        {"seed": 1.5},
+        {"z": "noise"},
+        {"z": torch.zeros(1, 8, 64, 64, dtype=torch.int64)},
     ],
 )
 def test_nonsense_is_refused_before_any_work(problem, wrong, monkeypatch):
@@ -599,6 +630,55 @@ def test_nonsense_is_refused_before_any_work(problem, wrong, monkeypatch):
     wrong = {"recipe": TINY, **wrong}
     with pytest.raises(InputError):
         dip.fit(problem, progress=False, **wrong)
+
+
+@pytest.mark.parametrize("number", [np.int64(5), np.uint8(5), np.float32(5), 5.0])
+def test_numpys_numbers_are_numbers(problem, number):
+    recipe = TINY.but(options={"down": (np.int64(8),), "skip": (4,)}, z_channels=number)
+    assert quick(problem, recipe, iterations=number).stopped_at == 5
+    run = quick(problem, recipe.but(iterations=number), stop=np.int64(2), seed=number)
+    assert run.stopped_at == 2
+    assert dip.resume(run, number, progress=False).stopped_at == 5
+    kinds = {type(run.recipe.iterations), type(run.recipe.z_channels)}
+    assert kinds == {int} and type(run.recipe.options["down"][0]) is int
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+@pytest.mark.parametrize("name", ["learning_rate", "input_noise", "z_scale", "tv_weight"])
+@pytest.mark.parametrize("value", [1e300, float("inf"), float("nan"), -1.0, "1", None])
+def test_numbers_that_no_fit_survives_are_refused(name, value, optimiser):
+    with pytest.raises(InputError, match=name):
+        TINY.but(**{name: value, "optimiser": optimiser})
+
+
+def test_a_channel_that_is_wholly_missing(clean):
+    """Nothing is known of its colour: the fit starts in mid-grey there."""
+    known = torch.ones(3, 64, 64)
+    known[2], known[0, 10:30] = 0, 0
+    problem = dip.inpainting(clean, mask=known)
+    for recipe in (TINY, dip.lab("inpainting", iterations=3)):
+        first = next(dip.iterate(problem, recipe)).output.mean(dim=(1, 2))
+        assert abs(first[2] - 0.5) < 0.1 and first.isfinite().all()
+        run = quick(problem, recipe, iterations=3)
+        assert run.output.isfinite().all()
+
+
+def test_what_many_fits_had_made_comes_with_the_error(problem):
+    recipe = TINY.but(members=1, iterations=3)
+
+    def fail(run, step):
+        if run.seed == 2 and step.iteration == 2:
+            raise RuntimeError("of one fit")
+
+    wanted = {
+        seed: {"problem": problem, "recipe": recipe, "seed": seed, "callback": fail}
+        for seed in range(6)
+    }
+    with pytest.raises(RuntimeError, match="of one fit") as caught:
+        dip.fits(wanted, cores=1, progress=False)
+    runs = caught.value.runs
+    assert {0, 1, 2} <= set(runs) and runs[0].stopped_by == "count"
+    assert runs[2].stopped_by == "failed" and runs[2].stopped_at == 2
 
 
 def test_bfloat16_comes_close_to_float32(problem):

@@ -92,9 +92,11 @@ def test_an_interrupt_while_saving_waits_for_the_file(problem, tmp_path, monkeyp
     assert run.stopped_by == "count" and Run.load(tmp_path / "fit.dip").stopped_at == 3
 
 
-def test_the_second_interrupt_ends_at_once(problem):
-    with pytest.raises(KeyboardInterrupt):
-        dip.fit(problem, TINY, stop=rule(3, lambda: (interrupt(), interrupt())), progress=False)
+def test_the_second_interrupt_ends_at_once_and_keeps_what_there_is(problem, tmp_path):
+    twice, path = rule(3, lambda: (interrupt(), interrupt())), tmp_path / "fit.dip"
+    with pytest.raises(KeyboardInterrupt) as caught:
+        dip.fit(problem, TINY, stop=twice, progress=False, save=path)
+    assert caught.value.run.stopped_at == Run.load(path).stopped_at == 3
 
 
 def test_the_handler_is_restored_when_a_fit_fails(problem):

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import pickle
+import random
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,7 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 import diplearn as dip
-from diplearn import fitting, hardware, images, operators, recipes
+from diplearn import fitting, hardware, images, operators, recipes, stopping
 from diplearn.errors import InputError
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -76,7 +78,8 @@ def assert_same(run, other, but=()):
         assert torch.equal(run.oracle, other.oracle)
         assert (run.oracle_psnr, run.oracle_at) == (other.oracle_psnr, other.oracle_at)
     (tensors, numbers), (other_tensors, other_numbers) = run.state, other.state
-    assert numbers == other_numbers and tensors.keys() == other_tensors.keys()
+    assert tensors.keys() == other_tensors.keys()
+    assert {**numbers, "rule": None} == {**other_numbers, "rule": None}
     for name in tensors:  # weights, Adam's moments, average, generator, the last good state
         assert torch.equal(tensors[name], other_tensors[name]), name
 
@@ -169,6 +172,108 @@ def test_the_recipes_rule_ends_a_fit_after_a_pause_too(tmp_path):
     assert run.stopped_by == "sure" and run.chosen_at == whole.chosen_at
     assert_same(whole, run, but=["seconds"])
     assert dip.resume(run, progress=False).stopped_at == 500
+
+
+SHORT = recipes.lab(options=SMALL, iterations=90, precision="float32")
+RULES = {
+    "hold-out by name": "hold-out",
+    "sure by name": "sure",
+    "es-wmv by name": "es-wmv",
+    "es-emv by name": "es-emv",
+    "discrepancy by name": "discrepancy",
+    "oracle by name": "oracle",
+    "a number": 77,
+    "numpy's number": np.int64(77),
+    "hold-out": stopping.HoldOut(fraction=0.2, seed=3, patience=0.1),
+    "sure": stopping.Sure(sigma=0.05, probe=0.2, seed=4),
+    "windows": stopping.WindowedVariance(window=0.04, patience=0.1, start=10),
+    "exponential": stopping.ExponentialVariance(window=0.1),
+    "discrepancy": stopping.Discrepancy(sigma=0.12, start=40),
+    "plateau": stopping.Plateau(tolerance=0.01, start=10),
+    "oracle": stopping.Oracle(patience=0.2),
+    "count": stopping.Count(np.int32(77)),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_rule_that_was_handed_in_goes_on(name, tmp_path):
+    """Resumed is straight, bit for bit, what the rule knows included."""
+    rule, path = RULES[name], tmp_path / "fit.dip"
+    whole = quick(noisy(), SHORT, stop=rule)
+    in_memory = quick(noisy(), SHORT, stop=rule, halt=After(23), save=path)
+    dip.resume(in_memory, halt=After(5), progress=False)
+    for run in (in_memory, Run.load(path)):
+        dip.resume(run, progress=False)
+        assert_same(whole, run, but=["seconds"])
+        assert (run.stopped_by, run.chosen_at) == (whole.stopped_by, whole.chosen_at)
+        assert run.state[1]["rule"] == whole.state[1]["rule"]
+
+
+def test_a_rule_with_other_settings_begins_anew():
+    """What the earlier one knew is about other pixels, or of another size."""
+    run = quick(noisy(), SHORT, stop="hold-out", halt=After(23))
+    for stop in (stopping.HoldOut(fraction=0.2), stopping.HoldOut(seed=9), "es-wmv", "sure"):
+        dip.resume(run, stop=stop, halt=After(3), progress=False)
+        assert run.rule.now["steps"] == 3
+    dip.resume(run, stop="sure", halt=After(3), progress=False)
+    assert run.rule.now["steps"] == 6  # the same again goes on
+
+
+def test_a_rule_of_ones_own_is_wanted_again(tmp_path):
+    path = tmp_path / "fit.dip"
+
+    def late(step):
+        return step.iteration >= 30
+
+    quick(noisy(), SHORT, stop=late, halt=After(9), save=path)
+    with pytest.raises(InputError, match=r"rule of your own \('late'\).*hand it in again"):
+        dip.resume(Run.load(path), progress=False)
+    assert dip.resume(Run.load(path), stop=late, progress=False).stopped_at == 30
+    run = quick(noisy(), SHORT, stop=late, halt=After(9))
+    assert dip.resume(run, progress=False).stopped_by == "late"
+    assert dip.resume(run, progress=False).stopped_at == 90  # it has spoken
+
+
+class Dropping(Own):
+    """A network that draws random numbers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers.insert(1, nn.Dropout2d(0.3))
+
+
+def test_dropout_goes_on_bit_for_bit_and_leaves_the_global_state(tmp_path):
+    recipe = TINY.but(iterations=12)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    whole = quick(noisy(), recipe, network=Dropping())
+    torch.manual_seed(2)
+    quick(noisy(), recipe, network=Dropping(), stop=5, save=tmp_path / "fit.dip")
+    torch.manual_seed(3)
+    run = dip.resume(Run.load(tmp_path / "fit.dip"), network=Dropping(), progress=False)
+    assert_same(whole, run, but=["seconds"])
+    other = quick(noisy(), recipe, network=Dropping(), seed=1)
+    assert not torch.equal(other.output, run.output)
+    torch.manual_seed(1)
+    network = Dropping()
+    before = torch.get_rng_state()
+    quick(noisy(), recipe, network=network)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_after_three_setbacks_it_can_be_tried_again():
+    class Poisoned(Own):
+        calls, at = 0, {10, 20, 30}
+
+        def forward(self, z):
+            self.calls += z.requires_grad or torch.is_grad_enabled()
+            return super().forward(z) * (float("nan") if self.calls in self.at else 1)
+
+    with pytest.warns(RuntimeWarning, match="third time"):
+        run = quick(noisy(), network=Poisoned(), stop="hold-out")
+    assert run.stopped_by == "setbacks" and run.stopped_at == 29
+    dip.resume(run, progress=False)
+    assert run.stopped_at == 60 and run.stopped_by in ("count", "hold-out")
 
 
 class After:
@@ -268,14 +373,165 @@ def test_a_file_saved_on_the_way_says_so_and_changes_nothing(tmp_path, monkeypat
     assert_same(plain, dip.resume(on_the_way[10], progress=False), but=["seconds"])
 
 
-def test_a_disk_that_is_full_costs_no_fit(tmp_path, monkeypatch):
-    def full(run, path):
-        raise OSError(28, "No space left on device")
+FAILURES = [
+    OSError(28, "No space left on device"),
+    OSError(30, "Read-only file system"),
+    InputError("cannot write: there is no folder"),
+    FileNotFoundError(2, "No such file or directory"),
+    MemoryError(),
+    TypeError("not JSON serializable"),
+    RuntimeError("safetensors"),
+]
 
-    monkeypatch.setattr(Run, "save", full)
-    with pytest.warns(RuntimeWarning, match="could not be saved to .*No space left"):
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+def test_a_save_that_fails_costs_no_fit(tmp_path, monkeypatch, failure):
+    def fail(run, path):
+        raise failure
+
+    monkeypatch.setattr(Run, "save", fail)
+    with pytest.warns(RuntimeWarning, match="could not be saved to .*fit.dip"):
         run = quick(noisy(), stop=3, save=tmp_path / "fit.dip")
     assert run.stopped_at == 3 and run.saved_at == 0
+
+
+def vanish(path):
+    shutil.rmtree(path.parent)
+
+
+def become_a_folder(path):
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def become_a_file(path):
+    shutil.rmtree(path.parent)
+    path.parent.write_text("no folder any more")
+
+
+@pytest.mark.parametrize("happen", [vanish, become_a_folder, become_a_file])
+def test_what_happens_to_the_folder_costs_no_fit(tmp_path, happen):
+    """The checks of the beginning must not become errors at the end."""
+    path = tmp_path / "runs" / "fit.dip"
+    path.parent.mkdir()
+
+    def look(run, step):
+        if step.iteration == 2:
+            happen(path)
+
+    with pytest.warns(RuntimeWarning, match="could not be saved"):
+        run = quick(noisy(), stop=3, save=path, callback=look)
+    assert run.stopped_at == 3 and run.output.isfinite().all()
+    run.save(tmp_path / "elsewhere.dip")
+    assert_same(run, Run.load(tmp_path / "elsewhere.dip"))
+
+
+def test_a_rule_whose_state_is_no_json_costs_no_fit(tmp_path):
+    class Odd(stopping.Valley):
+        name = "odd"
+
+        def score(self, step):
+            self.now["seen"] = {step.iteration, "things"}
+            return 1.0 / step.iteration
+
+    with pytest.warns(RuntimeWarning, match="could not be saved"):
+        run = quick(noisy(), stop=Odd(), halt=After(4), save=tmp_path / "fit.dip")
+    assert run.stopped_at == 4
+    assert dip.resume(run, halt=After(2), progress=False).stopped_at == 6
+
+
+# Errors on the way.
+
+
+class Mistake(Exception):
+    pass
+
+
+def mistaken(at):
+    def fail(*arguments):
+        if arguments[-1].iteration == at:
+            raise Mistake("of somebody's own")
+
+    return fail
+
+
+class Fails(Own):
+    passes = 0
+
+    def forward(self, z):
+        self.passes += 1
+        if self.passes == 24:
+            raise Mistake("of somebody's own")
+        return super().forward(z)
+
+
+@pytest.mark.parametrize("culprit", ["callback", "stop", "network"])
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_error_on_the_way_keeps_the_run(tmp_path, culprit, saved):
+    """It is raised as it came, with the run; from there, or from its file, the fit goes on."""
+    recipe, path = TINY.but(iterations=40), tmp_path / "fit.dip"
+    whole = quick(noisy(), recipe, network=Own())
+    wrong = {"callback": mistaken(23), "stop": mistaken(23), "network": Fails()}
+    options = {"network": Own(), culprit: wrong[culprit], "save": path if saved else None}
+    with pytest.raises(Mistake, match="somebody's own") as caught:
+        quick(noisy(), recipe, **options)
+    run = caught.value.run
+    assert (run.stopped_by, run.stopped_at) == ("failed", 23)
+    assert run.output.isfinite().all() and "23 iterations" in caught.value.__notes__[0]
+    if saved:
+        run = Run.load(path)
+        assert run.stopped_by == "failed"
+    dip.resume(run, stop="count", network=Own(), progress=False)
+    assert_same(whole, run, but=["seconds"])
+
+
+def test_an_error_before_the_first_iteration_has_no_run():
+    class Never(Own):
+        def forward(self, z):
+            raise Mistake
+
+    with pytest.raises(InputError) as caught:
+        quick(noisy(), network=Never())
+    assert not hasattr(caught.value, "run")
+
+
+def test_a_callback_may_save_at_any_time(tmp_path):
+    recipe, whole = TINY.but(iterations=9), quick(noisy(), TINY.but(iterations=9))
+
+    def look(run, step):
+        run.save(tmp_path / f"{step.iteration}.dip")
+        assert run.output is not None and run.chosen_at >= step.iteration - 1
+
+    quick(noisy(), recipe, callback=look)
+    for iteration in (1, 5, 9):
+        run = Run.load(tmp_path / f"{iteration}.dip")
+        assert (run.stopped_by, run.stopped_at) == ("unfinished", iteration)
+        if iteration < 9:
+            assert_same(whole, dip.resume(run, progress=False), but=["seconds"])
+
+
+@pytest.mark.parametrize("chosen", [float("nan"), float("inf")])
+def test_a_rule_that_chooses_no_picture(tmp_path, chosen):
+    class Chooses:
+        chosen_at = 2
+        chosen = None
+
+        def __call__(self, step):
+            self.chosen = torch.full_like(step.average, chosen)
+            return step.iteration == 4
+
+    with pytest.raises(InputError, match="chose a picture with values that are not finite") as no:
+        quick(noisy(), stop=Chooses(), save=tmp_path / "fit.dip")
+    assert torch.equal(no.value.run.output, no.value.run.average.clamp(0, 1))
+    assert Run.load(tmp_path / "fit.dip").stopped_at == 4
+
+    class OfAnotherSize(Chooses):
+        def __call__(self, step):
+            self.chosen = step.average[:, ::2]
+            return step.iteration == 4
+
+    with pytest.raises(InputError, match="of shape"):
+        quick(noisy(), stop=OfAnotherSize())
 
 
 def test_when_the_disk_is_full_the_earlier_file_survives(tmp_path):
@@ -385,7 +641,7 @@ def assert_loads_or_refuses(data, path):
     try:
         assert isinstance(Run.load(path), Run)
     except InputError as error:
-        assert str(path) in str(error) or "\n" not in str(error)
+        assert "\n" not in str(error) and len(str(error)) < 1000
 
 
 @settings(deadline=None, max_examples=60)
@@ -493,6 +749,87 @@ def test_what_is_no_saved_run_is_refused(saved, make):
     target.write_bytes(make(saved))
     with pytest.raises(InputError, match="crafted.dip"):
         Run.load(target)
+
+
+def craft(saved, path=None, value=None, **tensors):
+    """Write a run in which one value, or some tensors, are others."""
+    about, kept = contents(saved)
+    about = about if path is None else put(about, path, value)
+    target = saved.with_name("crafted.dip")
+    target.write_bytes(rewritten(saved, json.dumps(about), {**kept, **tensors}))
+    return target
+
+
+def go_on(path):
+    """Load and go on: a run, or an InputError."""
+    try:
+        run = Run.load(path)
+        dip.resume(run, run.stopped_at + 2, progress=False)
+        return run
+    except InputError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1000
+        return None
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (16,), (), (4, 4, 3, 3), (99, 2, 1, 1)])
+@pytest.mark.parametrize("where", ["state.moments", "state.good.moments"])
+def test_moments_that_are_not_their_parameters(saved, where, shape):
+    """A fused optimiser reads as many numbers as the parameter has, wherever they end."""
+    _, tensors = contents(saved)
+    names = [name for name in tensors if name.startswith(where)]
+    assert len(names) > 12
+    for name in names[:9]:
+        if tuple(tensors[name].shape) != shape:
+            assert go_on(craft(saved, **{name: torch.ones(shape)})) is None
+        assert go_on(craft(saved, **{name: tensors[name].double()})) is None
+    renamed = {**{f"{where}.7.0.exp_avg": torch.ones(4)}}
+    assert go_on(craft(saved, **renamed)) is None
+    assert go_on(craft(saved, **{f"{where}.0.0.other": torch.ones(4)})) is None
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        (("recipe", "members"), 2**63),
+        (("recipe", "members"), 10**6),
+        (("recipe", "options", "down"), [2**40]),
+        (("recipe", "options", "down"), [2**20]),
+        (("recipe", "z_channels"), 2**40),
+        (("recipe", "learning_rate"), 1e300),
+        (("numbers", "iteration"), -1),
+        (("numbers", "setbacks"), 10**9),
+        (("numbers", "rate_factor"), 1e30),
+        (("numbers", "seed"), -1),
+        (("numbers", "rule", "settings"), {"iterations": "many"}),
+        (("numbers", "rule", "settings"), {"nonsense": 1}),
+        (("numbers", "rule", "now", "steps"), "one"),
+        (("numbers", "rule", "now"), {}),
+        (("numbers", "good_loss"), "low"),
+    ],
+)
+def test_numbers_that_no_fit_has(saved, path, value):
+    target = craft(saved, path, value)
+    run = go_on(target)
+    assert run is None or path[-1] in ("z_channels", "iteration", "settings")
+
+
+def test_every_crafted_run_goes_on_or_is_refused(saved):
+    """Each place of the settings gets wrong values, and each tensor another shape."""
+    about, tensors = contents(saved)
+    dice = random.Random(0)
+    crafted = [(path, value) for path in places(about) for value in (None, "x", -1, 0.5, [], {})]
+    for path, value in dice.sample(crafted, 90):
+        go_on(craft(saved, path, value))
+    for name in dice.sample(sorted(tensors), 40):
+        wrong = dice.choice([torch.zeros(3, 7), torch.full((1,), torch.nan), torch.zeros(0)])
+        go_on(craft(saved, **{name: wrong}))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_saved_run(tmp_path):
+    os.mkfifo(tmp_path / "pipe.dip")
+    with pytest.raises(InputError, match="no regular file"):  # and no wait for ever
+        Run.load(tmp_path / "pipe.dip")
 
 
 def test_a_header_that_promises_too_much_costs_no_memory(saved):
