@@ -16,6 +16,7 @@ from PIL import Image
 
 from .. import images, operators, problems
 from ..errors import ImageError, InputError
+from ..figures import ORANGE
 from ..images import to_uint8
 from ..problems import Problem
 from .live import _WIDE, Box, Panel
@@ -170,7 +171,8 @@ class Playground(Box):
 
     def _refuse(self, error):
         words = html.escape(f"{error}. The picture below is still the one before.")
-        self.told.value = f'<span role="alert" style="color:#D55E00">{words}</span>'
+        style = f"color: {ORANGE}; line-height: 1.4"
+        self.told.value = f'<div role="alert" style="{style}">{words}</div>'
 
     def _renew(self, change=None):
         self.noise.layout.display = "" if self.task.value == NOISE else "none"
@@ -207,8 +209,8 @@ class Playground(Box):
 
 _ROW = w.Layout(flex_flow="row wrap")
 _WHAT_IS_TAKEN = (
-    f"Upload a PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most {LARGEST // 10**6} MB, or "
-    "take a picture that is here already."
+    '<div style="line-height: 1.4">Upload a PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most '
+    f"{LARGEST // 10**6} MB, or take one of the bundled pictures.</div>"
 )
 
 

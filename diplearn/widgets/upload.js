@@ -21,7 +21,7 @@ function render({ model, el }) {
   Object.assign(input, { type: "file", accept: model.get("accept"), hidden: true });
   note.className = "dip-upload-note";
   note.setAttribute("role", "status");
-  Object.assign(el.style, { display: "flex", flexWrap: "wrap", alignItems: "center", gap: "2px 10px" });
+  note.style.margin = "0 2px 4px";
   el.append(button, input, note);
 
   const show = () => { note.textContent = model.get("note"); };
