@@ -12,5 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "live": ["Panel", "watch"],
         "play": ["Mark", "Playground", "playground"],
         "page": ["Page", "compare", "impedance", "scrub"],
+        "upload": ["Upload"],
     },
 )

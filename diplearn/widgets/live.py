@@ -5,6 +5,7 @@ events, and never touch a network. With ipykernel 7 a button's message arrives w
 another thread; elsewhere it waits until the cell ends, and the kernel's interrupt stands in for it.
 """
 
+import contextlib
 import html
 import threading
 import time
@@ -13,7 +14,7 @@ import weakref
 import ipywidgets as w
 import numpy as np
 
-from .. import images, networks, problems, recipes
+from .. import images, networks, problems, recipes, stopping
 from ..errors import InputError, whole
 from ..figures import GREEN, ORANGE
 from ..fitting import fit, resume
@@ -60,17 +61,20 @@ class Panel(Box):
     ----------
     run : Run or None
         The iterations so far. While a fit is running, asking for it waits until it rests, so that
-        "Run All" cannot overtake it.
+        "Run All" cannot overtake it. A fit that failed raises its error here; Start goes on with
+        the iterations that it had made.
     """
 
     EVERY = 0.125  # seconds from one picture to the next, at least: then they are below 0.25
     _busy = None  # the panel whose fit is running: two at once would only be in each other's way
+    _lock = threading.RLock()  # one for all panels; nobody waits for a fit while holding it
 
     def __init__(self, problem=None, recipe=None, iterations=None, seed=0, size=128):
         self._given, self._version = problem, 0
-        self._lock, self._halt = threading.RLock(), threading.Event()
+        self._halt, self._resting, self._callbacks = threading.Event(), threading.Event(), []
+        self._resting.set()
         self._thread = self._run = self._error = self._key_of_run = self._goal = None
-        self._paused, self._seen = False, []
+        self._paused, self._halted_by, self._seen = False, None, []
         self._build_controls(recipe, iterations, seed, size)
         self._build_views()
         super().__init__([self._style(), w.HBox([self.controls, self.views], layout=_wrapped())])
@@ -194,7 +198,7 @@ class Panel(Box):
     @property
     def running(self):
         """Whether a fit is going on."""
-        return self._thread is not None and self._thread.is_alive()
+        return not self._resting.is_set()
 
     @property
     def run(self):
@@ -208,18 +212,37 @@ class Panel(Box):
         """Wait for the fit's end, after starting it if nobody has, and return the run.
 
         Who runs the whole notebook gets a finished fit from this line, and who pressed the buttons
-        gets theirs. The kernel's interrupt does what Stop does.
+        gets theirs. A fit that another panel halted goes on when the other's rests. The kernel's
+        interrupt does what Stop does.
 
         Returns
         -------
         Run
         """
-        if not self.running and self._fresh():
+        if not self.running and (self._fresh() or self._error is not None):
             self._on_start()
-        self._wait(lambda: self.running or self._paused)
+        self._wait(self._goes_on)
         return self.run
 
+    def _goes_on(self):
+        """Whether the fit is to be waited for; starts it again once another panel's fit rests."""
+        if self._halted_by is not None and not self._halted_by.running:
+            self._on_start()
+        return self.running or self._waits()
+
+    def on_rest(self, callback):
+        """Call ``callback(run)`` whenever a fit of the present settings comes to rest.
+
+        Parameters
+        ----------
+        callback : callable
+            It is called on the fit's own thread.
+        """
+        self._callbacks.append(callback)
+
     def _wait(self, going_on):
+        if threading.current_thread() is self._thread:
+            return  # who looks on would wait for the fit, and the fit for who looks on
         try:
             while going_on():
                 time.sleep(0.02)
@@ -231,60 +254,85 @@ class Panel(Box):
         """Whether the next fit is another one than the last."""
         return self._run is None or self._key() != self._key_of_run
 
+    def _waits(self):
+        """Whether the fit was halted before its end, so that Start would go on with it."""
+        run = self._run
+        ended = run is not None and (
+            run.stopped_by == _GAVE_UP or _by_a_rule(run) or run.stopped_at >= self.iterations.value
+        )
+        return (self._paused or self._halted_by is not None) and not ended
+
     def _on_start(self, _=None):
-        with self._lock:
-            if self.running:
-                return
-            fresh = self._fresh()
-            if not fresh and self.iterations.value <= self._run.stopped_at:
-                made = self._run.stopped_at
-                self._tell(f"{made} iterations are made: choose more, or Restart.", ORANGE)
-                return
-            self._begin(fresh)
+        run, fresh = self._run, self._fresh()
+        if self.running:
+            return
+        if not fresh and self.iterations.value <= run.stopped_at:
+            self._error = None
+            self._tell(f"{run.stopped_at} iterations are made: choose more, or Restart.", ORANGE)
+        elif not fresh and run.stopped_by == _GAVE_UP:
+            self._tell(self._standing(), ORANGE)
+        else:
+            self._begin()
 
     def _on_pause(self, _=None):
         with self._lock:
-            self._paused = self.running
+            self._paused, self._halted_by = self.running, None
             self._halt.set()
 
     def _on_stop(self, _=None):
         with self._lock:
-            self._paused = False
+            self._paused, self._halted_by = False, None
             self._halt.set()
             self._refresh()
 
     def _on_step(self, _=None):
-        with self._lock:
-            if not self.running:
-                fresh = self._fresh()
-                self._begin(fresh, goal=1 if fresh else self._run.stopped_at + 1)
+        run, fresh = self._run, self._fresh()
+        if self.running:
+            return
+        if not fresh and run.stopped_by == _GAVE_UP:
+            self._tell(self._standing(), ORANGE)
+        else:
+            self._begin(goal=1 if fresh else run.stopped_at + 1)
 
     def _on_restart(self, _=None):
         self._on_stop()
         self._join()
-        with self._lock:
-            self._begin(fresh=True)
+        self._begin(again=True)
 
     def _join(self):
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
+        if threading.current_thread() is not self._thread:
+            self._resting.wait()
 
-    def _begin(self, fresh, goal=None):
-        """Start the thread that fits, up to the slider's iteration or to a goal."""
-        other = Panel._busy and Panel._busy()
-        if other is not None and other is not self and other.running:
-            other._on_pause()
+    @contextlib.contextmanager
+    def _alone(self):
+        """Hold the lock once no other panel's fit is running; halt one that is."""
+        while True:
+            with self._lock:
+                other = Panel._busy and Panel._busy()
+                own = other is None or other is self or threading.current_thread() is other._thread
+                if own or not other.running:
+                    yield
+                    return
+                other._halted_by = self
+                other._halt.set()
             other._join()
-        Panel._busy = weakref.ref(self)
-        self._halt.clear()
-        self._error, self._goal, self._paused = None, goal, goal is not None
-        self._seen = []
-        if fresh:
-            self._run, self._key_of_run = None, self._key()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-        self._refresh()
+
+    def _begin(self, again=False, goal=None):
+        """Start the thread that fits, up to the slider's iteration or to a goal."""
+        with self._alone():
+            if self.running:
+                return  # somebody else was quicker
+            Panel._busy = weakref.ref(self)
+            self._halt.clear()
+            self._error, self._goal = None, goal
+            self._paused, self._halted_by = goal is not None, None
+            self._seen = []
+            if again or self._fresh():
+                self._run, self._key_of_run = None, self._key()
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._resting.clear()
+            self._thread.start()
+            self._refresh()
 
     # The fit, on its own thread.
 
@@ -299,18 +347,26 @@ class Panel(Box):
                     problem, self._recipe(problem), stop=rule, iterations=goal,
                     seed=self.seed.value, **looking,
                 )  # fmt: skip
-            elif run.stopped_by in _WITHOUT_A_RULE:
-                resume(run, self._wanted(), stop=rule, **looking)
-            else:  # the rule has spoken, and whoever is at the slider wants more
+            elif _by_a_rule(run):  # and whoever is at the slider wants more
                 resume(run, self._wanted(), **looking)
-            while not self._halt.is_set() and self._wanted() > run.stopped_at:
-                if run.stopped_by not in _WITHOUT_A_RULE:
+            else:
+                resume(run, self._wanted(), stop=rule, **looking)
+            while run.stopped_by == "count" and self._wanted() > run.stopped_at:
+                if self._halt.is_set():
                     break
                 resume(run, self._wanted(), stop=rule, **looking)  # the slider was moved up
             self._run = run
         except Exception as error:  # whatever it was: the panel tells it, and stays usable
             self._error, self._paused = error, False
-        self._rest()
+            self._run = getattr(error, "run", None) or run  # what Start can go on from
+        run = None if self._error is not None or self._fresh() else self._run
+        try:
+            self._rest()
+        finally:
+            self._resting.set()
+        if run is not None:
+            for callback in self._callbacks:
+                callback(run)
 
     def _wanted(self):
         return self._goal or self.iterations.value
@@ -328,8 +384,11 @@ class Panel(Box):
     def _rest(self):
         """Show how the fit stands, once it does."""
         if self._error is not None:
-            self._tell(str(self._error) or type(self._error).__name__, ORANGE)
-        elif self._run is not None:
+            words = str(self._error) or type(self._error).__name__
+            if self._run is not None:
+                words += f"; Start goes on from iteration {self._run.stopped_at}"
+            self._tell(words, ORANGE)
+        else:
             self._paint(self._run, self._standing(), resting=True)
         self._refresh(resting=True)
 
@@ -345,9 +404,11 @@ class Panel(Box):
     def _standing(self):
         run = self._run
         words = f"iteration {run.stopped_at}: "
-        if self._paused:
+        if self._waits():
             return words + "paused; Start goes on"
-        if run.stopped_by not in _WITHOUT_A_RULE:
+        if run.stopped_by == _GAVE_UP:
+            return words + "gave up, for the loss kept breaking; a lower learning rate may help"
+        if _by_a_rule(run):
             return words + f"stopped by itself ({run.stopped_by}), picture of {run.chosen_at}"
         return words + "done; a higher iteration count and Start go on"
 
@@ -393,7 +454,9 @@ class Panel(Box):
         """Show the present picture, the curves, and words on how the fit stands."""
         averaged = self.showing.value == "average"
         shown, words = (run.average, "average") if averaged else (run.last, "single iterate")
-        if resting and run.stopped_by not in _WITHOUT_A_RULE:
+        if resting and run.stopped_by == _GAVE_UP:
+            shown, words = run.output, f"kept from iteration {run.chosen_at}"
+        elif resting and _by_a_rule(run):
             shown, words = run.output, f"the rule's choice, {run.chosen_at}"
         if run.problem.truth is not None:
             words += f", {psnr(shown, run.problem.truth):.2f} dB"
@@ -418,7 +481,7 @@ class Panel(Box):
         running = self.running and not resting
         self.start.disabled = self.step.disabled = running
         self.pause.disabled = not running
-        self.stop.disabled = not (running or self._paused)
+        self.stop.disabled = not (running or self._waits())
         self.restart.disabled = self._run is None and not running
         changed = self._run is not None and self._key() != self._key_of_run
         if changed and not running:
@@ -431,7 +494,12 @@ _STYLE = """
 .dip-panel .widget-html-content { line-height: 1.4; }
 .dip-panel .jupyter-button { width: auto; padding: 0 9px; }
 """
-_WITHOUT_A_RULE = ("count", "halted", "interrupted", "")
+_GAVE_UP = "setbacks"
+
+
+def _by_a_rule(run):
+    """Whether a stopping rule ended the run, and not a count, a button or an error."""
+    return run.stopped_by in stopping.BY_NAME and run.stopped_by != "count"
 
 
 def reach_while_a_cell_runs(box):

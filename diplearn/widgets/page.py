@@ -137,7 +137,8 @@ def scrub(run, marks=None, frames=32):
     >>> scrub(run).data["positions"][-1]
     20
     """
-    runs = run if isinstance(run, dict) else {"": run}
+    runs = {str(name): each for name, each in run.items()} if isinstance(run, dict) else {"": run}
+    marks = {str(name): k for name, k in (marks or {}).items()}
     whole(frames, "frames", 2)
     if not runs:
         raise InputError("there is no run to show")
@@ -148,7 +149,7 @@ def scrub(run, marks=None, frames=32):
         raise InputError("runs side by side must be of pictures of one size")
     first = next(iter(runs.values()))
     single = first if len(runs) == 1 else None
-    places = _places(single, first.stopped_at, marks or {})
+    places = _places(single, first.stopped_at, marks)
     chosen = _chosen(single) if single else {}
     positions = _positions(runs, frames, {k for _, k in places} | set(chosen))
     moving = [_moving(name, each, positions, chosen) for name, each in runs.items()]

@@ -1,6 +1,7 @@
 """The playground: a picture of one's own, spoilt or not, restored and downloaded."""
 
 import base64
+import html
 import io
 import tempfile
 from importlib import resources
@@ -15,11 +16,14 @@ from PIL import Image
 
 from .. import images, operators, problems
 from ..errors import ImageError, InputError
+from ..figures import ORANGE
 from ..images import to_uint8
 from ..problems import Problem
 from .live import _WIDE, Box, Panel
+from .upload import LARGEST, Upload
 
 NOISY, NOISE, HOLE, SMALL = "it is noisy", "add noise to it", "it has a hole", "it is too small"
+UPLOADED = "your upload"
 
 
 class Mark(anywidget.AnyWidget):
@@ -57,20 +61,41 @@ class Mark(anywidget.AnyWidget):
         -------
         torch.Tensor
             (1, H, W), 1 where the picture is known and 0 in the hole.
+
+        Raises
+        ------
+        ImageError
+            What was painted is no PNG of that size.
         """
         if not self.hole:
             return torch.ones(1, height, width)
-        painted = Image.open(io.BytesIO(base64.b64decode(self.hole.partition(",")[2])))
-        painted = painted.convert("RGBA").resize((width, height), Image.NEAREST)
-        return torch.from_numpy((np.asarray(painted)[..., 3] < 128).astype(np.float32))[None]
+        alpha = _alpha(self.hole, height, width)
+        return torch.from_numpy((alpha < 128).astype(np.float32))[None]
+
+
+def _alpha(address, height, width):
+    """Return the opacity of a PNG of this size, from its data URL; refuse all else."""
+    kind, _, data = address.partition(",")
+    try:
+        if kind != "data:image/png;base64":
+            raise ValueError(f"it is called {kind[:40]!r}")
+        image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG"])
+        if image.size != (width, height):
+            raise ValueError("it has {}x{} pixels".format(*image.size))
+        return np.asarray(image.convert("RGBA"))[..., 3]
+    except Exception as error:  # a decoder may fail in any way on damaged bytes
+        raise ImageError(
+            f"the painted hole is not a PNG of {width}x{height} pixels ({error}); press Clear and "
+            "paint it again"
+        ) from error
 
 
 class Playground(Box):
     """A page to play on: see `playground`."""
 
     def __init__(self, size=192):
-        self._picture = None
-        self.upload = w.FileUpload(accept="image/*", multiple=False, description="Upload yours")
+        self._picture = self._upload = None
+        self.upload = Upload(accept="image/*", description="Upload yours")
         self.bundled = w.Dropdown(options=images.names(), value="chelsea", description="or take")
         self.longest = w.Dropdown(
             options=[96, 128, 192, 256, 384], value=size, description="longest side",
@@ -91,8 +116,8 @@ class Playground(Box):
             hidden.layout.display = "none"
         super().__init__(
             [
-                _heading(1, "Your picture"),
-                w.HBox([self.upload, self.bundled, self.longest], layout=_ROW), self.told,
+                _heading(1, "Your picture"), w.HTML(_WHAT_IS_TAKEN),
+                self.upload, w.HBox([self.bundled, self.longest], layout=_ROW), self.told,
                 _heading(2, "What is wrong with it?"), self.task, self.noise, self.painting,
                 _heading(3, "Restore it"), self.panel,
                 _heading(4, "Take it home"), self.download,
@@ -100,31 +125,54 @@ class Playground(Box):
         )  # fmt: skip
         w.jslink((self.brush, "value"), (self.mark, "brush"))
         self.clear.on_click(lambda _: setattr(self.mark, "hole", ""))
-        self.upload.observe(self._take, "value")
+        self.upload.observe(self._take_upload, "value")
         for control in (self.bundled, self.longest):
             control.observe(self._take, "value")
         for control in (self.task, self.noise):
             control.observe(self._renew, "value")
         self.mark.observe(self._renew, "hole")
-        self.panel.status.observe(self._offer, "value")
+        self.panel.on_rest(self._offer)
         self._take()
 
+    def _take_upload(self, change):
+        """Take an uploaded picture; one that cannot be read leaves everything as it was."""
+        if not change["new"]:
+            return  # an upload has begun
+        data = bytes(change["new"][-1]["content"])
+        self.told.value = "Reading the picture …"
+        if self._work_on(data):
+            self._upload = data
+            self.bundled.unobserve(self._take, "value")
+            self.bundled.options = (UPLOADED, *images.names())
+            self.bundled.value = UPLOADED
+            self.bundled.observe(self._take, "value")
+
     def _take(self, change=None):
-        """Take the uploaded picture, or the bundled one that was chosen last."""
+        """Take what is chosen, in the size that is chosen."""
+        chosen = self.bundled.value
+        self._work_on(self._upload if chosen == UPLOADED else chosen)
+
+    def _work_on(self, source):
+        """Show an uploaded file's bytes, or a bundled picture's name; False if that fails."""
+        longest = self.longest.value
         try:
-            data = _uploaded(self.upload)
-            if data is None or (change is not None and change["owner"] is self.bundled):
-                picture = images.load(self.bundled.value)
+            if isinstance(source, bytes):
+                self._picture = _read(source, longest)
             else:
-                picture = _read(data)
-            self._picture = images.shrink(picture, self.longest.value)
-        except ImageError as error:
-            self.told.value = f'<span role="alert" style="color:#D55E00">{error}</span>'
-            return
+                self._picture = images.shrink(images.load(source), longest)
+        except InputError as error:
+            self._refuse(error)
+            return False
         height, width = self._picture.shape[-2:]
-        self.told.value = f"{width}×{height} pixels are worked on."
+        self.upload.note, self.told.value = "", f"{width}×{height} pixels are worked on."
         self.mark.show(self._picture)
         self._renew()
+        return True
+
+    def _refuse(self, error):
+        words = html.escape(f"{error}. The picture below is still the one before.")
+        style = f"color: {ORANGE}; line-height: 1.4"
+        self.told.value = f'<div role="alert" style="{style}">{words}</div>'
 
     def _renew(self, change=None):
         self.noise.layout.display = "" if self.task.value == NOISE else "none"
@@ -148,11 +196,8 @@ class Playground(Box):
             raise InputError("Paint the hole first: drag over the picture above.")
         return Problem(picture, operators.Mask(known), sigma=0.0)
 
-    def _offer(self, change):
+    def _offer(self, run):
         """Put a link below the picture once the fit rests."""
-        run = self.panel._run
-        if run is None or run.output is None or self.panel._fresh():
-            return
         memory = io.BytesIO()
         Image.fromarray(to_uint8(run.output)).save(memory, format="PNG")
         source = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
@@ -163,28 +208,23 @@ class Playground(Box):
 
 
 _ROW = w.Layout(flex_flow="row wrap")
+_WHAT_IS_TAKEN = (
+    '<div style="line-height: 1.4">Upload a PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most '
+    f"{LARGEST // 10**6} MB, or take one of the bundled pictures.</div>"
+)
 
 
 def _heading(number, words):
     return w.HTML(f"<h3>{number} · {words}</h3>")
 
 
-def _uploaded(upload):
-    """Bytes of the uploaded file, in ipywidgets 7 as in 8; None if there is none."""
-    value = upload.value
-    if not value:
-        return None
-    files = list(value.values()) if isinstance(value, dict) else list(value)
-    return bytes(files[-1]["content"])
-
-
-def _read(data):
+def _read(data, longest):
     """Read a picture from bytes, as from a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "upload")
         path.write_bytes(data)
         try:
-            return images.read(path)
+            return images.read(path, longest=longest)
         except ImageError as error:
             raise ImageError(str(error).replace(str(path), "the uploaded file")) from None
 

@@ -1,5 +1,6 @@
 """Curves as SVG text: quick enough to be drawn five times a second beside a fit."""
 
+import html
 import math
 
 WIDTH, HEIGHT = 400, 190
@@ -65,21 +66,21 @@ def plot(label, series, log=False, marks=()):
         parts.append(f'<circle cx="{x(k):.1f}" cy="{y(v):.1f}" r="4" fill="{each["colour"]}"/>')
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{label} over the iterations">{"".join(parts)}</svg>'
+        f'aria-label="{html.escape(label)} over the iterations">{"".join(parts)}</svg>'
     )
 
 
 def _text(x, y, words, anchor, weight="normal"):
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" '
-        f'font-size="11" font-family="sans-serif" fill="currentColor">{words}</text>'
+        f'font-size="11" font-family="sans-serif" fill="currentColor">{html.escape(words)}</text>'
     )
 
 
 def _line(x1, x2, y1, y2, colour, dashes="", name=""):
     return (
         f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}" stroke="{colour}" '
-        f'stroke-dasharray="{dashes}"><title>{name}</title></line>'
+        f'stroke-dasharray="{dashes}"><title>{html.escape(name)}</title></line>'
     )
 
 

@@ -104,16 +104,32 @@ def lab(desk):
     server.close()
 
 
+def playground(folder, *options):
+    return Server(
+        "playground.py",
+        lambda server: [
+            f"--port={server.port}", "--Voila.ip=127.0.0.1", f"--token={server.token}", *options
+        ],
+        folder,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def voila(tmp_path_factory):
     """What `make playground` starts."""
-    server = Server(
-        "playground.py",
-        lambda server: [
-            f"--port={server.port}", "--Voila.ip=127.0.0.1", f"--token={server.token}"
-        ],
-        tmp_path_factory.mktemp("voila"),
-    )  # fmt: skip
+    server = playground(tmp_path_factory.mktemp("voila"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def impatient_voila(tmp_path):
+    """The same, where a kernel that nobody uses is left alone for three seconds."""
+    server = playground(
+        tmp_path,
+        "--MappingKernelManager.cull_idle_timeout=3",
+        "--MappingKernelManager.cull_interval=1",
+    )
     yield server
     server.close()
 

@@ -1,9 +1,11 @@
 """What the widgets do in JupyterLab, in Voilà and on a page without a kernel, by its pixels."""
 
+import contextlib
 import re
 import time
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT, Notebook, keep, notebook, pixels
 from PIL import Image
@@ -313,6 +315,109 @@ def test_voila_uploads_marks_fits_and_downloads(page, voila, tmp_path):
     assert error[:20].mean() < 4, "far from the hole the picture is as it was"
     assert error.max() > 4 and np.median(error) < 4
     assert not page.errors
+
+
+def choose_file(page, path):
+    with page.expect_file_chooser() as chooser:
+        page.click("button:has-text('Upload yours')")
+    chooser.value.set_files(path)
+
+
+def noise(path, megabytes):
+    """A picture of noise, which no PNG makes smaller, and what is seen of it in the playground."""
+    side = int((megabytes * 1e6 / 3) ** 0.5)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, compress_level=0)
+    return path
+
+
+NOTE = "document.querySelector('.dip-upload-note').innerText"
+CHOSEN = "[...document.querySelectorAll('select')].map(each => each.value)"
+
+
+def uploads_of_every_size(page, folder):
+    """Upload files below and above what a server takes as one message, and one that is refused."""
+    for megabytes in (1, 12):
+        page.select_option("select:has(option[value=chelsea])", "chelsea")
+        page.wait_for_selector("text=192×128 pixels")
+        choose_file(page, noise(folder / "noise.png", megabytes))
+        page.wait_for_selector("text=192×192 pixels", timeout=120_000)
+        wait(page, f"{CHOSEN}.includes('your upload') && {NOTE} === ''")
+    with open(folder / "<b>large.png", "wb") as large:
+        large.truncate(100_000_001)
+    refused = f"{NOTE}.startsWith('<b>large.png has 100.1 MB, and at most 100 MB can be')"
+    choose_file(page, folder / "<b>large.png")
+    wait(page, refused)
+    assert page.is_visible("text=192×192 pixels")
+    dip.images.write(dip.images.load("coffee", size=96), folder / "small.png")
+    choose_file(page, folder / "small.png")
+    page.wait_for_selector("text=96×96 pixels", timeout=60_000)
+    assert page.evaluate(NOTE) == ""
+    choose_file(page, folder / "<b>large.png")
+    wait(page, refused)
+    page.select_option("select:has(option[value=chelsea])", "chelsea")
+    wait(page, f"{NOTE} === ''")
+
+
+def test_uploads_of_every_size_arrive_in_voila_or_are_refused(page, voila, tmp_path):
+    page.goto(f"{voila.address}/?token={voila.token}")
+    page.wait_for_selector(".dip-panel", timeout=120_000)
+    assert page.is_visible("text=at most 100 MB")
+    uploads_of_every_size(page, tmp_path)
+    assert not page.errors
+
+
+def test_uploads_of_every_size_arrive_in_jupyterlab_or_are_refused(page, lab, desk, tmp_path):
+    book = Notebook(page, lab, "notebooks/11_your_picture.ipynb")
+    book.run_all(60)
+    page.wait_for_selector(".dip-panel", timeout=60_000)
+    uploads_of_every_size(page, tmp_path)
+    assert not book.errors() and not page.errors
+
+
+def kernels(server):
+    found = set()
+    for child in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ends just now
+            if "ipykernel_launcher" in child.cmdline():
+                found.add(child.pid)
+    return found
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.2)
+
+
+def test_a_kernel_ends_with_its_page(page, voila):
+    before = kernels(voila)
+    page.goto(f"{voila.address}/?token={voila.token}")
+    page.wait_for_selector(".dip-panel", timeout=120_000)
+    [kernel] = kernels(voila) - before
+    page.reload()
+    page.wait_for_selector(".dip-panel", timeout=120_000)
+    until(lambda: kernel not in kernels(voila))
+    page.close(run_before_unload=True)  # as a hand closes a tab
+    until(lambda: kernels(voila) <= before)
+    # What would end it otherwise; the next test has no ten minutes.
+    assert "idle durations > 600 seconds at 60 second intervals" in voila.log.read_text()
+
+
+def test_the_kernel_of_a_page_that_crashed_ends_too(browser, impatient_voila):
+    """A page that is open keeps its kernel, and so does a fit, though nobody sees it."""
+    page = browser.new_page()
+    page.goto(f"{impatient_voila.address}/?token={impatient_voila.token}")
+    page.wait_for_selector(".dip-panel", timeout=120_000)
+    page.wait_for_timeout(8000)
+    assert len(kernels(impatient_voila)) == 1
+    page.click(".dip-panel button:has-text('Start')")
+    wait(page, f"/iteration \\d+ of/.test({STATUS})")
+    page.context.close()  # the page has no time for a last word
+    time.sleep(6)
+    assert len(kernels(impatient_voila)) == 1
+    until(lambda: not kernels(impatient_voila), 300)
 
 
 @pytest.mark.parametrize(("server", "path"), [("lab", "/api/kernels"), ("voila", "/")])

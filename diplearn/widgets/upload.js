@@ -1,0 +1,93 @@
+// A button that sends a file to the kernel piece by piece. A notebook server drops a message that is
+// too large (Jupyter's: 10 MiB) without a word, and not every server is ours to set up.
+
+const PIECE = 2 ** 20; // bytes
+const PATIENCE = 10_000; // milliseconds without an answer after which the page says so
+
+function megabytes(bytes) {
+  return Math.ceil(bytes / 1e5) / 10;
+}
+
+function render({ model, el }) {
+  const button = document.createElement("button");
+  const icon = document.createElement("i");
+  const input = document.createElement("input");
+  const note = document.createElement("div");
+  let upload = null; // the one that is under way
+
+  button.className = "jupyter-widgets jupyter-button widget-button";
+  icon.className = "fa fa-upload";
+  button.append(icon, model.get("description"));
+  Object.assign(input, { type: "file", accept: model.get("accept"), hidden: true });
+  note.className = "dip-upload-note";
+  note.setAttribute("role", "status");
+  note.style.margin = "0 2px 4px";
+  el.append(button, input, note);
+
+  const show = () => { note.textContent = model.get("note"); };
+  const say = (words, colour = "inherit") => {
+    note.style.color = colour;
+    model.set("note", words);
+  };
+  const refuse = (words) => {
+    say(words, "#D55E00");
+    model.save_changes(); // so that the kernel can take it back
+  };
+
+  button.onclick = () => input.click();
+  input.onchange = () => {
+    const file = input.files[0];
+    input.value = ""; // so that the same file can be chosen again
+    if (file) take(file);
+  };
+
+  function take(file) {
+    upload = null;
+    const most = model.get("largest");
+    if (file.size > most) {
+      refuse(`${file.name} has ${megabytes(file.size)} MB, and at most ${megabytes(most)} MB can be `
+        + "uploaded: make the picture smaller, or save it as a JPEG.");
+    } else {
+      upload = { id: `${Date.now()}-${Math.random()}`, file };
+      send(upload);
+    }
+  }
+
+  async function send(mine) {
+    const { id, file } = mine;
+    let at = 0;
+    do {
+      const words = `Sending ${file.name}: ${megabytes(at)} of ${megabytes(file.size)} MB`;
+      const late = () => { if (upload === mine) say(`${words}; the kernel is busy, or gone`); };
+      let piece;
+      try {
+        piece = await file.slice(at, at + PIECE).arrayBuffer();
+      } catch (error) {
+        if (upload === mine) refuse(`${file.name} cannot be read: ${error.message}`);
+        return;
+      }
+      if (upload !== mine) return; // another file was chosen meanwhile
+      say(words);
+      const waiting = setTimeout(late, PATIENCE);
+      const answered = new Promise((answer) => { mine.answer = answer; });
+      model.send({ id, name: file.name, type: file.type, size: file.size, at }, undefined, [piece]);
+      at = await answered;
+      clearTimeout(waiting);
+    } while (upload === mine && at < file.size);
+    if (upload === mine) say("");
+  }
+
+  const heard = (message) => {
+    if (upload && message.id === upload.id) upload.answer(message.received);
+  };
+  model.on("msg:custom", heard);
+  model.on("change:note", show);
+  show();
+  return () => {
+    upload = null;
+    model.off("msg:custom", heard);
+    model.off("change:note", show);
+  };
+}
+
+export default { render };

@@ -1,0 +1,50 @@
+"""A button that uploads a file of any size up to a limit, whatever the server's own limit is."""
+
+from importlib import resources
+
+import anywidget
+import traitlets
+
+LARGEST = 100_000_000
+"""Bytes of the largest file that is taken: a camera's picture as a TIFF has some 70 million."""
+
+
+class Upload(anywidget.AnyWidget):
+    """A button that uploads a file, in pieces that no server refuses.
+
+    ipywidgets' FileUpload sends a file as one message. Jupyter's server takes messages of 10 MiB at
+    most, and drops the connection at a larger one.
+
+    Attributes
+    ----------
+    value : tuple of dict
+        What FileUpload calls its value: nothing, or one file with its name, type, size and content.
+    note : str
+        What the page says below the button: how far an upload is, or why a file is refused.
+    """
+
+    _esm = (resources.files(__package__) / "upload.js").read_text("utf-8")
+    description = traitlets.Unicode("Upload").tag(sync=True)
+    accept = traitlets.Unicode("").tag(sync=True)
+    largest = traitlets.Int(LARGEST).tag(sync=True)
+    note = traitlets.Unicode("").tag(sync=True)
+    value = traitlets.Tuple()
+
+    def __init__(self, **traits):
+        super().__init__(**traits)
+        self._id, self._arrived = None, bytearray()
+        self.on_msg(self._receive)
+
+    def _receive(self, _, piece, buffers):
+        """Take a piece of a file, and answer how many bytes of the file have arrived."""
+        if piece["id"] != self._id:
+            self._id, self._arrived, self.value = piece["id"], bytearray(), ()
+        data = buffers[0] if buffers else b""
+        room = min(piece["size"], self.largest) - len(self._arrived)
+        if piece["at"] == len(self._arrived) and len(data) <= room:
+            self._arrived += data
+        self.send({"id": self._id, "received": len(self._arrived)})
+        if len(self._arrived) == piece["size"]:
+            about = {name: piece[name] for name in ("name", "type", "size")}
+            content, self._arrived = bytes(self._arrived), bytearray()
+            self.value = (about | {"content": content},)
