@@ -135,14 +135,14 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 # -- .ci/run ----------------------------------------------------------------------------------
 
+debian_only = pytest.mark.skipif(sys.platform != "linux", reason=".ci/run is for Debian")
 posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are made for a POSIX shell")
 TOOLS = ("bash", "dirname", "env", "id", "touch", "chmod", "printf", "mkdir")  # of any Debian
 # Each package makes a stand-in for what the real one brings.
-APT_GET = r"""#!/bin/bash
+APT_GET = r"""
 echo "$@" >> "$HERE/apt-get.txt"
 for package in "$@"; do
     case $package in
-        update) refreshed=yes ;;
         python3) printf '#!/bin/bash\n%s\n' \
             'case $2 in *ensurepip*) [ -e $HERE/venv ] ;; *) echo $HERE/include ;; esac' \
             > "$HERE/bin/python3" ;;
@@ -152,7 +152,7 @@ for package in "$@"; do
             > "$HERE/bin/make" ;;
         $BROKEN) ;;
         g++ | chromium | google-chrome) printf '#!/bin/bash\n' > "$HERE/bin/$package" ;;
-        -* | install | DPkg::*) ;;
+        -* | DPkg::* | update | install) ;;
         *) echo "E: Unable to locate package $package" >&2; exit 100 ;;
     esac
 done
@@ -168,8 +168,13 @@ class Debian:
         self.bin.mkdir()
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
-        (self.bin / "apt-get").write_text(APT_GET)
-        (self.bin / "apt-get").chmod(0o755)
+        self.command("apt-get", APT_GET)
+
+    def command(self, name, script):
+        """Put a bash script on the PATH, in place of what is there."""
+        (self.bin / name).unlink(missing_ok=True)
+        (self.bin / name).write_text(f"#!/bin/bash\n{script}\n")
+        (self.bin / name).chmod(0o755)
 
     def install(self, *packages):
         """Install packages beforehand, and forget that it was done."""
@@ -200,7 +205,7 @@ def debian(tmp_path):
     return Debian(tmp_path)
 
 
-@posix
+@debian_only
 def test_ci_on_a_machine_that_has_nothing(debian):
     """The browser is handed on as a path, though it was not there when the script began."""
     status, out, err, asked = debian.run()
@@ -208,7 +213,7 @@ def test_ci_on_a_machine_that_has_nothing(debian):
     assert out == f"make test CI=true browser={debian.bin}/chromium\n"
 
 
-@posix
+@debian_only
 @pytest.mark.parametrize(
     ("there", "not_asked"),
     [
@@ -228,20 +233,15 @@ def test_ci_installs_only_what_is_missing(debian, there, not_asked):
     assert asked == [package for package in EVERYTHING if package not in not_asked.split()]
 
 
-@posix
+@debian_only
 def test_ci_installs_with_sudo_where_it_is_not_root(debian):
-    for name, script in {
-        "id": "echo 1000",
-        "sudo": 'echo sudo >> $HERE/sudo.txt; exec "$@"',
-    }.items():
-        (debian.bin / name).unlink(missing_ok=True)
-        (debian.bin / name).write_text(f"#!/bin/bash\n{script}\n")
-        (debian.bin / name).chmod(0o755)
+    debian.command("id", "echo 1000")
+    debian.command("sudo", 'echo sudo >> $HERE/sudo.txt; exec "$@"')
     assert debian.run()[0] == 0
     assert (debian.folder / "sudo.txt").read_text() == "sudo\n" * 2
 
 
-@posix
+@debian_only
 @pytest.mark.parametrize("browser", ["chromium", "google-chrome"])
 def test_ci_installs_nothing_where_all_is_there(debian, browser):
     debian.install(*EVERYTHING[:-1], browser)
@@ -252,7 +252,7 @@ def test_ci_installs_nothing_where_all_is_there(debian, browser):
         assert out == f"make test CI=true browser={path}\n"
 
 
-@posix
+@debian_only
 def test_ci_installs_the_browser_that_is_named(debian):
     debian.install(*EVERYTHING)
     status, out, _, asked = debian.run(DIPLEARN_BROWSER="google-chrome")
@@ -260,13 +260,13 @@ def test_ci_installs_the_browser_that_is_named(debian):
     assert out == f"make test CI=true browser={debian.bin}/google-chrome\n"
 
 
-@posix
+@debian_only
 def test_ci_ends_where_the_browser_that_is_named_cannot_be_installed(debian):
     status, out, err, _ = debian.run(DIPLEARN_BROWSER="nowhere")
     assert (status, out, err) == (100, "", "E: Unable to locate package nowhere\n")
 
 
-@posix
+@debian_only
 @pytest.mark.parametrize("broken", ["chromium", "g++"])
 def test_ci_ends_where_an_installation_brings_nothing(debian, broken):
     status, out, err, _ = debian.run(BROKEN=broken)
