@@ -137,7 +137,7 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 debian_only = pytest.mark.skipif(sys.platform != "linux", reason=".ci/run is for Debian")
 posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are made for a POSIX shell")
-TOOLS = ("bash", "dirname", "env", "id", "touch", "chmod", "printf", "mkdir")  # of any Debian
+TOOLS = ("sh", "bash", "dirname", "env", "id", "touch", "chmod", "printf", "mkdir")  # of any Debian
 # Each package makes a stand-in for what the real one brings.
 APT_GET = r"""
 echo "$@" >> "$HERE/apt-get.txt"
@@ -231,6 +231,14 @@ def test_ci_installs_only_what_is_missing(debian, there, not_asked):
     status, out, _, asked = debian.run()
     assert status == 0 and "make test" in out
     assert asked == [package for package in EVERYTHING if package not in not_asked.split()]
+
+
+@debian_only
+def test_ci_looks_into_the_python_that_make_will_use(debian):
+    debian.install(*EVERYTHING)
+    (debian.bin / "python3").rename(debian.bin / "python3.12")
+    debian.command("python3", "exit 127")  # as a version manager's that has no version
+    assert debian.run()[::3] == (0, None)
 
 
 @debian_only
