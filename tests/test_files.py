@@ -58,7 +58,10 @@ def without_roots_rights():
     if os.geteuid():
         yield
     else:
-        os.setresuid(65534, 65534, 0)
+        try:
+            os.setresuid(65534, 65534, 0)
+        except OSError:
+            pytest.skip("this root has no other users")
         try:
             yield
         finally:
@@ -110,9 +113,10 @@ def test_the_temporary_file_has_the_suffix_and_is_hidden(tmp_path):
 
 
 UMASKS = """
-import json
-if os.geteuid() == 0:
-    os.setuid(65534)  # root may write into a file that has no permissions at all
+import contextlib, json
+if os.geteuid() == 0:  # root may write into a file that has no permissions at all
+    with contextlib.suppress(OSError):
+        os.setuid(65534)
 modes = []
 for umask in (0o000, 0o002, 0o022, 0o027, 0o077, 0o277, 0o777):
     os.umask(umask)
@@ -199,11 +203,12 @@ def test_a_link_is_followed_and_its_file_keeps_its_permissions(tmp_path):
 
 @not_on_windows
 def test_a_file_that_is_replaced_keeps_its_owner(tmp_path):
-    if os.geteuid():
-        pytest.skip("only root may give a file away")
     path = tmp_path / "a.txt"
     path.write_text("old")
-    os.chown(path, 1234, 2345)
+    try:
+        os.chown(path, 1234, 2345)
+    except OSError:
+        pytest.skip("only root may give a file away")
     save(path)
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
 
@@ -218,7 +223,7 @@ def fifo(path):
 def device(path):
     try:
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    except PermissionError:
+    except OSError:
         pytest.skip("only root may make a device")
 
 
