@@ -137,26 +137,24 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 debian_only = pytest.mark.skipif(sys.platform != "linux", reason=".ci/run is for Debian")
 posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are made for a POSIX shell")
-TOOLS = ("sh", "bash", "dirname", "env", "id", "touch", "chmod", "printf", "mkdir")  # of any Debian
+TOOLS = ("sh", "bash", "dirname", "env", "touch", "chmod", "mkdir")  # of any Debian
 # Each package makes a stand-in for what the real one brings.
 APT_GET = r"""
+program() { printf '#!/bin/bash\n%s\n' "$2" > "$HERE/bin/$1"; chmod +x "$HERE/bin/$1"; }
 echo "$@" >> "$HERE/apt-get.txt"
 for package in "$@"; do
     case $package in
-        python3) printf '#!/bin/bash\n%s\n' \
-            'case $2 in *ensurepip*) [ -e $HERE/venv ] ;; *) echo $HERE/include ;; esac' \
-            > "$HERE/bin/python3" ;;
+        python3) program python3 \
+            'case $2 in *ensurepip*) [ -e $HERE/venv ] ;; *) echo $HERE/include ;; esac' ;;
         python3-venv) touch "$HERE/venv" ;;
         python3-dev) mkdir "$HERE/include"; touch "$HERE/include/Python.h" ;;
-        make) printf '#!/bin/bash\necho make "$@" CI=$CI browser=$DIPLEARN_BROWSER\n' \
-            > "$HERE/bin/make" ;;
+        make) program make 'echo make "$@" CI=$CI browser=$DIPLEARN_BROWSER' ;;
         $BROKEN) ;;
-        g++ | chromium | google-chrome) printf '#!/bin/bash\n' > "$HERE/bin/$package" ;;
+        g++ | chromium | google-chrome) program "$package" ;;
         -* | DPkg::* | update | install) ;;
         *) echo "E: Unable to locate package $package" >&2; exit 100 ;;
     esac
 done
-chmod +x "$HERE"/bin/*
 """
 
 
@@ -169,6 +167,7 @@ class Debian:
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
         self.command("apt-get", APT_GET)
+        self.command("id", "echo 0")  # root
 
     def command(self, name, script):
         """Put a bash script on the PATH, in place of what is there."""
