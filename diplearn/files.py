@@ -2,31 +2,58 @@
 
 import contextlib
 import os
-import tempfile
+import platform
+import re
+import secrets
+import stat
+import zlib
 from pathlib import Path
 
 from .errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+DAY = 24 * 60 * 60  # seconds
+HOST = f"{zlib.crc32(os.fsencode(platform.node())):08x}"
+TEMPORARY = re.compile(r"\.diplearn-([0-9a-f]{8})-[0-9a-f]{16}(\..*)?", re.DOTALL)
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 @contextlib.contextmanager
 def replacing(path):
     """Write a file so that a kill at any moment leaves the old file or the new one.
 
+    What a killed process left of an earlier save in the same folder is removed on the way.
+
     Parameters
     ----------
     path : str or path-like
-        Where the file shall be.
+        Where the file shall be. A symbolic link is followed, as an ordinary `open` does.
 
     Yields
     ------
     pathlib.Path
-        A temporary file beside `path`, with the same suffix. It takes the place of `path` when the
+        A temporary file beside `path`, with the same suffix (unless that is longer than 32 bytes).
+        Write into it; do not put another file in its place. It takes the place of `path` when the
         block ends well; it is removed when the block raises.
 
     Raises
     ------
+    InputError
+        `path` is a folder, a device, a pipe, a socket, a read-only file, or a name that no file
+        can have.
     OSError
-        The folder cannot be written, or the disk is full. The earlier file is untouched.
+        The folder is not there or cannot be written, the name is too long, its links go round in a
+        circle, or the disk is full. The earlier file is untouched.
 
     Examples
     --------
@@ -38,29 +65,19 @@ def replacing(path):
     ...     notes.read_text()
     'whole or not at all'
     """
-    path = Path(path).resolve()  # through a symbolic link, as an ordinary `open` writes
-    # A short prefix, so that the longest name which `path` may have works here too.
-    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".new-", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        temporary.chmod(_mode(path))
+    target, earlier = _target(path)
+    with _temporary(target, earlier) as temporary:
+        made = temporary.stat()
+        mode = (earlier or made).st_mode & 0o777
+        if made.st_mode & 0o600 != 0o600:  # under a umask that takes away one's own rights
+            temporary.chmod(0o600)
+        _remove_abandoned(target.parent, made.st_mtime)
         yield temporary
-        with open(temporary, "rb+") as written:  # on the disk before it gets its name
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _mode(path):
-    """Permissions as an ordinary `open` would give them: mkstemp's own are for secrets."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+        with _naming(target):
+            with open(temporary, "rb+") as written:  # on the disk before it gets its name
+                os.fsync(written.fileno())
+            _take_over(temporary, earlier, mode)
+            os.replace(temporary, target)
 
 
 def check_writable(path):
@@ -74,8 +91,8 @@ def check_writable(path):
     Raises
     ------
     InputError
-        The folder is missing, is not a folder or refuses new files; `path` is a folder, is
-        read-only, or is a name that no file can have.
+        The folder is missing, is not a folder or refuses new files; `path` is a folder, a device,
+        a pipe, a socket, a read-only file, or a name that no file can have.
 
     Examples
     --------
@@ -84,21 +101,147 @@ def check_writable(path):
     ...
     diplearn.errors.InputError: cannot write no/such/folder/out.png: there is no folder no/such/folder
     """  # noqa: E501 (the message is one line)
-    path = Path(path)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # a name with a NUL byte, or too long for the disk, fails here
-        if path.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder; name a file in it")
-        if not path.parent.is_dir():
-            raise InputError(f"cannot write {path}: there is no folder {path.parent}")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise InputError(f"cannot write {path}: the file is read-only")
+        target, earlier = _target(path)
+        for folder in (Path(path).parent, target.parent):  # of a link, and of what it points to
+            if not folder.is_dir():
+                raise InputError(
+                    f"cannot write {_shown(path)}: there is no folder {_shown(folder)}"
+                )
         # The only honest test of a folder: read-only disks, quotas and permissions all show here.
-        with tempfile.NamedTemporaryFile(dir=path.parent):
+        with _temporary(target, earlier):
             pass
-    except InputError:
-        raise
+    except OSError as error:
+        raise InputError(f"cannot write {_shown(path)}: {error.strerror}") from None
+
+
+def check_readable(path):
+    """Raise if `path` is not an ordinary file, which can be read more than once and to its end.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that will be read.
+
+    Raises
+    ------
+    InputError
+        There is no such file; `path` is a folder, a device, a pipe, a socket, or a name that no
+        file can have.
+
+    Examples
+    --------
+    >>> check_readable("no/such/run.dip")
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.InputError: cannot read no/such/run.dip: No such file or directory
+    """
+    try:
+        kind = _kind(os.stat(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot write {path}: {reason}") from None
+        raise InputError(f"cannot read {_shown(path)}: {reason}") from None
+    if kind is not None:
+        raise InputError(f"cannot read {_shown(path)}: it is {kind}; name a file")
+
+
+def _target(path):
+    """Return the file behind `path`, links followed, and its stat: None where it is a new file."""
+    try:
+        # Not of the real path: the links in /dev/fd show what they are to stat alone.
+        earlier = os.stat(path)
+    except FileNotFoundError:
+        earlier = None
+    except ValueError as error:  # a NUL, or a character that the disk's names cannot have
+        raise InputError(f"cannot write {_shown(path)}: {error}") from None
+    target = Path(os.path.realpath(path))
+    if earlier is None:
+        return target, None
+    if kind := _kind(earlier):
+        advice = "name a file in it" if kind == "a folder" else "name another file"
+        raise InputError(f"cannot write {_shown(path)}: it is {kind}; {advice}")
+    if not os.access(path, os.W_OK):
+        raise InputError(f"cannot write {_shown(path)}: the file is read-only")
+    return target, earlier
+
+
+def _kind(found):
+    """Say what a thing is that is no ordinary file."""
+    if not stat.S_ISREG(found.st_mode):
+        return KINDS.get(stat.S_IFMT(found.st_mode), "no ordinary file")
+
+
+def _shown(path):
+    """Show a path in a message of one line."""
+    return str(path) if str(path).isprintable() else ascii(str(path))
+
+
+@contextlib.contextmanager
+def _naming(target):
+    """Let an error of the system's name the user's file, and not the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
+
+
+@contextlib.contextmanager
+def _temporary(target, earlier):
+    """Make an empty file beside `target`, locked while the block runs and gone after it."""
+    with _naming(target):
+        temporary, file = _create(target, 0o666 if earlier is None else earlier.st_mode & 0o777)
+    with contextlib.closing(file):
+        try:
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):  # it has become `target`, or its folder is gone
+                temporary.unlink()
+
+
+def _create(target, mode):
+    # A long suffix names no format, and would make the name too long.
+    suffix = target.suffix if len(os.fsencode(target.suffix)) <= 32 else ""
+    while True:
+        temporary = target.with_name(f".diplearn-{HOST}-{secrets.token_hex(8)}{suffix}")
+        # The kernel applies the umask: to ask for it would mean to change it, for all threads.
+        file = open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode | 0o600))
+        if fcntl is None:
+            file.close()  # Windows renames no open file
+            return temporary, file
+        with contextlib.suppress(OSError):  # a disk without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()  # another process removed it before it was locked
+
+
+def _take_over(temporary, earlier, mode):
+    """Give a file its permissions, and the owner of the one that it replaces."""
+    made = temporary.stat()
+    if earlier and (made.st_uid, made.st_gid) != (earlier.st_uid, earlier.st_gid):
+        with contextlib.suppress(OSError):  # only root may give a file away
+            os.chown(temporary, earlier.st_uid, earlier.st_gid)
+    if stat.S_IMODE(made.st_mode) != mode:
+        temporary.chmod(mode)
+
+
+def _remove_abandoned(folder, now):
+    """Remove the temporary files of killed processes; `now` is the time by the disk's own clock."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = TEMPORARY.fullmatch(entry.name)
+            if not found or not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(OSError):  # it is locked, gone, or somebody else's
+                old = now - entry.stat().st_mtime > DAY
+                if old or (fcntl and found[1] == HOST):  # another computer's lock may not be seen
+                    _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(path):
+    if fcntl is None:
+        os.unlink(path)
+        return
+    with open(path, "rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)

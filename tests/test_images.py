@@ -6,8 +6,6 @@ import http.server
 import io
 import os
 import struct
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -24,7 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from diplearn import files, images
+from diplearn import images
 from diplearn.errors import ImageError, InputError
 
 not_on_windows = pytest.mark.skipif(
@@ -522,108 +520,6 @@ def test_writing_what_is_no_picture_leaves_the_old_file(tmp_path):
     with pytest.raises(ImageError, match="from 2 to 2"):
         images.write(torch.full((1, 16, 16), 2.0), path)
     assert path.read_bytes() == b"old"
-
-
-FULL_DISK = """
-import resource, signal, sys, torch
-from diplearn import images
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-images.write(torch.rand(3, 100, 100, generator=torch.Generator().manual_seed(0)), sys.argv[1])
-"""
-
-
-@pytest.mark.parametrize(("space", "fits"), [(4096, False), (100_000, True)])
-def test_on_a_full_disk_the_old_file_survives(tmp_path, space, fits):
-    pytest.importorskip("resource", reason="needs the limits of a POSIX system")
-    path = tmp_path / "a.png"
-    path.write_bytes(b"old")
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, path, str(space)], capture_output=True, text=True
-    )
-    assert (done.returncode == 0) == fits, done.stderr
-    assert fits or "OSError" in done.stderr
-    assert (path.read_bytes() == b"old") != fits
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(type(error) if isinstance(error, OSError) else error):
-        with files.replacing(path) as temporary:
-            temporary.write_text("new")
-            assert path.read_text() == "old"
-            raise error
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@not_on_windows
-def test_the_longest_name_that_a_disk_takes(tmp_path):
-    path = tmp_path / ("x" * 251 + ".txt")
-    with files.replacing(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new"
-
-
-@not_on_windows
-def test_permissions_and_links_are_as_an_ordinary_write_leaves_them(tmp_path):
-    plain, private, link = (tmp_path / name for name in ("plain", "private", "link"))
-    plain.write_text("as open() does it")
-    expected = plain.stat().st_mode
-    with files.replacing(tmp_path / "new") as temporary:
-        temporary.write_text("new")
-    assert (tmp_path / "new").stat().st_mode == expected
-
-    private.write_text("old")
-    private.chmod(0o600)
-    link.symlink_to(private)
-    with files.replacing(link) as temporary:
-        temporary.write_text("new")
-    assert link.is_symlink() and private.read_text() == "new"
-    assert private.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("", "is a folder; name a file"),
-        ("none/a.png", "there is no folder"),
-        ("file/a.png", "cannot write"),
-        ("a\0.png", "cannot write .*null"),
-        pytest.param("x" * 5000 + ".png", "cannot write", marks=not_on_windows),
-    ],
-)
-def test_what_cannot_be_written_is_known_beforehand(tmp_path, name, words):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=words):
-        files.check_writable(f"{tmp_path}/{name}")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_folder_that_refuses_new_files_is_known_beforehand(tmp_path):
-    refusal = PermissionError(13, "Permission denied")
-    with mock.patch("tempfile.NamedTemporaryFile", side_effect=refusal):
-        with pytest.raises(InputError, match="a.png: Permission denied"):
-            files.check_writable(tmp_path / "a.png")
-
-
-def test_a_read_only_file_is_known_beforehand(tmp_path):
-    (tmp_path / "a.png").touch()
-    with mock.patch("os.access", return_value=False):  # root may write anything
-        with pytest.raises(InputError, match="read-only"):
-            files.check_writable(tmp_path / "a.png")
-
-
-def test_what_can_be_written_passes_and_leaves_nothing(tmp_path, monkeypatch):
-    files.check_writable(tmp_path / "a.png")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "a.png").write_bytes(b"old")
-    monkeypatch.chdir(tmp_path)
-    files.check_writable("a.png")
-    assert (tmp_path / "a.png").read_bytes() == b"old"
 
 
 # The paper's pictures: a server on this machine plays the network.

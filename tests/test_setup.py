@@ -15,6 +15,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import chromium
 import pytest
 import yaml
 from packaging.markers import default_environment
@@ -132,6 +133,182 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+# -- .ci/run ----------------------------------------------------------------------------------
+
+debian_only = pytest.mark.skipif(sys.platform != "linux", reason=".ci/run is for Debian")
+posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are made for a POSIX shell")
+TOOLS = ("sh", "bash", "dirname", "env", "touch", "chmod", "mkdir")  # of any Debian
+# Each package makes a stand-in for what the real one brings.
+APT_GET = r"""
+program() { printf '#!/bin/bash\n%s\n' "$2" > "$HERE/bin/$1"; chmod +x "$HERE/bin/$1"; }
+echo "$@" >> "$HERE/apt-get.txt"
+for package in "$@"; do
+    case $package in
+        python3) program python3 \
+            'case $2 in *ensurepip*) [ -e $HERE/venv ] ;; *) echo $HERE/include ;; esac' ;;
+        python3-venv) touch "$HERE/venv" ;;
+        python3-dev) mkdir "$HERE/include"; touch "$HERE/include/Python.h" ;;
+        make) program make 'echo make "$@" CI=$CI browser=$DIPLEARN_BROWSER' ;;
+        $BROKEN) ;;
+        g++ | chromium | google-chrome) program "$package" ;;
+        -* | DPkg::* | update | install) ;;
+        *) echo "E: Unable to locate package $package" >&2; exit 100 ;;
+    esac
+done
+"""
+
+
+class Debian:
+    """A PATH on which there are only the commands that every Debian has, and our apt-get."""
+
+    def __init__(self, folder):
+        self.folder, self.bin = folder, folder / "bin"
+        self.bin.mkdir()
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool))
+        self.command("apt-get", APT_GET)
+        self.command("id", "echo 0")  # root
+
+    def command(self, name, script):
+        """Put a bash script on the PATH, in place of what is there."""
+        (self.bin / name).unlink(missing_ok=True)
+        (self.bin / name).write_text(f"#!/bin/bash\n{script}\n")
+        (self.bin / name).chmod(0o755)
+
+    def install(self, *packages):
+        """Install packages beforehand, and forget that it was done."""
+        subprocess.run([self.bin / "apt-get", *packages], env=self.env(), check=True)
+        (self.folder / "apt-get.txt").unlink()
+
+    def env(self, **more):
+        return {"PATH": str(self.bin), "HERE": str(self.folder), "BROKEN": "nothing"} | more
+
+    def run(self, **env):
+        """Run .ci/run; return its exit status, stdout, stderr and what apt-get was told to add."""
+        done = subprocess.run(
+            [ROOT / ".ci/run"], env=self.env(**env), capture_output=True, text=True, timeout=60
+        )
+        try:
+            asked = (self.folder / "apt-get.txt").read_text().splitlines()
+        except FileNotFoundError:
+            return done.returncode, done.stdout, done.stderr, None
+        assert "update" in asked[0] and len(asked) == 2
+        return done.returncode, done.stdout, done.stderr, asked[1].split("recommends ")[1].split()
+
+
+EVERYTHING = ["make", "python3", "python3-venv", "g++", "python3-dev", "chromium"]
+
+
+@pytest.fixture
+def debian(tmp_path):
+    return Debian(tmp_path)
+
+
+@debian_only
+def test_ci_on_a_machine_that_has_nothing(debian):
+    """The browser is handed on as a path, though it was not there when the script began."""
+    status, out, err, asked = debian.run()
+    assert (status, err, asked) == (0, "", EVERYTHING)
+    assert out == f"make test CI=true browser={debian.bin}/chromium\n"
+
+
+@debian_only
+@pytest.mark.parametrize(
+    ("there", "not_asked"),
+    [
+        ("make", "make"),
+        ("g++", "g++"),
+        ("chromium", "chromium"),
+        ("google-chrome", "chromium"),
+        ("python3", ""),  # without its venv it is of no use
+        ("python3 python3-venv", "python3 python3-venv"),
+        ("python3 python3-dev", "python3-dev"),
+    ],
+)
+def test_ci_installs_only_what_is_missing(debian, there, not_asked):
+    debian.install(*there.split())
+    status, out, _, asked = debian.run()
+    assert status == 0 and "make test" in out
+    assert asked == [package for package in EVERYTHING if package not in not_asked.split()]
+
+
+@debian_only
+def test_ci_looks_into_the_python_that_make_will_use(debian):
+    debian.install(*EVERYTHING)
+    (debian.bin / "python3").rename(debian.bin / "python3.12")
+    debian.command("python3", "exit 127")  # as a version manager's that has no version
+    assert debian.run()[::3] == (0, None)
+
+
+@debian_only
+def test_ci_installs_with_sudo_where_it_is_not_root(debian):
+    debian.command("id", "echo 1000")
+    debian.command("sudo", 'echo sudo >> $HERE/sudo.txt; exec "$@"')
+    assert debian.run()[0] == 0
+    assert (debian.folder / "sudo.txt").read_text() == "sudo\n" * 2
+
+
+@debian_only
+@pytest.mark.parametrize("browser", ["chromium", "google-chrome"])
+def test_ci_installs_nothing_where_all_is_there(debian, browser):
+    debian.install(*EVERYTHING[:-1], browser)
+    path = f"{debian.bin}/{browser}"
+    for named in ("", browser, path):
+        status, out, _, asked = debian.run(DIPLEARN_BROWSER=named)
+        assert (status, asked) == (0, None)
+        assert out == f"make test CI=true browser={path}\n"
+
+
+@debian_only
+def test_ci_installs_the_browser_that_is_named(debian):
+    debian.install(*EVERYTHING)
+    status, out, _, asked = debian.run(DIPLEARN_BROWSER="google-chrome")
+    assert (status, asked) == (0, ["google-chrome"])
+    assert out == f"make test CI=true browser={debian.bin}/google-chrome\n"
+
+
+@debian_only
+def test_ci_ends_where_the_browser_that_is_named_cannot_be_installed(debian):
+    status, out, err, _ = debian.run(DIPLEARN_BROWSER="nowhere")
+    assert (status, out, err) == (100, "", "E: Unable to locate package nowhere\n")
+
+
+@debian_only
+@pytest.mark.parametrize("broken", ["chromium", "g++"])
+def test_ci_ends_where_an_installation_brings_nothing(debian, broken):
+    status, out, err, _ = debian.run(BROKEN=broken)
+    assert status != 0 and "make test" not in out
+    assert err == f"Installed, but not found: {broken}\n"
+
+
+# -- the browser ------------------------------------------------------------------------------
+
+
+@posix
+def test_the_browser_may_be_a_name_or_a_path(debian, monkeypatch):
+    monkeypatch.setenv("PATH", str(debian.bin))
+    monkeypatch.setenv("DIPLEARN_BROWSER", "")
+    assert chromium.find() is None
+    debian.install("chromium", "google-chrome")
+    for named, found in [("", "chromium"), ("google-chrome", "google-chrome")]:
+        monkeypatch.setenv("DIPLEARN_BROWSER", named)
+        assert chromium.find() == f"{debian.bin}/{found}"
+    monkeypatch.setenv("DIPLEARN_BROWSER", f"{debian.bin}/google-chrome")
+    assert chromium.find() == f"{debian.bin}/google-chrome"
+    monkeypatch.chdir(debian.folder)
+    monkeypatch.setenv("DIPLEARN_BROWSER", "bin/chromium")
+    assert chromium.find() == f"{debian.bin}/chromium"
+
+
+@posix
+def test_a_browser_that_is_not_there_is_an_error(debian, monkeypatch):
+    (debian.folder / "no-program").touch()
+    for named in ("nowhere", "/no/such/program", f"{debian.folder}/no-program"):
+        monkeypatch.setenv("DIPLEARN_BROWSER", named)
+        with pytest.raises(pytest.UsageError, match=f"DIPLEARN_BROWSER={named} is no program: "):
+            chromium.find()
+
+
 # -- make -------------------------------------------------------------------------------------
 
 VENV = """
@@ -158,8 +335,6 @@ if trouble == "no build" or trouble == "no cpu build" and sys.argv[-1].endswith(
 if trouble == "slow":
     time.sleep(60)
 """
-
-posix = pytest.mark.skipif(os.name == "nt", reason="the stand-ins are made for a POSIX shell")
 
 
 class Checkout:

@@ -337,7 +337,7 @@ def test_a_disk_that_is_full_ends_the_sweep_and_keeps_what_is_done(few, tmp_path
     monkeypatch.setattr(sweep, "replacing", full)
     with pytest.raises(sweep.Stopped, match="No space left on device; 1 of 3 cases are kept in"):
         sweep.sweep(few, results=tmp_path, progress=False)
-    assert len(stored(tmp_path)) == 1 and not list(tmp_path.glob(".new-*"))
+    assert len(stored(tmp_path)) == 1 and not list(tmp_path.glob(".*"))
 
     monkeypatch.setattr(sweep, "replacing", replacing)
     assert len(sweep.sweep(few, results=tmp_path, progress=False)) == len(stored(tmp_path)) == 3

@@ -1,6 +1,6 @@
 """A real JupyterLab, a real Voilà and a real chromium, for the tests in this folder.
 
-Without chromium these tests are skipped, unless DIPLEARN_BROWSER names one: then it must work.
+Without chromium these tests are left out, unless DIPLEARN_BROWSER names one: then it must work.
 """
 
 import os
@@ -14,13 +14,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import chromium
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("DIPLEARN_BROWSER") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-
+CHROMIUM = chromium.find()
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  # not empty: leave pictures for the README
 
 if CHROMIUM is None:
@@ -139,11 +137,11 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
+        launched = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        yield chromium
-        chromium.close()
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
