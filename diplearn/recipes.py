@@ -5,6 +5,9 @@
 
 import dataclasses
 import math
+import numbers
+
+import numpy as np
 
 from . import optimisers
 from .energy import DATA_TERMS
@@ -78,7 +81,8 @@ class Recipe:
     Raises
     ------
     InputError
-        A value is out of its range; the message says which and what is allowed.
+        A value is of the wrong type or out of its range; the message says which and what is
+        allowed.
 
     Examples
     --------
@@ -89,7 +93,7 @@ class Recipe:
 
     name: str = "own"
     network: str = "hourglass"
-    options: dict = dataclasses.field(default_factory=dict)
+    options: dict = dataclasses.field(default_factory=dict, hash=False)  # a dict has no hash
     z: str = "noise"
     z_channels: int = 32
     z_scale: float = 0.1
@@ -112,13 +116,16 @@ class Recipe:
     compiled: bool = False
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check_type(field, getattr(self, field.name))
         _demand(_counts(self.iterations), "iterations", self.iterations, "at least 1")
-        _demand(0 < self.learning_rate < math.inf, "learning_rate", self.learning_rate, "above 0")
+        _demand(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _demand(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "in [0, 1]")
         _demand(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
         _demand(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
         _demand(_counts(self.members), "members", self.members, "a whole number of at least 1")
-        _demand(self.z_channels >= 1, "z_channels", self.z_channels, "at least 1")
+        _demand(_counts(self.z_channels), "z_channels", self.z_channels, "at least 1")
+        _demand(self.z_scale > 0, "z_scale", self.z_scale, "above 0")
         _demand(0 <= self.average < 1, "average", self.average, "in [0, 1)")
         window = self.average_window
         _demand(window is None or 0 < window <= 1, "average_window", window, "None or in (0, 1]")
@@ -151,7 +158,9 @@ class Recipe:
         for unknown in set(changes) - set(known):
             raise InputError(f"a recipe has no {unknown!r}; it has {', '.join(known)}")
         same = changes.get("network", self.network) == self.network
-        changes["options"] = {**(self.options if same else {}), **changes.get("options", {})}
+        options = changes.get("options", {})
+        if isinstance(options, dict):
+            changes["options"] = {**(self.options if same else {}), **options}
         return dataclasses.replace(self, **changes)
 
     def rate(self, iteration):
@@ -165,6 +174,21 @@ class Recipe:
         if self.average_window is None:
             return self.average
         return 1 - 1 / max(1.0, self.average_window * iteration)
+
+
+_KINDS = {str: "text", dict: "a table", bool: "true or false"}
+
+
+def _check_type(field, value):
+    """Refuse a value of another type: the text "no" would count as true."""
+    wanted = _KINDS.get(field.type, "a number below 1e30")
+    if field.type in _KINDS:
+        good = isinstance(value, (bool, np.bool_) if field.type is bool else field.type)
+    else:
+        good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        good = (good and abs(value) < 1e30) or (value is None and field.default is None)
+    if not good:
+        raise InputError(f"{field.name}={value!r} must be {wanted}")
 
 
 def _counts(value):
