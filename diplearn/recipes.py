@@ -375,8 +375,8 @@ def choose(recipe, problem):
     """
     if isinstance(recipe, Recipe):
         return recipe
-    recipe = recipe or "lab"
-    if recipe not in NAMES:
+    recipe = "lab" if recipe is None else recipe
+    if not (isinstance(recipe, str) and recipe in NAMES):
         raise InputError(f"no recipe is called {recipe!r}; there are {', '.join(NAMES)}")
     if recipe == "lab":
         return lab(problem.task)
