@@ -1,6 +1,7 @@
 """RESULTS.md: a section for each benchmark, replaced when it is measured again."""
 
 import datetime
+import json
 import platform
 import re
 from pathlib import Path
@@ -12,6 +13,14 @@ from diplearn.errors import InputError
 from diplearn.files import replacing
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+
+
+def stored(path):
+    """Return what is stored as JSON, or None: what cannot be read is measured again."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def markdown(frame, digits=2):

@@ -120,6 +120,12 @@ def measure(task, picture, size, seed, name, times):
     return {"rows": rows, "curves": curves}
 
 
+def stored_case(path):
+    """Return a case as `measure` made it, or None."""
+    case = report.stored(path)
+    return case if isinstance(case, dict) and case.get("rows") and "curves" in case else None
+
+
 def collect(cases):
     """Return a table of all cases: a row a rule, with what it lost in dB.
 
@@ -218,7 +224,7 @@ def main(
         for shown in pictures
     }
     paths = {name: results / f"{name.replace('/', '_')}.json" for name in wanted}
-    missing = [] if stored else [name for name in wanted if not paths[name].exists()]
+    missing = [] if stored else [name for name in wanted if stored_case(paths[name]) is None]
     for shown in pictures if missing else ():
         images.load(shown, size=size)  # a name that is not there must not cost an hour
     for name in tqdm(missing, "cases", disable=not missing):
@@ -227,7 +233,7 @@ def main(
             temporary.write_text(json.dumps(case))
         chosen = next(row for row in case["rows"] if row["default"])
         tqdm.write(f"{name}: {chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}")
-    cases = [json.loads(path.read_text()) for path in paths.values() if path.exists()]
+    cases = [case for path in paths.values() if (case := stored_case(path))]
     if not cases:
         raise typer.BadParameter("none of these cases is stored yet")
     tell(cases, table or results.with_suffix(".csv"), results.with_suffix(".png"))

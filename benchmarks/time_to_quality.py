@@ -9,6 +9,7 @@ from the file that an earlier run (or another machine) left, and its seconds an 
 one; the other recipes are then measured anew, so that all seconds are of one machine and one hour.
 """
 
+import contextlib
 import resource
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ import typer
 import diplearn as dip
 from diplearn import images, recipes
 from diplearn.figures import COLOURS, Figure
+from diplearn.files import replacing
 
 STORED = ["seconds", "psnr", "psnr_average"]
 TASKS = ("denoising", "super_resolution", "inpainting")
@@ -43,10 +45,13 @@ def make_problem(task, picture, size, sigma, factor, seed):
 def measure(problem, recipe, seed, path, anew=False):
     """Fit, or go on with a fit that was cut off; return its curve, a row an iteration."""
     table, kept = path.with_suffix(".csv"), path.with_suffix(".dip")
-    if table.exists() and not anew:
-        return pd.read_csv(table, index_col="iteration")
-    if kept.exists():
+    if not anew:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # none there, or damaged
+            return pd.read_csv(table, index_col="iteration")[STORED]
+    run = None
+    with contextlib.suppress(OSError, dip.InputError):  # none there, or damaged
         run = dip.Run.load(kept)
+    if run is not None:
         if run.stopped_by in ("unfinished", "interrupted", "halted"):
             run = dip.resume(run, save=kept)
     else:
@@ -54,7 +59,8 @@ def measure(problem, recipe, seed, path, anew=False):
     if run.stopped_by in ("interrupted", "halted"):
         raise KeyboardInterrupt  # what there is lies in `kept`
     curve = run.history[STORED].round(4)
-    curve.to_csv(table)
+    with replacing(table) as temporary:
+        curve.to_csv(temporary)
     kept.unlink()
     return curve
 

@@ -19,7 +19,7 @@ def whole(value, name, smallest, largest=None):
     Parameters
     ----------
     value : object
-        What the user handed in; 4 and 4.0 are whole numbers, 2.5, NaN and "4" are not.
+        What the user handed in; 4 and 4.0 are whole numbers, 2.5, NaN, True and "4" are not.
     name : str
         How the message calls it.
     smallest, largest : int
@@ -44,7 +44,7 @@ def whole(value, name, smallest, largest=None):
     diplearn.errors.InputError: factor=2.5 must be a whole number of at least 2
     """
     try:
-        found = int(value) if value == int(value) else None
+        found = int(value) if value == int(value) and not isinstance(value, bool) else None
     except (TypeError, ValueError, OverflowError):  # None, NaN, infinity
         found = None
     if found is None or found < smallest or (largest is not None and found > largest):

@@ -104,8 +104,17 @@ def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
     for axis, (name, array) in zip(axes, arrays.items()):
         axis.imshow(array, cmap="gray", vmin=0, vmax=1 if array.dtype.kind == "f" else 255)
         caption = (captions or {}).get(name, "")
-        axis.set_title(f"{name}\n{caption}" if captions else name, fontsize=10)
+        title = axis.set_title(f"{name}\n{caption}" if captions else name, fontsize=10)
+        _show_literally(title)
     return figure
+
+
+def _show_literally(*texts):
+    """Draw each text as it stands: matplotlib takes what is between dollar signs for formulas."""
+    for text in texts:
+        text.set_parse_math(False)
+        # A file name may hold bytes that are no character, and matplotlib draws characters only.
+        text.set_text(text.get_text().encode(errors="replace").decode())
 
 
 def _shown(picture):
@@ -187,7 +196,7 @@ def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
         for colour, (name, iteration) in zip((GREY, GREEN, "black"), (marks or {}).items()):
             axis.axvline(iteration, color=colour, ls="--", lw=1, label=name)
         if axis.get_legend_handles_labels()[1]:
-            axis.legend(frameon=False, fontsize=9)
+            _show_literally(*axis.legend(frameon=False, fontsize=9).get_texts())
     return figure
 
 
@@ -237,5 +246,6 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     axis.set(xlabel="iteration", ylabel="PSNR in dB")
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend = axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    _show_literally(*legend.get_texts())
     return figure

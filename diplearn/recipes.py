@@ -81,7 +81,8 @@ class Recipe:
     Raises
     ------
     InputError
-        A value is out of its range; the message says which and what is allowed.
+        A value is of the wrong type or out of its range; the message says which and what is
+        allowed.
 
     Examples
     --------
@@ -92,7 +93,7 @@ class Recipe:
 
     name: str = "own"
     network: str = "hourglass"
-    options: dict = dataclasses.field(default_factory=dict)
+    options: dict = dataclasses.field(default_factory=dict, hash=False)  # a dict has no hash
     z: str = "noise"
     z_channels: int = 32
     z_scale: float = 0.1
@@ -116,24 +117,20 @@ class Recipe:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):  # frozen: set once, here
-            object.__setattr__(self, field.name, _python(getattr(self, field.name)))
+            value = _python(getattr(self, field.name))
+            _check_type(field, value)
+            object.__setattr__(self, field.name, value)
         for name in ("iterations", "members", "z_channels"):
             object.__setattr__(self, name, whole(getattr(self, name), name, 1))
-        for name in ("name", "network", "stop"):
-            _demand(isinstance(getattr(self, name), str), name, getattr(self, name), "a name")
-        _demand(isinstance(self.options, dict), "options", self.options, "a dict")
-        for name in ("project", "start_at_mean", "compiled"):
-            _demand(isinstance(getattr(self, name), bool), name, getattr(self, name), "a bool")
-        _number("learning_rate", self.learning_rate, "above 0", lambda v: v > 0)
-        _number("final_rate", self.final_rate, "in [0, 1]", lambda v: 0 <= v <= 1)
-        _number("input_noise", self.input_noise, "at least 0", lambda v: v >= 0)
-        _number("z_scale", self.z_scale, "at least 0", lambda v: v >= 0)
-        _number("momentum", self.momentum, "in [0, 1)", lambda v: 0 <= v < 1)
-        _number("average", self.average, "in [0, 1)", lambda v: 0 <= v < 1)
-        if self.average_window is not None:
-            window = self.average_window
-            _number("average_window", window, "None or in (0, 1]", lambda v: 0 < v <= 1)
-        _number("tv_weight", self.tv_weight, "at least 0", lambda v: v >= 0)
+        _demand(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _demand(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "in [0, 1]")
+        _demand(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
+        _demand(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        _demand(self.z_scale > 0, "z_scale", self.z_scale, "above 0")
+        _demand(0 <= self.average < 1, "average", self.average, "in [0, 1)")
+        window = self.average_window
+        _demand(window is None or 0 < window <= 1, "average_window", window, "None or in (0, 1]")
+        _demand(self.tv_weight >= 0, "tv_weight", self.tv_weight, "at least 0")
         _one_of("z", self.z, ("noise", "mesh", "given"))
         _one_of("noise_kind", self.noise_kind, ("gaussian", "uniform", "shifted"))
         _one_of("optimiser", self.optimiser, optimisers.NAMES)
@@ -162,7 +159,9 @@ class Recipe:
         for unknown in set(changes) - set(known):
             raise InputError(f"a recipe has no {unknown!r}; it has {', '.join(known)}")
         same = changes.get("network", self.network) == self.network
-        changes["options"] = {**(self.options if same else {}), **changes.get("options", {})}
+        options = changes.get("options", {})
+        if isinstance(options, dict):
+            changes["options"] = {**(self.options if same else {}), **options}
         return dataclasses.replace(self, **changes)
 
     def rate(self, iteration):
@@ -181,6 +180,8 @@ class Recipe:
 LARGEST = 1e6
 """What a recipe's numbers may be at most: float32 overflows far above."""
 
+_KINDS = {str: "text", dict: "a table", bool: "true or false", int: "a whole number"}
+
 
 def _python(value):
     """Turn NumPy's numbers into Python's, also inside lists and options."""
@@ -191,11 +192,17 @@ def _python(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _number(name, value, allowed, good):
-    """Raise InputError unless the value is a number for which `good` holds, and not huge."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    _demand(is_number and good(value), name, value, allowed)
-    _demand(value <= LARGEST, name, value, f"at most {LARGEST:g}")
+def _check_type(field, value):
+    """Refuse a value of another type: the text "no" would count as true."""
+    wanted = _KINDS.get(field.type, f"a number of at most {LARGEST:g}")
+    if field.type in (str, dict, bool):
+        good = isinstance(value, field.type)
+    else:
+        good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        small = field.type is int or (good and abs(value) <= LARGEST)
+        good = (good and small) or (value is None and field.default is None)
+    if not good:
+        raise InputError(f"{field.name}={value!r} must be {wanted}")
 
 
 def _demand(good, name, value, allowed):
@@ -378,8 +385,8 @@ def choose(recipe, problem):
     """
     if isinstance(recipe, Recipe):
         return recipe
-    recipe = recipe or "lab"
-    if recipe not in NAMES:
+    recipe = "lab" if recipe is None else recipe
+    if not (isinstance(recipe, str) and recipe in NAMES):
         raise InputError(f"no recipe is called {recipe!r}; there are {', '.join(NAMES)}")
     if recipe == "lab":
         return lab(problem.task)

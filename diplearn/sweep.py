@@ -33,8 +33,8 @@ Here that makes five recipes (base, depth 2, depth 3, learning rate slow and fas
 pictures and three seeds: 30 cases.
 
 A result has the name of its case: a hash of everything that decides the fit. The same sweep again,
-or a longer one, does only what is missing. Three files hold it: KEY.json (the row), KEY.png (the
-picture that the stopping rule chose) and KEY.csv (its curve).
+or a longer one, does only what is missing or damaged. Three files hold it: KEY.json (the row),
+KEY.png (the picture that the stopping rule chose) and KEY.csv (its curve).
 
 The bits of a fit depend on how many cores share it. Each fit gets `threads` cores, one by default,
 wherever it runs: on one machine, a row is the same in this process, in a worker and under Dask.
@@ -42,14 +42,17 @@ wherever it runs: on one machine, a row is the same in this process, in a worker
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import inspect
 import itertools
 import json
 import logging
+import math
 import multiprocessing
 import os
 import signal
+import tempfile
 import textwrap
 import threading
 import tomllib
@@ -58,11 +61,11 @@ import warnings
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
-from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 
@@ -78,6 +81,9 @@ from .progress import Progress
 
 pd = lazy_loader.load("pandas")  # 34 MB that a worker does without
 
+MOST = 100_000
+"""Cases of one sweep, at most: a number with too many zeros should not fill the memory."""
+
 SHEET = 200
 """Pictures on the contact sheet, at most."""
 
@@ -91,6 +97,14 @@ class Stopped(OSError):
 
 # What to fit.
 
+IN_EVERY_KEY = frozenset(
+    "network options z z_channels z_scale input_noise noise_kind optimiser learning_rate momentum "
+    "members final_rate iterations stop average average_window project start_at_mean data_term "
+    "tv_weight precision compiled sigma seed factor kernel mask quality width".split()
+)
+"""Settings of recipes and tasks that a case's key always holds. One that is not listed here, since
+it is younger, is left out at its default: results that are stored already are found again."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -98,7 +112,7 @@ class Case:
 
     Parameters
     ----------
-    picture : str
+    picture : str or path-like
         A name as `images.load` takes it, or a file.
     size : int, optional
         Take the centre square at this size; by default the whole picture.
@@ -129,11 +143,15 @@ class Case:
     picture: str
     size: int | None = None
     task: str = "denoising"
-    arguments: dict = dataclasses.field(default_factory=dict)
+    arguments: dict = dataclasses.field(default_factory=dict, hash=False)  # a dict has no hash
     recipe: str | recipes.Recipe = "lab"
-    changes: dict = dataclasses.field(default_factory=dict)
+    changes: dict = dataclasses.field(default_factory=dict, hash=False)
     seed: int = 0
     label: str = ""
+
+    def __post_init__(self):
+        if isinstance(self.picture, os.PathLike):
+            object.__setattr__(self, "picture", os.fspath(self.picture))
 
     def __str__(self):
         return ", ".join(self.parts())
@@ -141,7 +159,7 @@ class Case:
     def parts(self):
         """List the words that tell this case from others."""
         size = "" if self.size is None else f" at {self.size}"
-        changes = [self.label] if self.label else _words(self.changes)
+        changes = [str(self.label)] if self.label else _words(self.changes)
         return [
             f"{Path(str(self.picture)).name}{size}",
             " ".join([str(self.task).replace("_", "-"), *_words(self.arguments)]),
@@ -165,29 +183,46 @@ class Case:
             The picture, the task, the recipe or a value does not exist or cannot be used; the
             message begins with the case.
         """
-        try:
-            arguments = self._arguments()
-            problem = getattr(problems, self.task)(_picture(self.picture, self.size), **arguments)
-            return problem, recipes.choose(self.recipe, problem).but(**self.changes)
-        except (TypeError, ValueError, AttributeError) as error:  # InputError is a ValueError
-            raise InputError(f"{self}: {error}") from error
+        return self._made()[:2]
+
+    def _made(self):
+        """Return problem, recipe and key: the picture is read once for all of them."""
+        with _blaming(self):
+            arguments, defaults = self._arguments()
+            picture, file = _picture(self.picture, self.size)
+            problem = getattr(problems, self.task)(picture, **arguments)
+            recipe = recipes.choose(self.recipe, problem).but(**self.changes)
+            settings = _telling(dataclasses.asdict(recipe), dataclasses.asdict(type(recipe)()))
+            settings.pop("name", None)
+            decides = {
+                "picture": Path(self.picture).name if file else self.picture,
+                "file": file,
+                "size": self.size,
+                "task": self.task,
+                "arguments": _telling(arguments, defaults),
+                "recipe": settings,
+                "seed": self.seed,
+            }
+            key = hashlib.sha256(_json(decides, sort_keys=True).encode()).hexdigest()[:16]
+            return problem, recipe, key
 
     def _arguments(self):
-        """Return all that the problem's function takes, defaults and seed included."""
+        """Return all that the problem's function takes, seed included, and its defaults."""
         if self.task not in problems.TASKS:
             known = ", ".join(problems.TASKS)
             raise InputError(f"no task is called {self.task!r}; there are {known}")
         _, *known = inspect.signature(getattr(problems, self.task)).parameters.values()
-        values = {parameter.name: parameter.default for parameter in known}
-        if "seed" in values:
-            values["seed"] = self.seed
-        return values | _only(values, self.arguments, f"the task {self.task!r}")
+        defaults = {parameter.name: parameter.default for parameter in known}
+        values = {"seed": whole(self.seed, "seed", 0)}
+        values |= _only(defaults, self.arguments, f"the task {self.task!r}")
+        return {name: values.get(name, default) for name, default in defaults.items()}, defaults
 
     def key(self):
         """Hash everything that decides the fit; the file names of the result begin with it.
 
-        A file's picture goes in with its bytes, the recipe with every field. What does not go in:
-        the label, the package's version, the machine.
+        A file's picture goes in with its bytes, the recipe with every field (those that were added
+        later: where they are not at their defaults). What does not go in: the label, the
+        package's version, the machine.
 
         Returns
         -------
@@ -207,25 +242,21 @@ class Case:
         >>> plain.key() == Case("camera", size=64, seed=1).key()
         False
         """
-        return self._key(self.make()[1])
+        return self._made()[2]
 
-    def _key(self, recipe):
-        settings = dataclasses.asdict(recipe)
-        settings.pop("name")
-        file = None
-        if _is_file(self.picture):
-            file = hashlib.sha256(Path(self.picture).read_bytes()).hexdigest()
-        decides = {
-            "picture": Path(self.picture).name if file else self.picture,
-            "file": file,
-            "size": self.size,
-            "task": self.task,
-            "arguments": self._arguments(),
-            "recipe": settings,
-            "seed": self.seed,
-        }
-        text = json.dumps(decides, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+@contextlib.contextmanager
+def _blaming(source):
+    """Let every error begin with what is wrong: a case, or a file of cases."""
+    try:
+        yield
+    except Exception as error:
+        said = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(_line(f"{source}: {said}")) from error
+
+
+def _line(words):
+    return " ".join(str(words)[:2000].split())
 
 
 def _words(values):
@@ -238,15 +269,44 @@ def _name(recipe):
     return getattr(recipe, "name", recipe)
 
 
-def _is_file(picture):
+def _telling(values, defaults):
+    return {k: v for k, v in values.items() if k in IN_EVERY_KEY or v != defaults[k]}
+
+
+def _json(values, **options):
+    def plain(value):
+        if isinstance(value, (np.generic, np.ndarray)):
+            return value.tolist()
+        raise InputError(f"{value!r} is no plain value: a number, a text, a list or a table")
+
+    return json.dumps(values, default=plain, **options)
+
+
+def _is_own(picture):
     return picture not in images.BUNDLED and picture not in images.paper_names()
 
 
 def _picture(name, size):
     """Load by name or read a file; what is neither is most likely a name that is misspelt."""
-    if _is_file(name) and Path(name).is_file():
-        return images.read(name, size=size)
-    return images.load(name, size=size)
+    if not isinstance(name, str):
+        raise InputError(f"picture={name!r} must be a name")
+    if size is not None:
+        size = whole(size, "size", images.SMALLEST_SIDE)
+    stamp = None
+    if _is_own(name) and os.path.isfile(name):
+        about = os.stat(name)
+        stamp = about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+    picture, file = _read(name, size, stamp)
+    return picture.clone(), file
+
+
+@functools.lru_cache(maxsize=8)
+def _read(name, size, stamp):
+    """Read a picture once for all its cases; `stamp` says which state of a file is meant."""
+    if stamp is None:
+        return images.load(name, size=size), None
+    with open(name, "rb") as file:
+        return images.read(name, size=size), hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _only(known, given, whose):
@@ -264,8 +324,8 @@ def grid(**axes):
     Parameters
     ----------
     **axes
-        Fields of `Case`. A list, a tuple or a range is an axis of the grid; any other value is
-        the same in all cases.
+        Fields of `Case`. A list, a tuple, a range or an array is an axis of the grid; any other
+        value is the same in all cases.
 
     Returns
     -------
@@ -275,7 +335,7 @@ def grid(**axes):
     Raises
     ------
     InputError
-        A case has no such field, or an axis is empty.
+        A case has no such field, an axis is empty, or there are more than `MOST` cases.
 
     Examples
     --------
@@ -290,11 +350,18 @@ def grid(**axes):
     _only([field.name for field in dataclasses.fields(Case)], axes, "a case")
     if "picture" not in axes:
         raise InputError("a grid needs picture=, a name or a list of names")
-    listed = {k: v if isinstance(v, (list, tuple, range)) else [v] for k, v in axes.items()}
-    for name, values in listed.items():
+    axis = (list, tuple, range, np.ndarray)
+    listed = {k: v[: MOST + 1] if isinstance(v, axis) else [v] for k, v in axes.items()}
+    _check_count(**listed)
+    return [Case(**dict(zip(listed, point))) for point in itertools.product(*listed.values())]
+
+
+def _check_count(**axes):
+    for name, values in axes.items():
         if not len(values):
             raise InputError(f"{name} is empty: there are no cases")
-    return [Case(**dict(zip(listed, point))) for point in itertools.product(*listed.values())]
+    if math.prod(map(len, axes.values())) > MOST:
+        raise InputError(f"there are more than {MOST:,} cases: make several sweeps of them")
 
 
 # Cases from a file.
@@ -320,7 +387,8 @@ def read(path):
     Raises
     ------
     InputError
-        The file is missing or no TOML, or holds an unknown key or nothing to do.
+        The file is missing or no TOML in UTF-8, or holds an unknown key, a value that nothing
+        takes, nothing to do, or more than `MOST` cases.
 
     Examples
     --------
@@ -331,81 +399,108 @@ def read(path):
     """
     path = Path(path)
     try:
-        described = tomllib.loads(path.read_text(encoding="utf-8"))
+        described = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks its texts
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:  # a folder, no text, no TOML
-        raise InputError(f"{path} cannot be read as TOML: {error}") from None
-    try:
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8: save it with that encoding") from None
+    except (OSError, ValueError, RecursionError) as error:  # a folder, no TOML, too deep
+        raise InputError(_line(f"{path} cannot be read as TOML: {error}")) from None
+    with _blaming(path):
+        _check_value(described, "")
         return _cases(described, path.parent)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+
+
+def _check_value(value, where, depth=0):
+    """Refuse what no setting is, wherever it stands in the file."""
+    if isinstance(value, (dict, list)):
+        if depth > 6:
+            raise InputError(f"{where} is nested too deeply")
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_value(inner, f"{where}.{name}".lstrip("."), depth + 1)
+    elif not isinstance(value, (str, int, float)):
+        raise InputError(f"{where} is a date or a time, which nothing here takes")
+    elif not isinstance(value, str) and not abs(value) < 2**63:
+        raise InputError(f"{where} must be a finite number of at most 64 bits")
 
 
 def _cases(described, folder):
     _only(KEYS, described, "a sweep")
     if "pictures" not in described:
         raise InputError('it names no pictures: pictures = ["camera"]')
-    given = described["pictures"]
-    pictures = [_located(name, folder) for name in (given if isinstance(given, list) else [given])]
+    pictures = [_located(name, folder) for name in _listed(described["pictures"])]
     seeds = described.get("seeds", 1)
-    seeds = seeds if isinstance(seeds, list) else list(range(whole(seeds, "seeds", 0)))
-    given = described.get("problem", {})
-    tasks = [_problem(table) for table in (given if isinstance(given, list) else [given])]
-    for name, values in (("pictures", pictures), ("seeds", seeds), ("problem", tasks)):
-        if not values:
-            raise InputError(f"{name} is empty: there are no cases")
+    seeds = seeds if isinstance(seeds, list) else range(whole(seeds, "seeds", 0, MOST))
+    tasks = [_problem(table) for table in _listed(described.get("problem", {}))]
+    levels = list(_levels(described))
+    _check_count(pictures=pictures, seeds=seeds, problem=tasks, vary=levels)
     return [
         Case(picture, described.get("size"), *task, *recipe, seed, label)
-        for label, recipe in _levels(described)
+        for label, recipe in levels
         for task in tasks
         for picture in pictures
         for seed in seeds
     ]
 
 
+def _listed(given):
+    return given if isinstance(given, list) else [given]
+
+
 def _located(name, folder):
     if not isinstance(name, str):
         raise InputError(f"pictures holds {name!r}: it must hold names")
     found = folder / name
-    return str(found.resolve()) if _is_file(name) and found.is_file() else name
+    return str(found.resolve()) if _is_own(name) and os.path.isfile(found) else name
 
 
 def _problem(table):
     """Split a table into the task and its arguments; numbers may be written as "25/255"."""
     if not isinstance(table, dict):
         raise InputError(f"problem is {table!r}: it must be a table, as in [problem]")
-    arguments = {name: _number(value) for name, value in table.items() if name != "task"}
+    arguments = {name: _number(name, value) for name, value in table.items() if name != "task"}
     return table.get("task", "denoising"), arguments
 
 
-def _number(value):
-    with contextlib.suppress(ValueError, TypeError, ZeroDivisionError):
-        return float(Fraction(value)) if isinstance(value, str) else value
-    return value
+def _number(name, value):
+    try:
+        top, *bottom = map(float, value.split("/", 1))
+        number = top / bottom[0] if bottom else top
+    except (AttributeError, ValueError):  # no text; a text that is no number
+        return value
+    except ZeroDivisionError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name} = {value!r} must be a finite number")
+    return number
 
 
 def _levels(described):
     """Yield a label, and the recipe with its changes: the base, then each level of each factor."""
     base = _fields(described.get("base", {}), "base")
-    factors = described.get("vary", {})
-    varied = "vary" in described
-    yield ("base" if varied else ""), _recipe(base)
-    if varied and not (isinstance(factors, dict) and factors):
-        raise InputError("vary is empty: it holds a table for each factor, as in [vary.depth]")
-    for factor, levels in factors.items():
-        if not (isinstance(levels, dict) and levels):
-            raise InputError(
-                f"vary.{factor} is empty: it holds levels, as in slow = {{ learning_rate = 0.003 }}"
-            )
-        for level, changes in levels.items():
+    if "vary" not in described:
+        yield "", _recipe(base)
+        return
+    yield "base", _recipe(base)
+    factors = _filled(described["vary"], "vary", "a table for each factor, as in [vary.depth]")
+    for factor, levels in factors:
+        holds = "levels, as in slow = { learning_rate = 0.003 }"
+        for level, changes in _filled(levels, f"vary.{factor}", holds):
             changes = _fields(changes, f"vary.{factor}.{level}")
             yield f"{factor} {level}", _recipe(_merged(base, changes))
 
 
+def _filled(table, where, holds):
+    if not (isinstance(table, dict) and table):
+        raise InputError(f"{where} is empty: it holds {holds}")
+    return table.items()
+
+
 def _fields(table, where):
     known = ["recipe", *(field.name for field in dataclasses.fields(recipes.Recipe))]
-    return _only(known, table, where)
+    if not isinstance(_only(known, table, where).get("options", {}), dict):
+        raise InputError(f"{where}.options is {table['options']!r}: it must be a table")
+    return table
 
 
 def _merged(base, changes):
@@ -463,25 +558,38 @@ def run_case(case, key, threads=1):
     Result or None
         With an error in its row if the fit failed; None if it was ended early.
     """
-    try:
-        if case.key() != key:
-            raise InputError(
-                "the worker makes another fit of this case: it has another version of diplearn, "
-                f"or its file {case.picture} differs"
-            )
-        problem, recipe = case.make()
-        with _ALONE, _cores(threads):
-            halt = getattr(_own, "halt", None)
-            run = fit(problem, recipe, seed=case.seed, progress=False, halt=halt)
-    except Exception as error:  # whatever it is, it is this case's alone
-        return _failed(case, key, error)
-    if run.stopped_by in ("halted", "interrupted"):
-        return None
-    return Result(
-        _about(case, key) | _measured(run) | _made_with(run, threads),
-        images.to_uint8(run.output),
-        run.history.to_csv(),
+    made, halt = [], getattr(_own, "halt", None)
+    # In a new thread, OpenMP starts afresh: in a process that was forked, the thread that there is
+    # waits for ever for helpers that it had before. As a daemon, it lets a worker end at any time.
+    thread = threading.Thread(
+        target=lambda: made.append(_run(case, key, threads, halt)), daemon=True
     )
+    thread.start()
+    thread.join()
+    return made.pop()
+
+
+def _run(case, key, threads, halt):
+    try:
+        with _ALONE, contextlib.ExitStack() as after:
+            after.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
+            problem, recipe, own = case._made()
+            if own != key:
+                raise InputError(
+                    "the worker makes another fit of this case: it has another version of "
+                    f"diplearn, or its file {case.picture} differs"
+                )
+            run = fit(problem, recipe, seed=case.seed, progress=False, halt=halt)
+        if run.stopped_by in ("halted", "interrupted"):
+            return None
+        return Result(
+            _about(case, key) | _reached(run, threads),
+            images.to_uint8(run.output),
+            run.history.to_csv(),
+        )
+    except BaseException as error:  # whatever it is, it is this case's alone
+        return _failed(case, key, error)
 
 
 def _about(case, key):
@@ -490,42 +598,21 @@ def _about(case, key):
 
 
 def _failed(case, key, error):
-    words = " ".join(f"{type(error).__name__}: {error}".split())
-    return Result(_about(case, key) | {"error": words})
+    return Result(_about(case, key) | {"error": _line(f"{type(error).__name__}: {error}")})
 
 
-def _measured(run):
-    return {
-        "psnr": run.psnr,
-        "oracle_psnr": run.oracle_psnr,
-        "oracle_at": run.oracle_at,
-        "chosen_at": run.chosen_at,
-        "stopped_at": run.stopped_at,
-        "stopped_by": run.stopped_by,
+def _reached(run, threads):
+    measured = ("psnr", "oracle_psnr", "oracle_at", "chosen_at", "stopped_at", "stopped_by")
+    return {name: getattr(run, name) for name in measured} | {
         "loss": float(run.history["loss"].iloc[-1]),
         "parameters": networks.parameter_count(run.network),
         "seconds": run.seconds,
-    }
-
-
-def _made_with(run, threads):
-    return {
         "threads": threads,
         "device": next(run.network.parameters()).device.type,
         "diplearn": metadata.version("diplearn"),
         "torch": torch.__version__,
         "error": None,
     }
-
-
-@contextlib.contextmanager
-def _cores(count):
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # Where fits run.
@@ -668,7 +755,11 @@ def cluster(address, timeout=10):
         ) from None
     except ValueError as error:
         raise InputError(f"--scheduler {address}: {error}") from None
-    with _quiet("distributed.client"), client:  # what it would log, Stopped says in a line
+    logger = logging.getLogger("distributed.client")
+    with contextlib.ExitStack() as after:
+        after.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL)  # what it would log, Stopped says in a line
+        after.enter_context(client)
         if not client.scheduler_info()["workers"]:
             warnings.warn(
                 f"the scheduler waits for workers; start some with: dask worker {address}",
@@ -676,17 +767,6 @@ def cluster(address, timeout=10):
                 stacklevel=3,
             )
         yield client.get_executor(pure=False)
-
-
-@contextlib.contextmanager
-def _quiet(name):
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 # Many fits.
@@ -701,7 +781,8 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
         From `grid`, `read`, or your own.
     executor : concurrent.futures.Executor, optional
         Where the fits run: `workers()`, `cluster(address)`, a Dask client's ``get_executor()``,
-        or any other. By default one fit after the other in this process.
+        or any other whose ``submit`` returns a `concurrent.futures.Future`. By default one fit
+        after the other in this process.
     results : str or path-like, optional
         Folder for the results; it is made if it is not there.
     threads : int, optional
@@ -728,7 +809,8 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
     -----
     RuntimeWarning
         Ctrl-C came. No further fit is begun; those that run here or in `workers` are finished and
-        kept, unless it comes again. (Dask's are given up: nothing tells which ones run.)
+        kept, unless it comes again. (Dask's are given up: nothing tells which ones run.) Or the
+        contact sheet cannot be drawn: all the rest is there.
 
     Examples
     --------
@@ -740,11 +822,14 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
     [2, 2]
     """
     threads, folder = whole(threads, "threads", 1), Path(results)
+    if not (executor is None or hasattr(executor, "submit")):
+        raise InputError(f"executor={executor!r} has no submit(); sweep.workers() makes one")
+    _read.cache_clear()
     keys = [_checked(case) for case in cases]
     if not keys:
         raise InputError("there are no cases: nothing to do")
     _prepare(folder)
-    missing = {key: case for key, case in keys if not _is_done(folder, key)}
+    missing = {key: case for key, case in keys if _kept(folder, key) is None}
     with contextlib.closing(_Keeper(folder, len(dict(keys)), len(missing), progress)) as keeper:
         try:
             with _Here() if executor is None else contextlib.nullcontext(executor) as chosen:
@@ -761,16 +846,15 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
 
 def _checked(case):
     """Return the case's key and the case, if it can be fitted: nobody waits for an error."""
-    problem, recipe = case.make()
-    try:
+    problem, recipe, key = case._made()
+    with _blaming(case):
         if recipe.z == "given":
             raise InputError("its recipe takes z from the caller, and a sweep hands in none")
         stopping.choose(None, problem, recipe)
         with torch.device("meta"):  # a network without weights costs nothing
             networks.build(recipe.network, recipe.z_channels, problem.shape, **recipe.options)
-        return case._key(recipe), case
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{case}: {error}") from error
+        _json(_about(case, key))
+    return key, case
 
 
 def _prepare(folder):
@@ -804,9 +888,17 @@ def _gather(missing, executor, threads, keep):
 
 def _submitted(executor, case, key, threads):
     try:
-        return executor.submit(run_case, case, key, threads)
+        future = executor.submit(run_case, case, key, threads)
     except BrokenExecutor:
         raise Stopped(_DIED) from None
+    except RuntimeError as error:
+        raise Stopped(f"the executor takes no more cases: {error}") from None
+    if not isinstance(future, Future):
+        raise InputError(
+            f"submit() of {type(executor).__name__} returns no concurrent.futures.Future; "
+            "a Dask client has get_executor() for this"
+        )
+    return future
 
 
 _DIED = "a worker process died, perhaps for want of memory: fewer workers need less"
@@ -819,6 +911,8 @@ def _outcome(future, case, key):
     error = future.exception()
     if isinstance(error, BrokenExecutor):
         raise Stopped(_DIED)
+    if isinstance(error, KeyboardInterrupt):  # it came to a worker, too: the case is not done
+        return None
     return future.result() if error is None else _failed(case, key, error)
 
 
@@ -838,7 +932,7 @@ class _Keeper:
         self.done += 1
         row = result.row
         reached = row["error"] or f"{row['psnr']:.2f} dB"
-        words = " ".join(filter(None, [Path(row["picture"]).name, row["label"], reached]))
+        words = " ".join(filter(None, [Path(row["picture"]).name, str(row["label"]), reached]))
         self.bar.tell(self.done, words[:60])
 
     def tally(self):
@@ -854,28 +948,51 @@ class _Keeper:
 
 def _store(folder, result):
     """Write a result; its row comes last, since a case with a row is done."""
-    stem = folder / result.row["key"]
+    picture, curve, row = (_place(folder, result.row["key"], s) for s in (".png", ".csv", ".json"))
     if result.picture is not None:
-        images.write(images.from_array(result.picture), stem.with_suffix(".png"))
-        with replacing(stem.with_suffix(".csv")) as temporary:
+        images.write(images.from_array(result.picture), picture)
+        with replacing(curve) as temporary:
             temporary.write_text(result.curve, encoding="utf-8")
-    with replacing(stem.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(result.row, indent=1), encoding="utf-8")
+    with replacing(row) as temporary:
+        temporary.write_text(_json(result.row, indent=1), encoding="utf-8")
+
+
+def _place(folder, key, suffix):
+    """Return where a file goes; what stands there and cannot be replaced, as a folder, is moved."""
+    path = folder / f"{key}{suffix}"
+    if os.path.lexists(path) and not (path.is_file() and os.access(path, os.W_OK)):
+        path.rename(Path(tempfile.mkdtemp(prefix="damaged-", dir=folder), path.name))
+    return path
 
 
 def _row(folder, key):
-    """Return the stored row, or None where there is none that can be read."""
+    """Return the stored row, or None where there is none that can be used."""
+    path = folder / f"{key}.json"
+    measured = ("psnr", "oracle_psnr", "oracle_at", "chosen_at", "stopped_at", "loss", "seconds")
     try:
-        row = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        row = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        pd.json_normalize(row)  # it fails where a row is nested beyond measure
+        flat = [value for name, value in row.items() if name not in ("arguments", "changes")]
+        numbers = [row[name] for name in measured] if row["error"] is None else []
+        good = row["key"] == key and not any(isinstance(value, (dict, list)) for value in flat)
+        return row if good and all(isinstance(n, (int, float)) for n in numbers) else None
+    except Exception:  # what is no row can fail in any way
         return None
-    return row if isinstance(row, dict) and row.get("key") == key else None
 
 
-def _is_done(folder, key):
-    row = _row(folder, key)
-    kept = all((folder / f"{key}{suffix}").exists() for suffix in (".png", ".csv"))
-    return row is not None and row.get("error") is None and kept
+def _kept(folder, key):
+    """Return a result that is whole, or None: what is damaged is done again."""
+    row, picture, curve = _row(folder, key), folder / f"{key}.png", folder / f"{key}.csv"
+    if row is None or row["error"] is not None or not (picture.is_file() and curve.is_file()):
+        return None
+    try:
+        text = curve.read_text(encoding="utf-8")
+        last = text.splitlines()[-1] if text.endswith("\n") else ""  # else it was cut off
+        if not (text.startswith("iteration,") and last.startswith(f"{row['stopped_at']},")):
+            return None
+        return Result(row, images.to_uint8(images.read(picture)))
+    except (OSError, ValueError):
+        return None
 
 
 def table(results, cases=None):
@@ -916,34 +1033,45 @@ def table(results, cases=None):
 
 def _table(folder, keys):
     rows = [(_row(folder, key), case) for key, case in keys]
-    # One result may serve two cases that differ in their labels alone.
-    named = [row | {"label": case.label} for row, case in rows if row is not None]
-    return pd.json_normalize(named)
+    # One result may serve cases that differ in label or spelling: each row tells its own.
+    told = [row | json.loads(_json(_about(case, row["key"]))) for row, case in rows if row]
+    return pd.json_normalize(told)
 
 
 def _finish(folder, keys, rows):
-    """Write the table and the contact sheet."""
+    """Write the table, and the contact sheet where it can be drawn."""
     with replacing(folder / "table.csv") as temporary:
-        rows.to_csv(temporary, index=False)
-    shown = [(key, case) for key, case in keys if _is_done(folder, key)][:SHEET]
-    if shown:
+        # A file name may hold bytes that are no character.
+        rows.to_csv(temporary, index=False, errors="surrogateescape")
+    kept = ((case, result) for key, case in keys if (result := _kept(folder, key)))
+    shown = list(itertools.islice(kept, SHEET))
+    if not shown:
+        return
+    try:
         with replacing(folder / "sheet.png") as temporary:
-            _sheet(folder, shown).savefig(temporary, dpi=100)
+            _sheet(shown).savefig(temporary, dpi=100)
+    except Exception as error:  # hours of work must not end with a picture of them
+        warnings.warn(
+            _line(f"the contact sheet was not drawn: {error}"), RuntimeWarning, stacklevel=3
+        )
 
 
-def _sheet(folder, shown):
+def _sheet(shown):
     """Draw the chosen pictures, each with what tells its case from the others, and its PSNR."""
     from .figures import contact_sheet  # matplotlib: no worker needs it
 
-    titles = _titles([case for _, case in shown])
-    pictures = {title: images.read(folder / f"{key}.png") for title, (key, _) in zip(titles, shown)}
-    captions = {
-        title: f"{_row(folder, key)['psnr']:.2f} dB" for title, (key, _) in zip(titles, shown)
-    }
-    return contact_sheet(pictures, captions=captions, alt="What each fit chose")
+    named = dict(zip(_titles([case for case, _ in shown]), (result for _, result in shown)))
+    return contact_sheet(
+        {title: result.picture for title, result in named.items()},
+        captions={title: f"{result.row['psnr']:.2f} dB" for title, result in named.items()},
+        alt="What each fit chose",
+    )
 
 
 def _titles(cases):
     parts = list(zip(*(case.parts() for case in cases)))
     telling = [words for words in parts if len(set(words)) > 1] or parts[:1]
-    return [textwrap.fill(", ".join(words), 26) for words in zip(*telling)]
+    titles = [textwrap.fill(", ".join(words), 26, max_lines=4) for words in zip(*telling)]
+    if len(set(titles)) == len(titles):
+        return titles
+    return [f"{number}. {title}" for number, title in enumerate(titles, 1)]

@@ -72,11 +72,12 @@ def test_only_what_is_missing_is_measured_again(measured):
     folder, module, run, arguments, _ = measured
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     gone = min(before)
-    gone.unlink()
-    assert run(*arguments).exit_code == 0
-    after = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
-    assert set(after) == set(before)
-    assert [path for path in after if after[path] != before[path]] == [gone]
+    for damage in (gone.unlink, lambda: gone.write_bytes(b""), lambda: gone.write_text("{}")):
+        damage()
+        assert run(*arguments).exit_code == 0
+        after = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+        assert set(after) == set(before)
+        assert [path for path in after if after[path] != before[path]] == [gone]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,17 @@ def test_tables_resume_and_keep_each_others_sections(tables):
     assert "2 seed(s)" in told and "mean of 2 runs" in told
 
 
+@pytest.mark.parametrize("suffix", [".json", ".png"])
+def test_a_fit_of_a_table_that_is_damaged_is_made_again(tables, suffix):
+    _, run, folder = tables
+    assert run("--table", "missing", "--size", 40, "--seeds", 1).exit_code == 0
+    (fit,) = (folder / "store").glob("missing-*.png")
+    before = fit.read_bytes()
+    fit.with_suffix(suffix).write_bytes(b"")
+    assert run("--table", "missing", "--size", 40, "--seeds", 1).exit_code == 0
+    assert fit.read_bytes() == before and json.loads(fit.with_suffix(".json").read_text())
+
+
 def test_full_pictures_stand_beside_the_published_numbers(tables):
     module, run, folder = tables
     rows = pd.DataFrame(
@@ -176,6 +188,12 @@ def test_seconds_to_quality_beside_the_published_recipe(tmp_path):
     assert len(curves) == 2
     assert run(*small, "--out", tmp_path / "R.md").exit_code == 0  # nothing is measured twice
     assert curves == {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").glob("*.csv")}
+    damaged = next((tmp_path / "store").glob("*-lab-0.csv"))
+    damaged.write_bytes(b"\xff")
+    damaged.with_suffix(".dip").write_bytes(b"no run")
+    assert run(*small, "--out", tmp_path / "R.md").exit_code == 0
+    assert len(pd.read_csv(damaged)) == 12 and not damaged.with_suffix(".dip").exists()
+    curves[damaged.name] = damaged.stat().st_mtime_ns
     # Beside a stored curve the other recipes are measured in the same hour as the pace.
     assert run(*small, "--out", tmp_path / "R.md", "--against-stored").exit_code == 0
     later = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "store").glob("*.csv")}

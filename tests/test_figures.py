@@ -70,3 +70,26 @@ def test_choices_are_marked_on_the_curve():
     assert "best: 2" in marked and figure.alt == "two rules"
     series = pd.Series([25.0, 20.0], index=[10, 20])
     assert choices(series, {"rule": 20}).axes[0].lines[-1].get_xdata() == [20]
+
+
+ODD = ["a$b$c", "$x_{$", r"\$", r"a\$b$", "$$", "x\udcffy", r"\frac{$"]
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_names_are_drawn_as_they_stand(run, name):
+    """Dollar signs are no formulas, and a file name may hold bytes that are no character."""
+    figures = [
+        contact_sheet({name: torch.zeros(1, 32, 32)}, captions={name: "3 $dB$"}),
+        curves({name: run}, marks={f"{name}'s": 3}),
+        choices([20.0, 25.0], {name: 1}),
+    ]
+    for figure in figures:
+        drawn(figure)
+        texts = [text for axis in figure.axes for text in [axis.title, *legend_of(axis)]]
+        shown = [text.get_text() for text in texts if not text.get_parse_math()]
+        assert any(name.replace("\udcff", "?") in text for text in shown), shown
+
+
+def legend_of(axis):
+    legend = axis.get_legend()
+    return legend.get_texts() if legend else []

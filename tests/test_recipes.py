@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,11 +62,33 @@ def test_a_factor_of_eight_needs_more():
         {"precision": "float16"},
         {"data_term": "huber"},
         {"z": "zeros"},
+        {"z_channels": 2.5},
+        {"z_scale": 0},
+        {"iterations": 10**400},
+        *({name: math.inf} for name in ("iterations", "z_scale", "input_noise", "tv_weight")),
+        *({name: value} for name in ("z_channels", "momentum") for value in ("3", True, None)),
+        *({name: value} for name in ("name", "network", "stop") for value in (3, None, [])),
+        *({name: value} for name in ("project", "compiled") for value in ("no", 0, None)),
+        *({"options": value} for value in (3, [], "down", None)),
     ],
 )
 def test_values_out_of_range_are_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         Recipe(**wrong)
+
+
+def test_values_of_another_type_are_named_when_they_are_changed():
+    with pytest.raises(InputError, match="options=3 must be a table"):
+        lab().but(options=3)
+
+
+def test_numbers_of_numpy_are_numbers():
+    recipe = Recipe(iterations=np.int64(5), learning_rate=np.float32(0.5), project=np.True_)
+    assert (recipe.iterations, recipe.learning_rate, recipe.project) == (5, 0.5, True)
+
+
+def test_equal_recipes_have_equal_hashes():
+    assert hash(lab()) == hash(lab()) and len({lab(), lab(), lab(members=1)}) == 2
 
 
 def test_unknown_names_are_answered_with_the_known():

@@ -1,7 +1,9 @@
 """Many fits: here, in processes and on a real Dask cluster; nothing that is done is done again."""
 
 import contextlib
+import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -10,15 +12,19 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch
 
-from diplearn import InputError, cli, images, sweep
+from diplearn import InputError, cli, images, problems, recipes, sweep
 from diplearn.progress import Progress
 from diplearn.sweep import Case, grid, run_case
 
@@ -60,10 +66,17 @@ def serial(cases, tmp_path_factory):
     return sweep.sweep(cases, results=folder, progress=False), folder
 
 
-@pytest.fixture
-def few(monkeypatch):
+@pytest.fixture(scope="module")
+def few():
     """Return three quick cases."""
     return grid(picture="camera", size=16, seed=range(3), changes=TINY | {"iterations": 3})
+
+
+@pytest.fixture(scope="module")
+def serial_few(few, tmp_path_factory):
+    """What a sweep makes of them: its table and its folder."""
+    folder = tmp_path_factory.mktemp("few")
+    return sweep.sweep(few, results=folder, progress=False), folder
 
 
 @pytest.fixture
@@ -139,6 +152,89 @@ def test_a_key_names_what_decides_the_fit_and_nothing_else(tmp_path, monkeypatch
     assert plain.key() == same[0].key()
 
 
+def test_results_that_were_stored_before_are_found_again(tmp_path):
+    """These keys are in people's folders: a change of them would do all of it again."""
+    path = tmp_path / "own.png"
+    images.write(images.load("coffee", size=40), path)
+    size = {"size": 32}
+    keys = {
+        "53c4e8976e5ed90d": Case("camera", **size),
+        "a453da8168063c7a": Case("camera", **size, recipe="paper"),
+        "e9cb23c7773da63f": Case("coins", **size, task="jpeg", arguments={"quality": 30}),
+        "90211105488400fd": Case("camera", **size, task="deblurring"),
+        "c29c667bf0d30a2a": Case("camera", **size, recipe=recipes.lab("jpeg", tv_weight=0.1)),
+    }
+    assert {key: case.key() for key, case in keys.items()} == {key: key for key in keys}
+
+
+def test_a_field_that_is_added_leaves_the_keys_of_earlier_results_alone(monkeypatch):
+    """A recipe's or a task's, as long as it is at its default; else it is another fit."""
+    before = Case("camera", size=32).key()
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(recipes.Recipe):
+        weight_decay: float = 0.0
+        schedule: dict = dataclasses.field(default_factory=dict)
+
+    denoising = problems.denoising
+
+    def later(clean, sigma=25 / 255, seed=0, clip=True):
+        return denoising(clean, sigma, seed)
+
+    monkeypatch.setattr(recipes, "Recipe", Later)
+    monkeypatch.setattr(problems, "denoising", later)
+    assert Case("camera", size=32).key() == before
+    others = [{"changes": {"weight_decay": 0.1}}, {"arguments": {"clip": False}}]
+    keys = {Case("camera", size=32, **other).key() for other in others}
+    assert len(keys | {before}) == 3
+
+
+def test_equal_cases_have_equal_hashes_and_keys():
+    given = {"arguments": {"sigma": 0.1}, "changes": TINY, "recipe": recipes.lab()}
+    case, twin = (Case("camera", size=32, seed=1, **given) for _ in range(2))
+    numpy = Case("camera", size=np.int64(32), seed=np.uint8(1), **given)
+    other = Case("camera", size=32, seed=1, **given | {"changes": {}})
+    assert {case, twin, numpy, other} == {case, other} and hash(case) == hash(numpy)
+    assert case.key() == numpy.key() != other.key()
+
+
+def test_numbers_of_numpy_and_paths_are_values_like_others(tmp_path):
+    path = tmp_path / "own.png"
+    images.write(images.load("camera", size=16), path)
+    changes = TINY | {"iterations": np.int64(2), "learning_rate": np.float32(0.5)}
+    cases = grid(picture=[path], seed=np.arange(2), size=np.int64(16), changes=changes)
+    rows = sweep.sweep(cases, results=tmp_path / "results", progress=False)
+    assert rows["error"].isna().all() and rows["seed"].tolist() == [0, 1]
+    assert rows["picture"].tolist() == [str(path)] * 2
+    plain = Case(str(path), size=16, changes=TINY | {"iterations": 2, "learning_rate": 0.5})
+    assert plain.key() == cases[0].key()
+
+
+def test_each_picture_is_read_once(tmp_path, monkeypatch):
+    """By all cases of a sweep in this process, and by a fit elsewhere."""
+    path, read = tmp_path / "own.png", []
+    images.write(images.load("camera", size=16), path)
+    real, load = images.read, images.load
+    monkeypatch.setattr(images, "read", lambda p, **o: read.append(Path(p).stem) or real(p, **o))
+    monkeypatch.setattr(images, "load", lambda p, **o: read.append(p) or load(p, **o))
+    changes = TINY | {"iterations": 1}
+    cases = grid(picture=[str(path), "coins"], size=16, seed=range(2), changes=changes)
+    sweep.sweep(cases, results=tmp_path / "results", progress=False)
+    assert read.count("own") == 1 and read.count("coins") == 2  # by load, which calls read
+
+    read.clear()
+    sweep._read.cache_clear()
+    run_case(cases[0], cases[0].key())
+    assert read == ["own"]
+
+
+def test_a_problem_of_a_case_is_the_callers_own():
+    case = Case("camera", size=16)
+    problem, _ = case.make()
+    problem.truth.zero_()
+    assert case.make()[0].truth.max() > 0
+
+
 def test_the_key_of_a_file_is_that_of_its_bytes(tmp_path):
     path = tmp_path / "own.png"
     images.write(images.load("camera", size=32), path)
@@ -161,6 +257,8 @@ def test_a_grid_has_every_combination():
     [
         ({"picture": []}, "picture is empty"),
         ({"seed": 1}, "needs picture="),
+        ({"picture": "camera", "seed": range(10**30)}, "more than 100,000 cases"),
+        ({"picture": "camera", "seed": range(400), "size": range(400)}, "more than 100,000 cases"),
         ({"picture": "camera", "sigma": 0.1}, "a case has no 'sigma'; it has picture, size"),
     ],
 )
@@ -182,13 +280,25 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
         ({"recipe": "best"}, "no recipe is called 'best'; there are lab, paper"),
         ({"changes": {"depth": 3}}, "a recipe has no 'depth'; it has name, network"),
         ({"changes": {"optimiser": "sgd"}}, "'sgd' is unknown; there are adam, muon"),
-        ({"changes": {"learning_rate": "fast"}}, "not supported between"),
+        ({"changes": {"learning_rate": "fast"}}, "learning_rate='fast' must be a number"),
         ({"changes": {"network": "vgg"}}, "no network is called 'vgg'; there are hourglass"),
         ({"changes": {"options": {"width": 3}}}, "unexpected keyword argument 'width'"),
         ({"changes": {"options": {"down": [8]}}}, "must name the same levels"),
         ({"changes": {"stop": "never"}}, "no stopping rule is called 'never'; there are auto"),
         ({"changes": {"z": "given"}}, "takes z from the caller"),
         ({"seed": -1}, "seed=-1 must be a whole number"),
+        ({"seed": True, "task": "jpeg"}, "seed=True must be a whole number"),
+        ({"seed": [1]}, "seed=[1] must be a whole number"),
+        ({"size": [32, 64]}, "size=[32, 64] must be a whole number"),
+        ({"picture": "x" * 300}, "no picture is called 'xxx"),
+        ({"picture": "a\0b"}, "no picture is called 'a\\x00b'"),
+        ({"picture": ["camera"]}, "picture=['camera'] must be a name"),
+        ({"recipe": ""}, "no recipe is called ''"),
+        ({"recipe": {}}, "no recipe is called {}"),
+        ({"changes": 3}, "must be a mapping"),
+        ({"changes": {"compiled": "no"}}, "compiled='no' must be true or false"),
+        ({"arguments": {"sigma": "loud"}}, "TypeError: "),
+        ({"label": object()}, "is no plain value"),
     ],
 )
 def test_a_case_that_cannot_be_fitted_is_refused_before_any_fit(no_fit, tmp_path, wrong, saying):
@@ -232,6 +342,89 @@ def test_only_what_is_missing_is_done(few, tmp_path, monkeypatch):
     assert rows["seed"].tolist() == [0, 1, 2] and rows["diplearn"][0].startswith("99")
     sweep.sweep(few, results=tmp_path, progress=False)
     assert sorted(made) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "name, damage",
+    [
+        ("png", lambda path: path.write_bytes(b"")),
+        ("png", lambda path: path.write_bytes(path.read_bytes()[:-40])),
+        ("png", lambda path: (path.unlink(), path.mkdir(), (path / "kept").touch())),
+        ("png", lambda path: (path.unlink(), path.symlink_to("nowhere/at-all"))),
+        pytest.param("png", lambda path: (path.unlink(), os.mkfifo(path)), marks=posix),
+        ("csv", lambda path: path.write_text("")),
+        ("csv", lambda path: path.write_bytes(b"\xff\0" * 99)),
+        ("csv", lambda path: path.write_text(path.read_text()[:-60])),
+        ("csv", lambda path: (path.unlink(), path.mkdir())),
+        ("json", lambda path: path.write_bytes(b"\xff\xfe")),
+        ("json", lambda path: (path.unlink(), path.mkdir())),
+        pytest.param("json", lambda path: (path.unlink(), os.mkfifo(path)), marks=posix),
+        ("json", lambda path: path.write_text("[" * 100_000)),
+        ("json", lambda path: path.write_text(f"[{path.read_text()}]")),
+        ("json", lambda path: rewrite(path, key="another")),
+        ("json", lambda path: rewrite(path, psnr=...)),
+        ("json", lambda path: rewrite(path, psnr="31 dB")),
+        ("json", lambda path: rewrite(path, psnr={"mean": 31})),
+        ("json", lambda path: rewrite(path, picture={"name": "camera"})),
+        ("json", lambda path: rewrite(path, changes=nested(700))),
+        ("json", lambda path: rewrite(path, error=...)),
+        ("json", lambda path: rewrite(path, error=["a list"])),
+    ],
+)
+def test_a_result_that_is_damaged_is_done_again(few, serial_few, tmp_path, name, damage):
+    """Whatever stands in its place; and what is no file of ours is moved, not lost."""
+    shutil.copytree(serial_few[1], tmp_path, dirs_exist_ok=True)
+    damage(tmp_path / f"{few[1].key()}.{name}")
+    assert len(sweep.table(tmp_path)) >= 2  # nothing that can be read is in the way of the rest
+    rows = sweep.sweep(few, results=tmp_path, progress=False)
+    assert equal(rows, serial_few[0]) and equal_files(tmp_path, serial_few[1])
+    assert stored(tmp_path) == stored(serial_few[1])
+
+
+def rewrite(path, **values):
+    """Change values of a stored row; those that are ... go."""
+    row = json.loads(path.read_text()) | values
+    path.write_text(json.dumps({k: v for k, v in row.items() if v is not ...}))
+
+
+def nested(depth):
+    value = {}
+    for _ in range(depth):
+        value = {"deeper": value}
+    return value
+
+
+def test_what_stood_in_the_place_of_a_result_is_moved(few, tmp_path):
+    place = tmp_path / f"{few[0].key()}.png"
+    place.mkdir()
+    (place / "notes.txt").write_text("somebody's")
+    sweep.sweep(few[:1], results=tmp_path, progress=False)
+    moved = list(tmp_path.glob("damaged-*/*.png/notes.txt"))
+    assert place.is_file() and [path.read_text() for path in moved] == ["somebody's"]
+
+
+def test_a_contact_sheet_that_fails_fails_alone(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "_sheet", lambda shown: 1 / 0)
+    with pytest.warns(RuntimeWarning, match="the contact sheet was not drawn: division by zero"):
+        rows = sweep.sweep(few, results=tmp_path, progress=False)
+    assert len(rows) == len(pd.read_csv(tmp_path / "table.csv")) == 3
+
+
+def test_odd_names_of_files_reach_the_table_and_the_contact_sheet(tmp_path):
+    """Formulas, bytes that are no character, line breaks; and one name in two folders."""
+    names = ["a$b$c.png", "$x_{$.png", "two\nlines.png", "é\udcff.png", "one/x.png", "two/x.png"]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        images.write(images.load("camera", size=16 + number), tmp_path / name)
+    cases = grid(picture=[tmp_path / name for name in names], changes=TINY | {"iterations": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = sweep.sweep(cases, results=tmp_path / "results", progress=False)
+    assert rows["error"].isna().all()
+    kept = pd.read_csv(tmp_path / "results/table.csv", encoding_errors="surrogateescape")
+    assert kept["picture"].tolist() == [case.picture for case in cases]
+    shown = [(case, sweep._kept(tmp_path / "results", case.key())) for case in cases]
+    assert len([axis for axis in sweep._sheet(shown).axes if axis.images]) == len(names)
 
 
 def test_a_result_serves_all_cases_that_differ_in_their_names_alone(few, tmp_path):
@@ -300,6 +493,95 @@ def test_worker_processes_give_the_same_rows(serial, cases, tmp_path):
     with sweep.workers(2) as executor:
         rows = sweep.sweep(cases, executor, results=tmp_path, progress=False)
     assert equal(rows, serial[0]) and equal_files(tmp_path, serial[1])
+
+
+FORK = """
+import multiprocessing, signal, sys, torch
+from concurrent.futures import ProcessPoolExecutor
+from diplearn import sweep
+
+torch.set_num_threads(2)
+(torch.rand(2000, 2000) @ torch.rand(2000, 2000)).exp().sum()  # on two cores
+changes = {"options": {"down": [8, 16], "skip": [4, 4]}, "members": 2, "iterations": 3}
+cases = sweep.grid(picture="camera", size=128, changes=changes)
+threads = int(sys.argv[1])
+here = sweep.sweep(cases, results="here", threads=threads, progress=False)
+fork = multiprocessing.get_context("fork")
+# A worker that waits for ever is ended by the alarm, and the pool is broken.
+with ProcessPoolExecutor(1, fork, initializer=signal.alarm, initargs=[120]) as executor:
+    rows = sweep.sweep(cases, executor, results="forked", threads=threads, progress=False)
+assert rows["error"].isna().all() and rows["loss"].equals(here["loss"]), rows
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_forked_process_fits_after_torch_was_used_on_two_cores(tmp_path, threads):
+    """It waited for ever for PyTorch's threads, which stay behind in the parent."""
+    program = [sys.executable, "-W", "ignore", "-c", FORK, str(threads)]
+    subprocess.run(program, cwd=tmp_path, check=True, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_process_pools_give_the_same_rows(few, serial_few, tmp_path, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"there is no {method} here")
+    with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as executor:
+        rows = sweep.sweep(few, executor, results=tmp_path, progress=False)
+    assert equal(rows, serial_few[0])
+
+
+class AtOnce(Executor):
+    """An executor of the user's own: what is submitted is done before `submit` returns."""
+
+    def submit(self, work, *args, **options):
+        future = Future()
+        future.set_result(work(*args, **options))
+        return future
+
+
+def test_an_executor_of_ones_own_will_do(few, serial_few, tmp_path):
+    assert equal(sweep.sweep(few, AtOnce(), results=tmp_path, progress=False), serial_few[0])
+
+
+class Promises:
+    """As a Dask client, which is no executor."""
+
+    def submit(self, *args, **options):
+        return object()
+
+
+def test_what_is_no_executor_is_one_sentence(few, tmp_path):
+    over = ThreadPoolExecutor(1)
+    over.shutdown()
+    with pytest.raises(InputError, match=r"executor=8 has no submit\(\)"):
+        sweep.sweep(few, 8, results=tmp_path)
+    with pytest.raises(InputError, match="of Promises returns no concurrent.futures.Future"):
+        sweep.sweep(few, Promises(), results=tmp_path)
+    with pytest.raises(sweep.Stopped, match="takes no more cases: .* 0 of 3 cases are kept"):
+        sweep.sweep(few, over, results=tmp_path)
+
+
+def test_a_worker_of_ones_own_that_ctrl_c_reaches_has_not_done_its_case(few, tmp_path):
+    class Interrupted(Executor):
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(KeyboardInterrupt())
+            return future
+
+    with pytest.warns(RuntimeWarning, match="interrupted: 0 of 3 cases are kept"):
+        rows = sweep.sweep(few, Interrupted(), results=tmp_path, progress=False)
+    assert rows.empty and stored(tmp_path) == []
+
+
+def test_a_fit_leaves_the_number_of_threads_as_it_was(few):
+    before = torch.get_num_threads()
+    run_case(few[0], few[0].key(), threads=before + 1)
+    made = []
+    thread = threading.Thread(target=lambda: made.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert torch.get_num_threads() == before == made[0]
 
 
 def test_a_worker_process_that_dies_ends_the_sweep_and_keeps_what_is_done(
@@ -420,6 +702,26 @@ def test_a_file_may_name_several_problems_and_another_recipe_for_a_level(tmp_pat
         ("pictures = ['camera', 'camra']", "no picture is called 'camra'; the bundled ones are"),
         ("pictures = 'camera'\nsize = 5000", "size=5000 must be a whole number"),
         ("pictures = ", "cannot be read as TOML"),
+        (f"pictures = 'camera'\nseeds = {10**12}", "seeds=1000000000000 must be a whole number"),
+        ("pictures = 'camera'\nseeds = 100_000\n[vary.x]\ny = {}", "more than 100,000 cases"),
+        ("pictures = 'camera'\nseeds = true", "seeds=True must be a whole number"),
+        ("pictures = 'camera'\nseeds = [0, nan]", "seeds.1 must be a finite number"),
+        (f"pictures = 'camera'\nseeds = 0x1{'0' * 5000}", "seeds must be a finite number"),
+        ("pictures = 'camera'\nseeds = 1979-05-27", "seeds is a date"),
+        (f"pictures = '{'x' * 300}'", "no picture is called 'xxx"),
+        (f"pictures = {'[' * 90}{']' * 90}", "is nested too deeply"),
+        (f"pictures{'.a' * 5000} = 1", "is nested too deeply"),
+        ("pictures = {a = 1}", "pictures holds {'a': 1}"),
+        ("pictures = 'camera'\n[problem]\nsigma = '9e999'", "sigma = '9e999' must be a finite"),
+        ("pictures = 'camera'\n[problem]\nsigma = '1e999999999'", "must be a finite number"),
+        ("pictures = 'camera'\n[problem]\nsigma = '1/0'", "sigma = '1/0' must be a finite"),
+        ("pictures = 'camera'\n[problem]\nsigma = inf", "problem.sigma must be a finite number"),
+        ("pictures = 'camera'\n[problem]\ntask = []", "no task is called []"),
+        ("pictures = 'camera'\n[base]\noptions = 3", "base.options is 3: it must be a table"),
+        ("pictures = 'camera'\n[base]\ncompiled = 'no'", "compiled='no' must be true or false"),
+        ("pictures = 'camera'\n[base]\nrecipe = false", "no recipe is called False"),
+        ("pictures = 'camera'\n[base]\nz_scale = -1", "z_scale=-1 is out of range"),
+        ("pictures = 'camera'\n[vary.'two\\nlines']\nx = 3".replace("'", '"'), "vary.two lines.x"),
     ],
 )
 def test_a_mistake_in_a_file_is_one_line_before_any_fit(
@@ -432,6 +734,47 @@ def test_a_mistake_in_a_file_is_one_line_before_any_fit(
     assert out == "" and errors.count("\n") == 1, errors
     assert errors.startswith("diplearn: ") and saying in errors, errors
     assert os.listdir() == ["many.toml"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "pictures = 'camera'\nsize = 32".encode("utf-8-sig"),
+        b"pictures = 'camera'\r\nsize = 32\r\n",
+        b"\xef\xbb\xbf\r\npictures = ['camera'] # \xc3\xa9\r\nsize = 32",
+    ],
+    ids=["byte order mark", "CRLF", "both"],
+)
+def test_a_file_that_windows_wrote_is_read(tmp_path, content):
+    (tmp_path / "many.toml").write_bytes(content)
+    assert sweep.read(tmp_path / "many.toml") == [Case("camera", size=32)]
+
+
+@posix
+def test_a_file_may_be_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=["pictures = 'camera'"])
+    writer.start()
+    assert sweep.read(tmp_path / "pipe") == [Case("camera")]
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    "content, saying",
+    [
+        (b"", "names no pictures"),
+        (b"\xef\xbb\xbf", "names no pictures"),
+        ("pictures = 'camera'".encode("utf-16"), "is no text in UTF-8"),
+        ("pictures = 'camera'".encode("utf-16-le"), "cannot be read as TOML"),
+        ("pictures = 'caméra'".encode("latin-1"), "is no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n", "is no text in UTF-8"),
+        (b"a = " + b"[" * 100_000, "cannot be read as TOML"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_one_sentence(tmp_path, content, saying):
+    (tmp_path / "many.toml").write_bytes(content)
+    with pytest.raises(InputError, match=saying):
+        sweep.read(tmp_path / "many.toml")
 
 
 @pytest.mark.parametrize(
@@ -465,6 +808,29 @@ def test_the_ablation_can_be_run():
 # The command.
 
 
+# The program, in all its processes; it says when a fit makes its first step, and when the first
+# Ctrl-C was taken note of.
+PROGRAM = """
+import contextlib, pathlib
+from diplearn import cli, sweep
+
+fit, interruptible = sweep.fit, sweep.interruptible
+
+def told(*things, **options):
+    return fit(*things, **options, callback=lambda *_: pathlib.Path("fit began").touch())
+
+@contextlib.contextmanager
+def noted():
+    with interruptible() as flag:
+        take, flag.set = flag.set, lambda: (take(), pathlib.Path("interrupt noted").touch())
+        yield flag
+
+sweep.fit, sweep.interruptible = told, noted
+if __name__ == "__main__":
+    cli.main()
+"""
+
+
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """Return what starts the program on a file of 12 cases, in a session of its own."""
@@ -472,8 +838,9 @@ def command(tmp_path, monkeypatch):
     started = []
 
     def start(*words, iterations=40):
+        Path("program.py").write_text(PROGRAM)
         Path("many.toml").write_text(FILE.format(iterations=iterations))
-        program = [sys.executable, "-m", "diplearn.cli", "sweep", "many.toml", *map(str, words)]
+        program = [sys.executable, "program.py", "sweep", "many.toml", *map(str, words)]
         ready = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 (unattended)
         process = subprocess.Popen(
             program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -524,12 +891,10 @@ def test_ctrl_c_loses_nothing(tmp_path, command, workers):
 @pytest.mark.parametrize("workers", [(), ("--workers", 1)], ids=["here", "workers"])
 def test_the_second_ctrl_c_ends_at_once(tmp_path, command, workers):
     process = command(*workers, iterations=1_000_000)
-    until(lambda: psutil.Process(process.pid).cpu_times().user > 0.1, "the program")
-    until((tmp_path / "many").exists, "the folder")
-    time.sleep(3)  # the fit begins, or is about to
-    for _ in range(2):
-        os.killpg(process.pid, signal.SIGINT)
-        time.sleep(1)
+    until((tmp_path / "fit began").exists, "a fit")
+    os.killpg(process.pid, signal.SIGINT)
+    until((tmp_path / "interrupt noted").exists, "the first Ctrl-C to arrive")
+    os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and "ended at once; what was done before is kept" in errors
     assert "Traceback" not in errors and stored(tmp_path / "many") == []
@@ -538,14 +903,9 @@ def test_the_second_ctrl_c_ends_at_once(tmp_path, command, workers):
 @posix
 def test_workers_do_not_outlive_a_program_that_is_killed(tmp_path, command):
     process = command("--workers", 1, iterations=1_000_000)
-    workers = []
-
-    def begun():
-        workers[:] = psutil.Process(process.pid).children(recursive=True)
-        return any(worker.cpu_times().user > 1 for worker in workers)
-
-    until(begun, "a worker")
-    time.sleep(2)
+    until((tmp_path / "fit began").exists, "a fit")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
     process.kill()
     _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert alive == []
