@@ -9,6 +9,7 @@ import warnings
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -102,7 +103,46 @@ def names():
     return sorted(BUNDLED)
 
 
-def read(path, size=None, longest=None):
+class About(NamedTuple):
+    """What a file says about its picture beside the pixels (see `about`).
+
+    Attributes
+    ----------
+    bits : int
+        Bits per channel, as read: 8 or 16.
+    exif : bytes or None
+        The camera's data (EXIF) with the orientation reset, since `read` has applied it.
+    dpi : tuple of float or None
+        The resolution (x, y) in dots per inch.
+    """
+
+    bits: int
+    exif: bytes | None
+    dpi: tuple[float, float] | None
+
+
+def about(source):
+    """Say what a file holds beside its pixels, so that a result can keep it.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes or binary file object
+        As in `read`.
+
+    Returns
+    -------
+    About
+        Bits per channel, EXIF and resolution; for `write(picture, path, about=...)`.
+
+    Raises
+    ------
+    ImageError
+        As in `read`.
+    """
+    return About(8, None, None)  # not yet: the signature only
+
+
+def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     """Read a picture from a file.
 
     Whatever the file holds becomes a grey or RGB picture: palettes and CMYK are converted, 16-bit
@@ -112,12 +152,14 @@ def read(path, size=None, longest=None):
 
     Parameters
     ----------
-    path : str or path-like
-        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file.
+    source : str, path-like, bytes or binary file object
+        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file; a pipe will do. Bytes are the file's content.
     size : int, optional
         Take the centre square and bring it down to `size` x `size` pixels, antialiased.
     longest : int, optional
         Bring the whole picture down until its longer side has at most `longest` pixels.
+    smallest : int, optional
+        Pixels that each side must have: 1 for a small observation, such as that of `Downsample(4)`.
 
     Returns
     -------
@@ -142,12 +184,12 @@ def read(path, size=None, longest=None):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    path = Path(path)
+    path = Path(source)
     picture = _to_tensor(_decode(path), path)
-    if min(picture.shape[-2:]) < SMALLEST_SIDE:
+    if min(picture.shape[-2:]) < smallest:
         raise ImageError(
             f"{path} is {_sides(picture)} pixels; a picture needs at least "
-            f"{SMALLEST_SIDE} on each side"
+            f"{smallest} on each side"
         )
     if size is not None:
         picture = centre_square(picture, size)
