@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 
+from . import decode
 from .errors import ImageError, InputError, whole
 from .files import replacing
 
@@ -44,10 +45,6 @@ BUNDLED = {
     "rocket": ("rocket.jpg", "a rocket on its pad, 640x427, colour"),
     "text": ("text.png", "handwriting, 448x172, grey"),
 }
-
-# Decoders that a photograph or a scan needs, and no others: a file cannot choose an exotic one.
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 def load(name, size=None):
@@ -78,9 +75,11 @@ def load(name, size=None):
     torch.Size([3, 256, 256])
     """
     if name in BUNDLED:
-        return read(resources.files("skimage") / "data" / BUNDLED[name][0], size=size)
+        # As scikit-image has them, profiles left aside: the lessons' numbers are of these pixels.
+        path = resources.files("skimage") / "data" / BUNDLED[name][0]
+        return _read(path, size=size, colours=False)[0]
     if name in _paper_pictures():
-        return read(fetch(name), size=size)
+        return _read(fetch(name), size=size, colours=False)[0]
     raise ImageError(
         f"no picture is called {name!r}; the bundled ones are {', '.join(names())} "
         "(a file of your own: images.read(path); the paper's: images.paper_names())"
@@ -139,7 +138,9 @@ def about(source):
     ImageError
         As in `read`.
     """
-    return About(8, None, None)  # not yet: the signature only
+    name, kind, data = decode.content(source)
+    file = decode.opened(kind, data, name)
+    return About(file.bits, decode.exif_for_result(file), file.dpi)
 
 
 def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
@@ -184,94 +185,33 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    path = Path(source)
-    picture = _to_tensor(_decode(path), path)
-    if min(picture.shape[-2:]) < smallest:
-        raise ImageError(
-            f"{path} is {_sides(picture)} pixels; a picture needs at least "
-            f"{smallest} on each side"
-        )
-    if size is not None:
-        picture = centre_square(picture, size)
-    if longest is not None:
-        picture = shrink(picture, longest)
+    picture, name, remarks = _read(source, size, longest, smallest)
+    for remark in remarks:
+        warnings.warn(f"{name} {remark}", stacklevel=2)
     return picture
 
 
-def _decode(path):
-    """Open and decode with Pillow; every way in which that fails becomes an ImageError."""
-    try:  # a path may hold a NUL byte or be too long: also the caller's mistake, said the same way
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder; name a picture file in it")
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty")
-        file = path.open("rb")
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read {path}: {error}") from error
-    try:
-        with file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-            with Image.open(file, formats=_FORMATS) as image:
-                width, height = image.size
-                if width * height > LARGEST_AREA:
-                    raise ImageError(
-                        f"{path} claims {width}x{height} pixels; more than "
-                        f"{LARGEST_AREA // 1_000_000} million are refused: make it smaller first"
-                    )
-                frames = getattr(image, "n_frames", 1)
-                image.load()
-                picture = _upright(image)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is refused, its pixels are too many: {error}") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path} is not a picture that can be read (known: {', '.join(_FORMATS)})"
-        ) from error
-    except Exception as error:  # a decoder may fail in any way on damaged bytes
-        raise ImageError(f"{path} is damaged or not a picture: {error}") from error
-    if frames > 1:
-        warnings.warn(f"{path} holds {frames} frames; the first is taken", stacklevel=3)
-    return picture
+def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
+    name, kind, data = decode.content(source)
+    file = decode.opened(kind, data, name)
 
-
-def _upright(image):
-    """Turn a photograph as its EXIF orientation says; metadata may be damaged, and is then void."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image.copy()
-
-
-def _to_tensor(image, path):
-    """Turn any Pillow mode into a picture of one or three channels in [0, 1]."""
-    if image.mode in _SIXTEEN_BIT:
-        return _from_numpy(np.asarray(image), 65535)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image)
-        top = 65535 if image.mode == "I" else 1
-        if not (values.min() >= 0 and values.max() <= top):  # so that NaN is refused too
+    def plan(height, width):
+        """What is cut out, and how large it shall become: known before anything is decoded."""
+        if min(height, width) < smallest:
             raise ImageError(
-                f"{path} holds values from {values.min():g} to {values.max():g}; "
-                f"between 0 and {top} can be read"
+                f"{name} is {width}x{height} pixels; a picture needs at least "
+                f"{smallest} on each side"
             )
-        return _from_numpy(values, top)
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    try:
-        if "A" in image.getbands() or "transparency" in image.info:
-            image = image.convert("RGBA")
-            if image.getextrema()[3][0] < 255:
-                warnings.warn(f"{path} is transparent in places; white shows there", stacklevel=3)
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert(mode)
-    except Exception as error:
-        raise ImageError(f"{path} has colours that cannot be converted: {error}") from error
-    return _from_numpy(np.asarray(image), 255)
+        if size is not None:
+            side = _square(height, width, size)
+            return ((height - side) // 2, (width - side) // 2, side, side), (int(size), int(size))
+        sides = (height, width) if longest is None else _shrunk(height, width, longest, smallest)
+        return (0, 0, height, width), sides
+
+    picture = decode.decoded(file, plan, LARGEST_AREA, colours)
+    if size is not None and longest is not None:
+        picture = shrink(picture, longest)
+    return picture, name, file.remarks
 
 
 def _from_numpy(values, top):
@@ -469,13 +409,18 @@ def centre_square(picture, size):
     torch.Size([3, 128, 128])
     """
     height, width = picture.shape[-2:]
-    side = min(height, width)
-    try:
-        size = whole(size, "size", SMALLEST_SIDE, side)
-    except InputError as error:
-        raise ImageError(f"{error}, the shorter side of this {_sides(picture)} picture") from None
+    side, size = _square(height, width, size), int(size)
     top, left = (height - side) // 2, (width - side) // 2
     return _resize(picture[:, top : top + side, left : left + side], size, size)
+
+
+def _square(height, width, size):
+    """The side of the centre square; raise ImageError if it cannot be brought down to `size`."""
+    try:
+        whole(size, "size", SMALLEST_SIDE, min(height, width))
+    except InputError as error:
+        raise ImageError(f"{error}, the shorter side of this {width}x{height} picture") from None
+    return min(height, width)
 
 
 def shrink(picture, longest):
@@ -503,20 +448,25 @@ def shrink(picture, longest):
     >>> shrink(load("coffee"), 300).shape  # 600x400 before
     torch.Size([3, 200, 300])
     """
-    height, width = picture.shape[-2:]
+    sides = _shrunk(*picture.shape[-2:], longest, SMALLEST_SIDE)
+    return picture if sides == picture.shape[-2:] else _resize(picture, *sides)
+
+
+def _shrunk(height, width, longest, smallest):
+    """The sides that `shrink` leaves."""
     try:
-        ratio = whole(longest, "longest", SMALLEST_SIDE) / max(height, width)
+        ratio = whole(longest, "longest", smallest) / max(height, width)
     except InputError as error:
         raise ImageError(str(error)) from None
     if ratio >= 1:
-        return picture
+        return height, width
     height, width = round(height * ratio), round(width * ratio)
-    if min(height, width) < SMALLEST_SIDE:
+    if min(height, width) < smallest:
         raise ImageError(
             f"longest={longest} would leave {width}x{height} pixels; "
-            f"a picture needs at least {SMALLEST_SIDE} on each side"
+            f"a picture needs at least {smallest} on each side"
         )
-    return _resize(picture, height, width)
+    return height, width
 
 
 def _resize(picture, height, width):
