@@ -78,16 +78,17 @@ class Shaper:
     bits = 16
 
     def __init__(self, curves, matrix=None):
-        with np.errstate(all="ignore"):
-            tables = [np.asarray(curve(_CODES.astype(float))) for curve in curves]
-            if matrix is None:
-                tables, self.matrix = [_encoded(table) for table in tables], None
-            else:
-                self.matrix = (_FROM_D50 @ matrix).T.astype(np.float32)
+        tables = [np.asarray(curve(_CODES.astype(float))) for curve in curves]
+        if matrix is None:
+            tables, self.matrix = [_encoded(table) for table in tables], None
+        else:
+            self.matrix = (_FROM_D50 @ matrix).T.astype(np.float32)
         self.tables = [table.astype(np.float32) for table in tables]
         numbers = self.tables if matrix is None else [*self.tables, self.matrix]
         if not all(np.isfinite(each).all() for each in numbers):
             raise Unusable("its numbers make no sense")
+        if any(table[-1] <= table[0] for table in tables):
+            raise Unusable("its curves do not rise")
 
     def __call__(self, values):
         """Convert (h, W, C) float32 in [0, 1] to sRGB."""
@@ -148,24 +149,26 @@ def conversion(bands, icc=None, png=None, adobe_rgb=False):
     """
     png = png or {}
     try:
-        if b"cICP" in png:
-            space = _from_cicp(png[b"cICP"], bands)
-        elif icc:
-            space = _from_icc(icc, bands)
-        elif b"sRGB" in png or not (b"gAMA" in png or b"cHRM" in png):
-            space = _adobe_rgb(bands) if adobe_rgb else None
-        else:
-            space = _from_png(png.get(b"gAMA"), png.get(b"cHRM"), bands)
+        with np.errstate(all="ignore"):  # numbers that make no sense are found by their results
+            space = _space(bands, icc, png, adobe_rgb)
+            return (None if space is None or _is_srgb(space, bands) else space), None
     except Exception as error:  # whatever damaged bytes lead to
         what = "colour space (cICP)" if b"cICP" in png else "colour profile"
         reason = str(error) if isinstance(error, Unusable) else "it is damaged"
+        meant = "uncalibrated CMYK" if bands == 4 else "sRGB"
         return None, (
-            f"has a {what} that cannot be applied ({reason}); its values are taken for "
-            f"{'uncalibrated CMYK' if bands == 4 else 'sRGB'}"
+            f"has a {what} that cannot be applied ({reason}); its values are taken for {meant}"
         )
-    if space is None or _is_srgb(space, bands):
-        return None, None
-    return space, None
+
+
+def _space(bands, icc, png, adobe_rgb):
+    if b"cICP" in png:
+        return _from_cicp(png[b"cICP"], bands)
+    if icc:
+        return _from_icc(icc, bands)
+    if b"sRGB" not in png and (b"gAMA" in png or b"cHRM" in png):
+        return _from_png(png.get(b"gAMA"), png.get(b"cHRM"), bands)
+    return _adobe_rgb(bands) if adobe_rgb else None
 
 
 def _is_srgb(space, bands):

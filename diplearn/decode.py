@@ -128,7 +128,7 @@ class Opened:
     channel; `bytes_per_pixel` that decoding takes; `icc`, `exif`, `dpi`, `png`; `remarks`.
     """
 
-    orientation, bits, icc, exif, dpi, png, key = 1, 8, None, None, None, None, None
+    orientation, bits, icc, exif, dpi, png, key, space = 1, 8, *[None] * 6
     white, bytes_per_pixel, premultiplied, negative, drafts = 255, 4, False, False, False
 
     def __init__(self, name, width, height):
@@ -244,10 +244,6 @@ class _Numbers(Opened):
         self.alpha, self.premultiplied = bool(file.alpha), file.alpha == "premultiplied"
         self.negative = file.photometric == 0
         self.bytes_per_pixel = -(-file.samples * file.bits // 8)
-        if file.ignored:
-            self.remarks.append(
-                f"holds {file.samples} channels; the ones beside {file.kind} are left out"
-            )
 
     def load(self):
         planes = self.bands + self.alpha if self.file.planes == 2 else 1
@@ -285,11 +281,16 @@ class _Netpbm(Opened):
         return self.values[top:bottom].astype(np.uint16)
 
 
-def opened(kind, data, name):
-    """Open a file of a known format; every way in which that fails becomes an ImageError."""
+def opened(kind, data, name, colours=True):
+    """Open a file of a known format; every way in which that fails becomes an ImageError.
+
+    With `colours`, what turns its colours into sRGB is looked for, too.
+    """
     try:
         file = _OPENERS[kind](data, name)
-        _understand(file, data)
+        adobe_rgb = _understand(file, data)
+        if colours:
+            _find_colours(file, adobe_rgb)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -394,8 +395,13 @@ def _open_tiff(data, name):
             raise
         raise ImageError(f"{name} is damaged or not a picture: {error}") from error
     result = _Numbers(name, file) if file.numeric else _Pillow(name, file.picture())
-    result.icc, result.dpi = file.icc(), file.tags.dpi()
+    result.icc = file.icc() if file.photometric != 8 else None  # Lab has become sRGB already
+    result.dpi = file.tags.dpi()
     result.exif, result.orientation = file.exif(), file.tags.first(tiff.ORIENTATION, 1)
+    if file.ignored:
+        result.remarks.append(
+            f"holds {file.samples} channels; the ones beside {file.kind} are left out"
+        )
     if 0 < file.tags.next < len(data):
         result.remarks.append("holds more than one frame; the first is taken")
     return result
@@ -436,7 +442,7 @@ def _directory(data):
 
 
 def _understand(file, data):
-    """Take orientation, resolution and colours from EXIF and XMP; damaged, they are void."""
+    """Take orientation and resolution from EXIF and XMP (void if damaged); True if Adobe RGB."""
     tags = _directory(file.exif or b"")
     turned = tags.first(tiff.ORIENTATION) if tags else None
     if turned is None and (found := re.search(rb'tiff:Orientation(?:="|>)([1-8])', data)):
@@ -449,7 +455,10 @@ def _understand(file, data):
         file.dpi = None
     camera = tags and tags.sub(tiff.EXIF)
     interoperable = camera and camera.sub(tiff.INTEROPERABILITY)
-    adobe_rgb = bool(interoperable) and interoperable.entries.get(1, [b""])[-1][:3] == b"R03"
+    return bool(interoperable) and interoperable.entries.get(1, [b""])[-1][:3] == b"R03"
+
+
+def _find_colours(file, adobe_rgb):
     file.space, remark = colour.conversion(file.bands, file.icc, file.png, adobe_rgb)
     if remark:
         file.remarks.append(remark)
@@ -485,7 +494,7 @@ def exif_for_result(file):
 # Decoded.
 
 
-def decoded(file, plan, largest, colours=True):
+def decoded(file, plan, largest):
     """Decode an opened file to a picture.
 
     Parameters
@@ -496,8 +505,6 @@ def decoded(file, plan, largest, colours=True):
         (height, width)), the part that is cut out and the size that it is brought down to.
     largest : int
         Pixels that are decoded at most.
-    colours : bool, optional
-        Convert to sRGB; else profiles are left aside.
 
     Returns
     -------
@@ -509,7 +516,7 @@ def decoded(file, plan, largest, colours=True):
     _check_room(file, part, sides)
     try:
         file.load()
-        return _picture(file, part, sides, colours)
+        return _picture(file, part, sides)
     except ImageError:
         raise
     except MemoryError as error:
@@ -552,20 +559,19 @@ def _check_room(file, part, sides):
         )
 
 
-def _picture(file, part, sides, colours):
+def _picture(file, part, sides):
     """Convert band by band, each as narrow as it will be: pixels are never all there as floats."""
     rows, whole_range = _upright_rows(file), range(0, file.size[1])
     top, left, height, width = part
     step = max(1, _BAND // file.size[0])
     bands = [(at, min(at + step, top + height)) for at in whole_range[top : top + height : step]]
     _check_range(file, rows, bands)
-    space = file.space if colours else None
     result = torch.empty(1 if file.bands == 1 else 3, height, sides[1])
     highest, lowest_alpha = 0, 1
     for start, end in bands:
         values = rows(start, end)[:, left : left + width]
         highest = max(highest, int(values[..., : file.bands].max() * (file.white == 65535)))
-        floats, alpha = _floats(file, values, space)
+        floats, alpha = _floats(file, values)
         lowest_alpha = min(lowest_alpha, alpha)
         strip = torch.from_numpy(np.ascontiguousarray(floats.transpose(2, 0, 1)))
         result[:, start - top : end - top] = _resized(strip, (end - start, sides[1]))
@@ -615,7 +621,7 @@ def _check_range(file, rows, bands):
         )
 
 
-def _floats(file, values, space):
+def _floats(file, values):
     """Turn (h, w, bands and alpha) as stored into sRGB in [0, 1] over white; the least alpha."""
     stored = values[..., : file.bands]
     floats = np.empty(stored.shape, np.float32)
@@ -624,8 +630,8 @@ def _floats(file, values, space):
     alpha = values[..., file.bands :].astype(np.float32) / file.white if file.alpha else None
     if file.premultiplied:
         floats = np.divide(floats, alpha, out=np.ones_like(floats), where=alpha > 0).clip(0, 1)
-    if space is not None:
-        floats = space(floats)
+    if file.space is not None:
+        floats = file.space(floats)
     elif file.bands == 4:
         floats = (1 - floats[..., :3]) * (1 - floats[..., 3:])
     if alpha is None:

@@ -75,15 +75,16 @@ def load(name, size=None):
     torch.Size([3, 256, 256])
     """
     if name in BUNDLED:
-        # As scikit-image has them, profiles left aside: the lessons' numbers are of these pixels.
         path = resources.files("skimage") / "data" / BUNDLED[name][0]
-        return _read(path, size=size, colours=False)[0]
-    if name in _paper_pictures():
-        return _read(fetch(name), size=size, colours=False)[0]
-    raise ImageError(
-        f"no picture is called {name!r}; the bundled ones are {', '.join(names())} "
-        "(a file of your own: images.read(path); the paper's: images.paper_names())"
-    )
+    elif name in _paper_pictures():
+        path = fetch(name)
+    else:
+        raise ImageError(
+            f"no picture is called {name!r}; the bundled ones are {', '.join(names())} "
+            "(a file of your own: images.read(path); the paper's: images.paper_names())"
+        )
+    # Profiles are left aside, as scikit-image does: the lessons' numbers are of these pixels.
+    return _read(path, size, colours=False)
 
 
 def names():
@@ -185,15 +186,12 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    picture, name, remarks = _read(source, size, longest, smallest)
-    for remark in remarks:
-        warnings.warn(f"{name} {remark}", stacklevel=2)
-    return picture
+    return _read(source, size, longest, smallest)
 
 
 def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
     name, kind, data = decode.content(source)
-    file = decode.opened(kind, data, name)
+    file = decode.opened(kind, data, name, colours)
 
     def plan(height, width):
         """What is cut out, and how large it shall become: known before anything is decoded."""
@@ -208,10 +206,12 @@ def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True)
         sides = (height, width) if longest is None else _shrunk(height, width, longest, smallest)
         return (0, 0, height, width), sides
 
-    picture = decode.decoded(file, plan, LARGEST_AREA, colours)
+    picture = decode.decoded(file, plan, LARGEST_AREA)
     if size is not None and longest is not None:
         picture = shrink(picture, longest)
-    return picture, name, file.remarks
+    for remark in file.remarks:
+        warnings.warn(f"{name} {remark}", stacklevel=3)
+    return picture
 
 
 def _from_numpy(values, top):

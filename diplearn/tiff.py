@@ -103,19 +103,18 @@ class Directory:
         return (x * scale, y * scale) if x and y and scale else None
 
 
-def written(entries, at, order, big=False):
+def written(entries, at, order):
     """Write a directory that will stand at a place: tag -> (type, count, bytes)."""
-    width, inline = (20, 8) if big else (12, 4)
-    body = at + (8 if big else 2) + width * len(entries) + inline
-    head, values = struct.pack(order + ("Q" if big else "H"), len(entries)), b""
+    body = at + 2 + 12 * len(entries) + 4
+    head, values = struct.pack(order + "H", len(entries)), b""
     for tag, (kind, count, raw) in sorted(entries.items()):
-        head += struct.pack(order + ("HHQ" if big else "HHL"), tag, kind, count)
-        if len(raw) <= inline:
-            head += raw.ljust(inline, b"\0")
+        head += struct.pack(order + "HHL", tag, kind, count)
+        if len(raw) <= 4:
+            head += raw.ljust(4, b"\0")
         else:
-            head += struct.pack(order + ("Q" if big else "L"), body + len(values))
+            head += struct.pack(order + "L", body + len(values))
             values += raw + b"\0" * (len(raw) % 2)
-    return head + b"\0" * inline + values
+    return head + bytes(4) + values
 
 
 class Tiff:
@@ -255,21 +254,19 @@ class Tiff:
     def _entry(self, tag):
         kind, count, _, raw = self.tags.entries[tag]
         if tag in _SINGLE:
-            return kind, 1, raw[: _SIZES[kind]]
+            count, raw = 1, raw[: _SIZES[kind]]
+        if kind in (13, 16, 18):  # BigTIFF's wide numbers, as an ordinary directory has them
+            numbers = np.frombuffer(raw, self.tags.order + _INTEGERS[kind])
+            kind, raw = 4, numbers.astype(self.tags.order + "u4").tobytes()
         return kind, count, raw
 
     def _opened(self, entries):
-        order, big = self.tags.order, self.tags.big
-        file = io.BytesIO(self.data)
+        order, file = self.tags.order, io.BytesIO(self.data)
         at = file.seek(0, io.SEEK_END)
-        at += file.write(b"\0" * (at % 2))
-        file.write(written(entries, at, order, big))
+        at += file.write(bytes(at % 2))
+        file.write(written(entries, at, order))
         file.seek(0)
-        head = b"II" if order == "<" else b"MM"
-        file.write(
-            head
-            + struct.pack(order + ("HHHQ" if big else "HL"), *((43, 8, 0, at) if big else (42, at)))
-        )
+        file.write((b"II" if order == "<" else b"MM") + struct.pack(order + "HL", 42, at))
         file.seek(0)
         return TiffImagePlugin.TiffImageFile(file)
 
@@ -294,7 +291,7 @@ class Tiff:
             entries[_ROWS] = long(self.tile[1])
         for tag in _TILES if self.tiled else _STRIPS:
             if tag in tags.entries:
-                kind, _, _, raw = tags.entries[tag]
+                kind, _, raw = self._entry(tag)
                 width = _SIZES[kind] * self.segments
                 entries[tag] = kind, self.segments, raw[plane * width : (plane + 1) * width]
         return self._opened(entries)
