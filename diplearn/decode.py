@@ -281,6 +281,31 @@ class _Netpbm(Opened):
         return self.values[top:bottom].astype(np.uint16)
 
 
+class _Alpha(Opened):
+    """The alpha channel of another opened file, in the place of its colours."""
+
+    bands, alpha = 1, False
+
+    def __init__(self, file):
+        super().__init__(file.name, file.width, file.height)
+        self.file, self.remarks, self.orientation = file, file.remarks, file.orientation
+        self.white, self.bytes_per_pixel = file.white, file.bytes_per_pixel
+
+    def load(self):
+        self.file.load()
+
+    def rows(self, top, bottom):
+        return self.file.rows(top, bottom)[..., self.file.bands :]
+
+    def release(self):
+        self.file.release()
+
+
+def alpha_only(file):
+    """Return an opened file with transparency as a grey picture of its alpha channel."""
+    return _Alpha(file)
+
+
 def opened(kind, data, name, colours=True):
     """Open a file of a known format; every way in which that fails becomes an ImageError.
 
