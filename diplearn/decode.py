@@ -178,6 +178,8 @@ class _Pillow(Opened):
         self.width, self.height = self.image.size
 
     def load(self):
+        if self.image.format == "TIFF":
+            tiff.loaded(self.image)
         self.image.load()
 
     def rows(self, top, bottom):
@@ -247,10 +249,8 @@ class _Numbers(Opened):
 
     def load(self):
         planes = self.bands + self.alpha if self.file.planes == 2 else 1
-        self.images = [self.file.bytes_image(plane) for plane in range(planes)]
-        for image in self.images:
-            image.load()
-        self.file.data = None
+        self.images = [tiff.loaded(self.file.bytes_image(plane)) for plane in range(planes)]
+        self.file.data = self.file.tags.data = None
 
     def rows(self, top, bottom):
         parts = [
@@ -306,12 +306,16 @@ def alpha_only(file):
     return _Alpha(file)
 
 
-def opened(kind, data, name, colours=True):
+def opened(kind, data, name, largest, colours=True):
     """Open a file of a known format; every way in which that fails becomes an ImageError.
 
-    With `colours`, what turns its colours into sRGB is looked for, too.
+    Decoders that take their memory on opening get no more than `largest` pixels. With `colours`,
+    what turns the file's colours into sRGB is looked for, too.
     """
     try:
+        width, height = _claimed(kind, data)
+        if width * height > largest:
+            raise _too_large(name, width, height, largest)
         file = _OPENERS[kind](data, name)
         adobe_rgb = _understand(file, data)
         if colours:
@@ -323,6 +327,27 @@ def opened(kind, data, name, colours=True):
     except Exception as error:  # a decoder may fail in any way on damaged bytes
         raise ImageError(f"{name} is damaged or not a picture: {error}") from error
     return file
+
+
+def _claimed(kind, data):
+    """Width and height in the headers of the two formats whose decoders take memory on opening."""
+    if kind == "GIF":
+        return struct.unpack_from("<HH", data, 6)
+    if kind == "WEBP" and data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == "WEBP" and data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == "WEBP":
+        return tuple(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    return 0, 0
+
+
+def _too_large(name, width, height, largest, advice=""):
+    return ImageError(
+        f"{name} claims {width}x{height} pixels; more than {largest // 1_000_000} million are "
+        f"refused: make it smaller first{advice}"
+    )
 
 
 def _open_with(plugin):
@@ -475,9 +500,9 @@ def _understand(file, data):
     file.orientation = turned or file.orientation
     if file.orientation not in range(1, 9):
         file.orientation = 1
-    file.dpi = file.dpi or (tags and tags.dpi())
-    if not (file.dpi and all(math.isfinite(dots) and dots > 0 for dots in file.dpi)):
-        file.dpi = None
+    dpi = file.dpi or (tags and tags.dpi()) or (0, 0)
+    dpi = tuple(float(dots) for dots in dpi)
+    file.dpi = dpi if all(math.isfinite(dots) and dots > 0 for dots in dpi) else None
     camera = tags and tags.sub(tiff.EXIF)
     interoperable = camera and camera.sub(tiff.INTEROPERABILITY)
     return bool(interoperable) and interoperable.entries.get(1, [b""])[-1][:3] == b"R03"
@@ -560,11 +585,8 @@ def _bring_down(file, plan, largest):
     for scale in (2, 4, 8):
         if file.drafts and area / scale**2 <= largest and scale <= small:
             return file.draft(scale)
-    raise ImageError(
-        f"{file.name} claims {file.width}x{file.height} pixels; more than "
-        f"{largest // 1_000_000} million are refused: make it smaller first"
-        + (", or read it with longest=1024" if file.drafts and small < 2 else "")
-    )
+    advice = ", or read it with longest=1024" if file.drafts and small < 2 else ""
+    raise _too_large(file.name, *file.size, largest, advice)
 
 
 def _check_room(file, part, sides):
@@ -574,7 +596,8 @@ def _check_room(file, part, sides):
     pixels = file.width * file.height
     channels = 1 if file.bands == 1 else 3
     stored = pixels * (file.bytes_per_pixel + (4 if file.orientation > 1 else 0))
-    needed = stored + 4 * channels * (part[2] * sides[1] + sides[0] * sides[1]) + 100 * _BAND
+    shrunk = sides[0] if sides[0] != part[2] else 0
+    needed = stored + 4 * channels * sides[1] * (part[2] + shrunk) + 100 * _BAND
     room = memory.available(torch.device("cpu"))
     if needed > room / 2 and needed > 100_000_000:
         raise ImageError(
@@ -652,8 +675,10 @@ def _floats(file, values):
     floats = np.empty(stored.shape, np.float32)
     floats[...] = file.white - stored if file.negative else stored
     floats /= file.white
-    alpha = values[..., file.bands :].astype(np.float32) / file.white if file.alpha else None
-    if file.premultiplied:
+    alpha = None
+    if file.alpha and (least := values[..., -1].min()) < file.white:
+        alpha = values[..., file.bands :].astype(np.float32) / file.white
+    if alpha is not None and file.premultiplied:
         floats = np.divide(floats, alpha, out=np.ones_like(floats), where=alpha > 0).clip(0, 1)
     if file.space is not None:
         floats = file.space(floats)
@@ -661,7 +686,9 @@ def _floats(file, values):
         floats = (1 - floats[..., :3]) * (1 - floats[..., 3:])
     if alpha is None:
         return floats, 1
-    return floats * alpha + (1 - alpha), float(alpha.min())
+    floats *= alpha
+    floats += 1 - alpha
+    return floats, float(least) / file.white
 
 
 def _resized(picture, sides):

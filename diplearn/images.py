@@ -117,7 +117,9 @@ class About(NamedTuple):
     bits : int
         Bits per channel, as read: 8 or 16.
     exif : bytes or None
-        The camera's data (EXIF) with the orientation reset, since `read` has applied it.
+        The camera's data (EXIF) as Pillow writes them. As `read` has turned the picture,
+        converted it to sRGB and perhaps made it smaller, the orientation is reset, the colour space
+        is sRGB and the thumbnail is dropped.
     dpi : tuple of float or None
         The resolution (x, y) in dots per inch.
     """
@@ -133,7 +135,7 @@ def about(source):
     Parameters
     ----------
     source : str, path-like, bytes or binary file object
-        As in `read`.
+        As in `read`; a file object is read to its end, so hand bytes to both.
 
     Returns
     -------
@@ -143,25 +145,40 @@ def about(source):
     Raises
     ------
     ImageError
-        As in `read`.
+        As in `read`, but for what only the pixels show.
+
+    Examples
+    --------
+    >>> about(resources.files("skimage") / "data" / "retina.jpg")
+    About(bits=8, exif=None, dpi=(150.0, 150.0))
     """
     name, kind, data = decode.content(source)
-    file = decode.opened(kind, data, name)
+    file = decode.opened(kind, data, name, LARGEST_AREA)
     return About(file.bits, decode.exif_for_result(file), file.dpi)
 
 
 def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     """Read a picture from a file.
 
-    Whatever the file holds becomes a grey or RGB picture: palettes and CMYK are converted, 16-bit
-    grey keeps its precision, a camera's rotation (EXIF) is applied, of an animation the first frame
-    is taken and transparency is laid over white; the last two are said in a warning. Integers wider
-    than 16 bits must lie between 0 and 65535, floating values (TIFF) between 0 and 1.
+    Whatever the file holds becomes a grey or sRGB picture. Palettes are converted, a camera's
+    rotation (EXIF) is applied, 16 bits per channel keep their precision. Of an animation the first
+    frame is taken; transparency is laid over white.
+
+    Colours become sRGB: by the file's ICC profile (relative colorimetric where it is curves and a
+    matrix, perceptual at 8 bits where it is a table), by PNG's chunks cICP, sRGB, gAMA and cHRM (in
+    the order that the standard gives them), or by a camera's mark of Adobe RGB. Colours outside
+    sRGB are clipped. CMYK without a profile is converted by a formula. What names no space is
+    taken for sRGB, and so is a profile that cannot be applied.
+
+    TIFF may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), be a fax, a
+    palette, Lab or YCbCr, or be one channel of other numbers: integers of more than 16 bits must
+    lie between 0 and 65535, floating values between 0 and 1. Everything else is refused.
 
     Parameters
     ----------
     source : str, path-like, bytes or binary file object
-        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file; a pipe will do. Bytes are the file's content.
+        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB. A path may lead to a pipe
+        (``/dev/stdin``); bytes are the file's content; a file object is read to its end.
     size : int, optional
         Take the centre square and bring it down to `size` x `size` pixels, antialiased.
     longest : int, optional
@@ -177,13 +194,17 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     Raises
     ------
     ImageError
-        The file is missing, empty, damaged, no picture, too large or too small. Nothing else is
-        raised, whatever the bytes.
+        The file is missing, empty, damaged, no picture or too small; it claims more than 100
+        million pixels (a JPEG may, if `size` or `longest` lets it be decoded at half its sides or
+        less), or more than half of the free memory would be needed. Nothing else is raised,
+        whatever the bytes.
 
     Warns
     -----
     UserWarning
-        The file holds more than one frame, or is transparent in places.
+        The file holds more than one frame or more channels than are read, is transparent in places,
+        has colours that cannot be converted exactly, or has 16 bits per channel of which the upper
+        ones are never used (12 bits in a file of 16: the values are not changed).
 
     Examples
     --------
@@ -197,7 +218,7 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
 
 def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
     name, kind, data = decode.content(source)
-    file = decode.opened(kind, data, name, colours)
+    file = decode.opened(kind, data, name, LARGEST_AREA, colours)
 
     def plan(height, width):
         """What is cut out, and how large it shall become: known before anything is decoded."""
@@ -880,14 +901,14 @@ def _mask_of_file(source):
     name, kind, data = decode.content(source)
     name = name if isinstance(source, str | os.PathLike) else "the mask"
 
-    file = decode.opened(kind, data, name, colours=False)
+    file = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
     for remark in file.remarks:
         warnings.warn(f"{name} {remark}", stacklevel=3)
     if file.alpha:
         alpha = _whole(decode.alpha_only(file))
         if alpha.min() < 1:
             return alpha, name, kind in _LOSSY
-        file = decode.opened(kind, data, name, colours=False)
+        file = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
     return _whole(file), name, kind in _LOSSY
 
 

@@ -11,7 +11,7 @@ import math
 import struct
 
 import numpy as np
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 from .errors import ImageError
 
@@ -92,8 +92,8 @@ class Directory:
     def sub(self, tag):
         """The directory that a tag points to, or None."""
         try:
-            return Directory(self.data, self.first(tag))
-        except (ValueError, TypeError, struct.error):
+            return Directory(self.data, self.first(tag)) if self[tag] else None
+        except (ValueError, struct.error):
             return None
 
     def dpi(self):
@@ -101,6 +101,14 @@ class Directory:
         x, y, unit = (self.first(tag) for tag in _RESOLUTION)
         scale = {None: 1, 2: 1, 3: 2.54}.get(unit)
         return (x * scale, y * scale) if x and y and scale else None
+
+
+def loaded(image):
+    """Decode; Pillow's own limit on pixels is passed by, for ours has been kept, of true pixels."""
+    image.im = Image.new(image.mode, image.size).im
+    image.load()
+    image.fp = None  # the file's bytes can go
+    return image
 
 
 def written(entries, at, order):
@@ -215,11 +223,12 @@ class Tiff:
         self.segments = across * down
         if self.segments > _MOST_SEGMENTS:
             raise self.refused(f"is cut into {self.segments} pieces")
+        offsets, counts = _TILES if self.tiled else _STRIPS
         planes = self.samples if self.planes == 2 else 1
-        if self.numeric and len(tags[(_TILES if self.tiled else _STRIPS)[0]]) < (
-            self.segments * planes
-        ):
+        if self.numeric and len(tags[offsets]) < self.segments * planes:
             raise ImageError(f"{self.name} is damaged or not a picture: pieces of it are missing")
+        if self.compression != 1 and sum(tags[counts]) > len(self.data):
+            raise ImageError(f"{self.name} is damaged or not a picture: pieces of it overlap")
 
     def icc(self):
         """The colour profile, or None."""

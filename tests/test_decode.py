@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
 from unittest import mock
@@ -15,7 +16,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import tifffile
-import torch
 from PIL import Image, ImageCms
 
 from diplearn import images, memory
@@ -585,3 +585,363 @@ def test_bundled_pictures_are_what_scikit_image_has():
     for name in ("rocket", "page", "astronaut"):  # Adobe RGB, a dot gain, sRGB: all left aside
         assert np.array_equal(images.to_array(images.load(name)),
                               (getattr(skimage.data, name)() / np.float32(255)))  # fmt: skip
+
+
+# What goes with the pixels.
+
+
+def camera_data(orientation=6, order=None):
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x0112], exif[0x010F], exif[0x011A], exif[0x011B], exif[0x0128] = (
+        orientation, "Maker", 240.0, 120.0, 2,
+    )  # fmt: skip
+    exif.get_ifd(0x8769)[0x829A] = 0.004
+    exif[0x8769] = exif.get_ifd(0x8769)  # Pillow's TIFF would leave it out
+    return exif
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_camera_data_are_kept_with_the_orientation_reset(kind, order):
+    content = saved(Image.new("RGB", (30, 20)), kind, exif=camera_data(order=order))
+    assert images.read(content).shape == (3, 30, 20)
+    about = images.about(content)
+    kept = Image.Exif()
+    kept.load(about.exif)
+    assert kept.get(0x0112, 1) == 1 and kept[0x010F] == "Maker"
+    assert float(kept.get_ifd(0x8769)[0x829A]) == 0.004
+    # A result that is written with them is not turned again.
+    again = saved(Image.new("RGB", (20, 30)), "PNG", exif=about.exif)
+    assert images.read(again).shape == (3, 30, 20)
+    assert images.about(again).exif == about.exif or kind == "TIFF"
+    assert about.dpi == (240, 120) if kind != "JPEG" else about.dpi is not None
+
+
+def test_a_stale_thumbnail_is_not_kept():
+    exif = camera_data().tobytes()
+    at = 6 + 8 + 2 + 12 * struct.unpack_from(">H" if exif[6:8] == b"MM" else "<H", exif, 14)[0]
+    with_thumbnail = (
+        exif[:at] + struct.pack(">I" if exif[6:8] == b"MM" else "<I", 8) + exif[at + 4 :]
+    )
+    kept = images.about(saved(Image.new("L", (20, 20)), "JPEG", exif=with_thumbnail)).exif
+    assert kept[at : at + 4] == bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("exif", "kept"), [(b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01", False), (b"Exif\0\0", False)]
+)
+def test_damaged_camera_data_are_left_out(exif, kept):
+    for kind in ("JPEG", "PNG", "WEBP"):
+        content = saved(Image.new("RGB", (30, 20)), kind, exif=exif)
+        assert quietly(content)[1] == []
+        assert images.about(content) == (8, None, None) or kind == "JPEG"
+        assert images.about(content).exif is None
+
+
+def test_an_orientation_in_xmp_or_in_imagemagicks_text_counts():
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", '<rdf:Description tiff:Orientation="6"/>')
+    hidden = PngInfo()
+    block = camera_data().tobytes().hex()
+    hidden.add_text("Raw profile type exif", f"\nexif\n{len(block) // 2:8}\n{block}\n", zip=True)
+    for info in (text, hidden):
+        content = saved(Image.new("RGB", (30, 20)), "PNG", pnginfo=info)
+        assert images.read(content).shape == (3, 30, 20)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_resolution_and_bits_are_told(kind):
+    about = images.about(saved(Image.new("RGB", (20, 20)), kind, dpi=(300, 150)))
+    assert about.bits == 8 and np.allclose(about.dpi, (300, 150), atol=0.02)
+    assert images.about(saved(Image.new("RGB", (20, 20)), "PPM")) == (8, None, None)
+
+
+# Where the bytes come from.
+
+
+def test_bytes_and_file_objects_are_read(tmp_path):
+    content = saved(Image.fromarray(noise(20, 24, 3)), "PNG")
+    (tmp_path / "a.png").write_bytes(content)
+    expected = images.read(tmp_path / "a.png")
+
+    class Trickle(io.RawIOBase):
+        """A pipe that hands out little at a time."""
+
+        def __init__(self):
+            self.rest = io.BytesIO(content)
+
+        def read(self, size=-1):
+            return self.rest.read(min(size, 7))
+
+    for source in (
+        content,
+        bytearray(content),
+        memoryview(content),
+        io.BytesIO(content),
+        Trickle(),
+    ):
+        assert images.read(source).equal(expected)
+    with open(tmp_path / "a.png", "rb") as file:
+        assert images.read(file).equal(expected)
+    with open(tmp_path / "a.png", "rb", buffering=0) as file:
+        assert images.about(file).bits == 8
+
+
+def test_what_messages_call_a_picture_without_a_path(tmp_path):
+    with pytest.raises(ImageError, match="^the picture is empty"):
+        images.read(b"")
+    with pytest.raises(ImageError, match="^the picture is not a picture that can be read"):
+        images.read(io.BytesIO(b"nothing of the kind"))
+    (tmp_path / "a.txt").write_text("no picture")
+    with open(tmp_path / "a.txt", "rb") as file:
+        with pytest.raises(ImageError, match="a.txt is not a picture"):
+            images.read(file)
+    with open(tmp_path / "a.txt") as file:
+        with pytest.raises(ImageError, match='a.txt: it is opened as text; open it with "rb"'):
+            images.read(file)
+    with pytest.raises(ImageError, match="cannot read .*closed"):
+        images.read(file)
+
+
+class Broken:
+    def read(self, size):
+        raise ZeroDivisionError("a foreign object's own error")
+
+
+@pytest.mark.parametrize("source", [None, 3, 2.5, [], np.zeros((20, 20)), object(), Broken()])
+def test_what_is_neither_path_nor_bytes_nor_file(source):
+    with pytest.raises(ImageError, match="neither a path nor bytes|foreign object's own"):
+        images.read(source)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.png", "HTTP://example.org/a.png"])
+def test_an_address_gets_a_sentence(address):
+    with pytest.raises(ImageError, match="is an address; download the file"):
+        images.read(address)
+
+
+@not_on_windows
+def test_a_pipe_with_a_name_is_read(tmp_path):
+    content = saved(Image.fromarray(noise(300, 400, 3)), "PNG")  # larger than a pipe's buffer
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,), daemon=True)
+    writer.start()
+    assert images.read(tmp_path / "pipe").equal(images.read(content))
+    writer.join(10)
+
+
+@not_on_windows
+def test_standard_input_is_read():
+    code = "from diplearn import images; print(images.read('/dev/stdin').shape)"
+    content = saved(Image.fromarray(noise(300, 400, 3)), "PNG")
+    done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True)
+    assert done.stdout.split(b"\n")[0] == b"torch.Size([3, 300, 400])", done.stderr
+
+
+@not_on_windows
+def test_what_never_ends_is_left_after_its_first_bytes():
+    with pytest.raises(ImageError, match="/dev/zero is not a picture"):
+        images.read("/dev/zero")
+
+
+def test_no_more_than_a_limit_is_read():
+    class Endless:
+        """A PNG's first bytes, and then no end."""
+
+        given = 0
+
+        def read(self, size):
+            self.given += size
+            return b"\x89PNG\r\n\x1a\n" + bytes(8) if self.given == size else bytes(size)
+
+    with mock.patch("diplearn.decode.LARGEST_FILE", 5_000_000):
+        with pytest.raises(ImageError, match="larger than 5 MB"):
+            images.read(source := Endless())
+    assert source.given < 6_000_000
+
+
+# Sizes.
+
+
+def test_a_small_observation_is_read_where_the_caller_allows_it():
+    content = saved(Image.fromarray(noise(8, 9, 3)), "PNG")
+    with pytest.raises(ImageError, match="9x8 pixels.* at least 16"):
+        images.read(content)
+    assert images.read(content, smallest=8).shape == (3, 8, 9)
+    with pytest.raises(ImageError, match="9x8 pixels.* at least 9 on"):
+        images.read(content, smallest=9)
+    assert images.read(content, smallest=1, longest=3).shape == (3, 3, 3)
+    assert images.read(content, smallest=1, longest=600).shape == (3, 8, 9)
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 40}, {"longest": 70}, {"size": 90, "longest": 33}, {}]
+)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_bands_are_what_the_whole_would_be(kind, options):
+    content = saved(Image.fromarray(noise(100, 150, 3)), kind)
+    whole = images.read(content)
+    if "size" in options:
+        whole = images.centre_square(whole, options["size"])
+    if "longest" in options:
+        whole = images.shrink(whole, options["longest"])
+    for band in (2**19, 1000, 1):
+        with mock.patch("diplearn.decode._BAND", band):
+            assert images.read(content, **options).equal(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": 500}, "from 16 to 100, the shorter side of this 150x100"),
+        ({"longest": 20}, "longest=20 would leave 20x13"),
+        ({"longest": "big"}, "longest='big'"),
+        ({"size": 15}, "size=15"),
+    ],
+)
+def test_an_impossible_size_is_said_before_decoding(options, words):
+    content = saved(Image.fromarray(noise(100, 150, 3)), "PNG")
+    with mock.patch("diplearn.decode._Pillow.load", side_effect=AssertionError("decoded")):
+        with pytest.raises(ImageError, match=words):
+            images.read(content, **options)
+
+
+def test_a_jpeg_too_large_is_decoded_at_reduced_size_or_refused():
+    image = Image.fromarray(noise(50, 100, 3)).resize((800, 400), Image.Resampling.BICUBIC)
+    content = saved(image, "JPEG", quality=95)
+    whole = images.read(content, longest=100)
+    with mock.patch.object(images, "LARGEST_AREA", 100_000):
+        with pytest.raises(ImageError, match="claims 800x400 .*or read it with longest=1024"):
+            images.read(content)
+        with pytest.raises(ImageError, match="claims 800x400"):
+            images.read(content, longest=500)
+        small = images.read(content, longest=100)
+        assert small.shape == whole.shape == (3, 50, 100)
+        assert (small - whole).abs().mean() < 0.01
+        assert images.read(content, size=40).shape == (3, 40, 40)
+        for kind in ("PNG", "TIFF", "WEBP", "GIF", "BMP", "PPM"):
+            with pytest.raises(ImageError, match="claims 800x400 pixels; .*make it smaller first$"):
+                images.read(saved(image, kind), longest=100)
+
+
+# Files that attack.
+
+PEAK = """
+import resource, sys, warnings
+warnings.simplefilter("ignore")
+from diplearn import images
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images.load("camera", size=32)
+for longest in (512, None):
+    before = peak()
+    for path in sys.argv[1:]:
+        images.read(path, longest=longest)
+    print(peak() - before)
+"""
+
+
+def palette_bomb(side):
+    body = zlib.compress(bytes((side // 8 + 1) * side), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 3, 0, 0, 0))
+        + chunk(b"PLTE", bytes([200, 100, 50, 1, 2, 3]))
+        + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@not_on_windows
+def test_the_peak_is_the_picture_and_little_more(tmp_path):
+    side, channels = 4000, 3
+    (tmp_path / "palette.png").write_bytes(palette_bomb(side))
+    clear = Image.new("RGBA", (side, side), (9, 99, 199, 99))
+    (tmp_path / "rgba.tif").write_bytes(saved(clear, "TIFF", compression="tiff_adobe_deflate"))
+    (tmp_path / "a.jpg").write_bytes(saved(clear.convert("RGB"), "JPEG"))
+    paths = [tmp_path / name for name in ("palette.png", "rgba.tif", "a.jpg")]
+    command = [sys.executable, "-c", PEAK, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    unit = 1 if sys.platform == "darwin" else 1024
+    small, whole = (int(line) * unit for line in done.stdout.split())
+    stored = 4 * side**2  # bytes of the most expensive one, as decoded
+    assert small < stored + 4 * channels * side * 512 + 100e6
+    assert whole < stored + 4 * channels * side**2 + 100e6
+
+
+def test_more_than_half_of_the_free_memory_is_refused():
+    content = palette_bomb(10_000)
+    assert len(content) < 13_000
+    with mock.patch.object(memory, "available", return_value=2e9):
+        with mock.patch("diplearn.decode._Pillow.load", side_effect=AssertionError("decoded")):
+            with pytest.raises(ImageError, match=r"10000x10000 pixels; .* 1\.4 GB .* 2\.0 GB"):
+                images.read(content)
+    with mock.patch.object(memory, "available", return_value=1):  # what is small is never refused
+        assert images.read(saved(Image.new("RGB", (600, 400)), "PNG")).shape == (3, 400, 600)
+
+
+def test_of_many_pages_only_the_second_is_asked_for():
+    page = tiff(noise(20, 20), photometric="minisblack")
+    directory = tifffile.TiffFile(io.BytesIO(page)).pages[0].offset
+    size = 2 + 12 * struct.unpack_from("<H", page, directory)[0]
+    pages, at = [page[: directory + size]], directory + size + 4
+    for number in range(100_000):
+        pages.append(struct.pack("<I", at + number * (size + 4)) + page[directory:][:size])
+    content = b"".join(pages) + bytes(4)
+    assert len(content) > 10_000_000
+    begun = time.perf_counter()
+    _, said = quietly(content)
+    assert time.perf_counter() - begun < 5 and "more than one frame" in said[0]
+
+
+def test_pieces_that_overlap_are_refused():
+    """400 strips that are one and the same: 4 kB for 400 MB."""
+    content = bytearray(tiff(np.zeros((2000, 200), "u1"), codec="zlib", photometric="minisblack",
+                             rowsperstrip=20))  # fmt: skip
+    page = tifffile.TiffFile(io.BytesIO(bytes(content))).pages[0]
+    count, last = len(page.dataoffsets), page.databytecounts[-1]
+    content += bytes(len(content) % 2)
+    for tag, value in ((273, page.dataoffsets[0]), (279, last * 100)):
+        where, dtype = page.tags[tag].valueoffset, page.tags[tag].dtype.name
+        letter = {"SHORT": "H", "LONG": "I"}[dtype]
+        struct.pack_into(f"<{count}{letter}", content, where, *[value] * count)
+    with pytest.raises(ImageError, match="pieces of it overlap"):
+        images.read(bytes(content))
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused():
+    content = saved(Image.fromarray(noise(20, 20, 3)), "JPEG", progressive=True)
+    scan = content[content.index(b"\xff\xda") :][:200]
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        images.read(content[:-2] + scan * 200 + content[-2:])
+
+
+def test_a_profile_that_inflates_without_end_is_cut_off():
+    bomb = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(100_000_000), 9))
+    begun = time.perf_counter()
+    _, said = quietly(png(noise(20, 20, 3, dtype="u2"), bomb))
+    assert time.perf_counter() - begun < 2 and "cannot be applied" in said[0]
+
+
+def test_threads_read_without_touching_the_filters_of_warnings():
+    files = [
+        saved(Image.fromarray(noise(40, 50, 4)), "PNG"),
+        saved(Image.new("RGB", (20, 20)), "TIFF", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01"),
+        saved(Image.new("RGB", (20, 20)), "GIF", save_all=True,
+              append_images=[Image.new("L", (20, 20), 9)]),
+    ]  # fmt: skip
+    with mock.patch("warnings.catch_warnings", side_effect=AssertionError("a global switch")):
+        with mock.patch("warnings.simplefilter", side_effect=AssertionError("a global switch")):
+            before = list(warnings.filters)
+
+            def work():
+                for content in files * 10:
+                    images.read(content)
+
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert list(warnings.filters) == before
