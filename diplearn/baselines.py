@@ -89,8 +89,11 @@ def wavelets(problem):
     torch.Tensor
         (C, H, W).
     """
+    sigma = problem.noise_level()
+    if sigma == 0:  # scikit-image divides by the coefficients, and those of a flat picture are 0
+        return problem.observation.cpu()
     return _per_picture(
-        problem, restoration.denoise_wavelet, sigma=problem.noise_level(), rescale_sigma=True,
+        problem, restoration.denoise_wavelet, sigma=sigma, rescale_sigma=True,
         convert2ycbcr=problem.shape[0] == 3,
     )  # fmt: skip
 
@@ -116,9 +119,16 @@ def bm3d(problem):
     package = _bm3d_package()
     if package is None:
         raise InputError("BM3D needs the package bm3d: pip install 'diplearn[compare]'")
-    array = to_array(problem.observation).astype(np.float64)
+    array, sigma = to_array(problem.observation).astype(np.float64), problem.noise_level()
+    if array.ndim == 3 and np.ptp(array @ _OPPONENTS, axis=(0, 1)).min() == 0:
+        return _picture(np.dstack([package.bm3d(array[..., c], sigma) for c in range(3)]))
     denoise = package.bm3d_rgb if array.ndim == 3 else package.bm3d
-    return _picture(denoise(array, problem.noise_level()))
+    return _picture(denoise(array, sigma))
+
+
+# The colour axes of CBM3D. It divides by the range along each, which is 0 where a picture is grey,
+# or where red and blue are black.
+_OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T
 
 
 def _bm3d_package():
@@ -187,10 +197,17 @@ def biharmonic(problem):
     Returns
     -------
     torch.Tensor
-        (C, H, W).
+        (C, H, W). A channel of which nothing is known is mid-grey: the equation allows any value.
     """
-    missing = problem.operator.known.min(dim=0).values.cpu().numpy() < 0.5
-    return _per_picture(problem, restoration.inpaint_biharmonic, mask=missing)
+    missing = problem.operator.known.cpu().numpy() < 0.5
+    if len(missing) == 1:  # the same for all channels
+        return _per_picture(problem, restoration.inpaint_biharmonic, mask=missing[0])
+    planes = problem.observation.cpu().numpy().astype(np.float64)
+    filled = [
+        np.full_like(plane, 0.5) if mask.all() else restoration.inpaint_biharmonic(plane, mask)
+        for plane, mask in zip(planes, missing)
+    ]
+    return _picture(np.stack(filled, axis=-1))
 
 
 def _per_picture(problem, method, **options):

@@ -4,17 +4,22 @@ A picture is a float32 tensor (C, H, W) with values in [0, 1]; C is 1 (grey) or 
 """
 
 import csv
+import io
 import os
+import struct
 import warnings
+import zlib
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, PngImagePlugin, features
 
+from . import decode
 from .errors import ImageError, InputError, whole
 from .files import replacing
 
@@ -44,9 +49,8 @@ BUNDLED = {
     "text": ("text.png", "handwriting, 448x172, grey"),
 }
 
-# Decoders that a photograph or a scan needs, and no others: a file cannot choose an exotic one.
-_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
+WRITABLE = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
+"""Formats that `write` and `encode` know."""
 
 
 def load(name, size=None):
@@ -77,13 +81,16 @@ def load(name, size=None):
     torch.Size([3, 256, 256])
     """
     if name in BUNDLED:
-        return read(resources.files("skimage") / "data" / BUNDLED[name][0], size=size)
-    if name in _paper_pictures():
-        return read(fetch(name), size=size)
-    raise ImageError(
-        f"no picture is called {name!r}; the bundled ones are {', '.join(names())} "
-        "(a file of your own: images.read(path); the paper's: images.paper_names())"
-    )
+        path = resources.files("skimage") / "data" / BUNDLED[name][0]
+    elif name in _paper_pictures():
+        path = fetch(name)
+    else:
+        raise ImageError(
+            f"no picture is called {name!r}; the bundled ones are {', '.join(names())} "
+            "(a file of your own: images.read(path); the paper's: images.paper_names())"
+        )
+    # Profiles are left aside, as scikit-image does: the lessons' numbers are of these pixels.
+    return _read(path, size, colours=False)
 
 
 def names():
@@ -102,22 +109,82 @@ def names():
     return sorted(BUNDLED)
 
 
-def read(path, size=None, longest=None):
-    """Read a picture from a file.
+class About(NamedTuple):
+    """What a file says about its picture beside the pixels (see `about`).
 
-    Whatever the file holds becomes a grey or RGB picture: palettes and CMYK are converted, 16-bit
-    grey keeps its precision, a camera's rotation (EXIF) is applied, of an animation the first frame
-    is taken and transparency is laid over white; the last two are said in a warning. Integers wider
-    than 16 bits must lie between 0 and 65535, floating values (TIFF) between 0 and 1.
+    Attributes
+    ----------
+    bits : int
+        Bits per channel, as read: 8 or 16.
+    exif : bytes or None
+        The camera's data (EXIF) as Pillow writes them. As `read` has turned the picture,
+        converted it to sRGB and perhaps made it smaller, the orientation is reset, the colour space
+        is sRGB and the thumbnail is dropped.
+    dpi : tuple of float or None
+        The resolution (x, y) in dots per inch.
+    """
+
+    bits: int
+    exif: bytes | None
+    dpi: tuple[float, float] | None
+
+
+def about(source):
+    """Say what a file holds beside its pixels, so that a result can keep it.
 
     Parameters
     ----------
-    path : str or path-like
-        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file.
+    source : str, path-like, bytes or binary file object
+        As in `read`; a file object is read to its end, so hand bytes to both.
+
+    Returns
+    -------
+    About
+        Bits per channel, EXIF and resolution; for `write(picture, path, about=...)`.
+
+    Raises
+    ------
+    ImageError
+        As in `read`, but for what only the pixels show.
+
+    Examples
+    --------
+    >>> about(resources.files("skimage") / "data" / "retina.jpg")
+    About(bits=8, exif=None, dpi=(150.0, 150.0))
+    """
+    name, kind, data = decode.content(source)
+    file = decode.opened(kind, data, name, LARGEST_AREA)
+    return About(file.bits, decode.exif_for_result(file), file.dpi)
+
+
+def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
+    """Read a picture from a file.
+
+    Whatever the file holds becomes a grey or sRGB picture. Palettes are converted, a camera's
+    rotation (EXIF) is applied, 16 bits per channel keep their precision. Of an animation the first
+    frame is taken; transparency is laid over white.
+
+    Colours become sRGB: by the file's ICC profile (relative colorimetric where it is curves and a
+    matrix, perceptual at 8 bits where it is a table), by PNG's chunks cICP, sRGB, gAMA and cHRM (in
+    the order that the standard gives them), or by a camera's mark of Adobe RGB. Colours outside
+    sRGB are clipped. CMYK without a profile is converted by a formula. What names no space is
+    taken for sRGB, and so is a profile that cannot be applied.
+
+    TIFF may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), be a fax, a
+    palette, Lab or YCbCr, or be one channel of other numbers: integers of more than 16 bits must
+    lie between 0 and 65535, floating values between 0 and 1. Everything else is refused.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes or binary file object
+        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB. A path may lead to a pipe
+        (``/dev/stdin``); bytes are the file's content; a file object is read to its end.
     size : int, optional
         Take the centre square and bring it down to `size` x `size` pixels, antialiased.
     longest : int, optional
         Bring the whole picture down until its longer side has at most `longest` pixels.
+    smallest : int, optional
+        Pixels that each side must have: 1 for a small observation, such as that of `Downsample(4)`.
 
     Returns
     -------
@@ -127,13 +194,17 @@ def read(path, size=None, longest=None):
     Raises
     ------
     ImageError
-        The file is missing, empty, damaged, no picture, too large or too small. Nothing else is
-        raised, whatever the bytes.
+        The file is missing, empty, damaged, no picture or too small; it claims more than 100
+        million pixels (a JPEG may, if `size` or `longest` lets it be decoded at half its sides or
+        less), or more than half of the free memory would be needed. Nothing else is raised,
+        whatever the bytes.
 
     Warns
     -----
     UserWarning
-        The file holds more than one frame, or is transparent in places.
+        The file holds more than one frame or more channels than are read, is transparent in places,
+        has colours that cannot be converted exactly, or has 16 bits per channel of which the upper
+        ones are never used (12 bits in a file of 16: the values are not changed).
 
     Examples
     --------
@@ -142,94 +213,32 @@ def read(path, size=None, longest=None):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    path = Path(path)
-    picture = _to_tensor(_decode(path), path)
-    if min(picture.shape[-2:]) < SMALLEST_SIDE:
-        raise ImageError(
-            f"{path} is {_sides(picture)} pixels; a picture needs at least "
-            f"{SMALLEST_SIDE} on each side"
-        )
-    if size is not None:
-        picture = centre_square(picture, size)
-    if longest is not None:
-        picture = shrink(picture, longest)
-    return picture
+    return _read(source, size, longest, smallest)
 
 
-def _decode(path):
-    """Open and decode with Pillow; every way in which that fails becomes an ImageError."""
-    try:  # a path may hold a NUL byte or be too long: also the caller's mistake, said the same way
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder; name a picture file in it")
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty")
-        file = path.open("rb")
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read {path}: {error}") from error
-    try:
-        with file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
-            with Image.open(file, formats=_FORMATS) as image:
-                width, height = image.size
-                if width * height > LARGEST_AREA:
-                    raise ImageError(
-                        f"{path} claims {width}x{height} pixels; more than "
-                        f"{LARGEST_AREA // 1_000_000} million are refused: make it smaller first"
-                    )
-                frames = getattr(image, "n_frames", 1)
-                image.load()
-                picture = _upright(image)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is refused, its pixels are too many: {error}") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path} is not a picture that can be read (known: {', '.join(_FORMATS)})"
-        ) from error
-    except Exception as error:  # a decoder may fail in any way on damaged bytes
-        raise ImageError(f"{path} is damaged or not a picture: {error}") from error
-    if frames > 1:
-        warnings.warn(f"{path} holds {frames} frames; the first is taken", stacklevel=3)
-    return picture
+def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
+    name, kind, data = decode.content(source)
+    file = decode.opened(kind, data, name, LARGEST_AREA, colours)
 
-
-def _upright(image):
-    """Turn a photograph as its EXIF orientation says; metadata may be damaged, and is then void."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image.copy()
-
-
-def _to_tensor(image, path):
-    """Turn any Pillow mode into a picture of one or three channels in [0, 1]."""
-    if image.mode in _SIXTEEN_BIT:
-        return _from_numpy(np.asarray(image), 65535)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image)
-        top = 65535 if image.mode == "I" else 1
-        if not (values.min() >= 0 and values.max() <= top):  # so that NaN is refused too
+    def plan(height, width):
+        """What is cut out, and how large it shall become: known before anything is decoded."""
+        if min(height, width) < smallest:
             raise ImageError(
-                f"{path} holds values from {values.min():g} to {values.max():g}; "
-                f"between 0 and {top} can be read"
+                f"{name} is {width}x{height} pixels; a picture needs at least "
+                f"{smallest} on each side"
             )
-        return _from_numpy(values, top)
-    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
-    try:
-        if "A" in image.getbands() or "transparency" in image.info:
-            image = image.convert("RGBA")
-            if image.getextrema()[3][0] < 255:
-                warnings.warn(f"{path} is transparent in places; white shows there", stacklevel=3)
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert(mode)
-    except Exception as error:
-        raise ImageError(f"{path} has colours that cannot be converted: {error}") from error
-    return _from_numpy(np.asarray(image), 255)
+        if size is not None:
+            side = _square(height, width, size)
+            return ((height - side) // 2, (width - side) // 2, side, side), (int(size), int(size))
+        sides = (height, width) if longest is None else _shrunk(height, width, longest, smallest)
+        return (0, 0, height, width), sides
+
+    picture = decode.decoded(file, plan, LARGEST_AREA)
+    if size is not None and longest is not None:
+        picture = shrink(picture, longest)
+    for remark in file.remarks:
+        warnings.warn(f"{name} {remark}", stacklevel=3)
+    return picture
 
 
 def _from_numpy(values, top):
@@ -245,12 +254,13 @@ def _from_numpy(values, top):
 
 
 def from_array(array):
-    """Make a picture from a NumPy array as scikit-image and matplotlib have it.
+    """Make a picture from an array as NumPy, scikit-image, matplotlib and Pillow have it.
 
     Parameters
     ----------
-    array : array_like
-        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating in [0, 1].
+    array : array_like or PIL.Image.Image
+        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating in [0, 1]. A tensor may
+        be on any device.
 
     Returns
     -------
@@ -260,7 +270,8 @@ def from_array(array):
     Raises
     ------
     ImageError
-        The shape or the values are not a picture's.
+        The shape or the values are not a picture's, a masked array has masked values, or a Pillow
+        image is transparent.
 
     Examples
     --------
@@ -268,7 +279,7 @@ def from_array(array):
     >>> from_array(np.full((32, 48, 3), 255, np.uint8)).shape
     torch.Size([3, 32, 48])
     """
-    array = np.asarray(array)
+    array = _plain_array(array)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise ImageError(
             f"an array of shape {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); "
@@ -276,7 +287,108 @@ def from_array(array):
         )
     if array.dtype.kind not in "buif":
         raise ImageError(f"an array of {array.dtype} holds no numbers that a picture could have")
-    return check(_from_numpy(array, {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)))
+    return check(_from_numpy(array, _white(array)))
+
+
+def _white(array):
+    return {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
+
+
+def _plain_array(array):
+    """Return a NumPy array of what a caller may mean by one; palettes become colours."""
+    if isinstance(array, Image.Image):
+        return _pixels(array)
+    if isinstance(array, torch.Tensor):
+        array = array.detach().cpu().to_dense()
+        return (array.float() if array.dtype == torch.bfloat16 else array).numpy()  # NumPy has none
+    _refuse_masked(array, "the array")
+    try:
+        return np.asarray(array)
+    except Exception as error:  # rows of different lengths, foreign objects
+        raise ImageError(f"a {type(array).__name__} that is no array: {error}") from None
+
+
+def _pixels(image):
+    """Return grey or RGB pixels of a Pillow image, whose own array may hold palette indices."""
+    if image.mode in ("1", "L", "RGB", "I", "F") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    if _transparency(image) is not None:
+        raise ImageError(
+            "the image is transparent in places: lay it over a colour first, or drop its alpha "
+            "channel with image.convert('RGB')"
+        )
+    try:
+        return np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))
+    except Exception as error:
+        raise ImageError(f"an image of mode {image.mode} cannot be converted: {error}") from None
+
+
+def _transparency(image):
+    """Return the alpha channel of a Pillow image, or None where all of it is opaque."""
+    if image.mode not in ("LA", "PA", "RGBA", "La", "RGBa") and "transparency" not in image.info:
+        return None
+    try:
+        whole = image.convert("LA") if image.mode == "La" else image
+        alpha = whole.convert("RGBA").getchannel("A")
+    except Exception as error:
+        raise ImageError(f"the transparency of an image cannot be understood: {error}") from None
+    return alpha if alpha.getextrema()[0] < 255 else None
+
+
+def as_tensor(values, what="the picture"):
+    """Return an array of numbers as a tensor, whatever holds it.
+
+    Parameters
+    ----------
+    values : torch.Tensor or array_like
+        A tensor is returned as it is, on its device. An array may have any byte order and any
+        strides, and may be read-only; nested lists and tables of numbers are arrays too.
+    what : str, optional
+        How the message names it.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape, and of the same type where PyTorch has it.
+
+    Raises
+    ------
+    ImageError
+        It holds no numbers, or masked ones, or is an image of Pillow (see `from_array`).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_tensor(np.array([[0.5, 1]], ">f4")).tolist()
+    [[0.5, 1.0]]
+    """
+    if isinstance(values, torch.Tensor):
+        return values if values.layout is torch.strided else values.to_dense()
+    if isinstance(values, Image.Image):
+        raise ImageError(f"{what} is a Pillow image, not a tensor; use images.from_array(image)")
+    _refuse_masked(values, what)
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "buif":
+            raise TypeError
+    except Exception:  # words, rows of different lengths, foreign objects
+        words = f"{what} is a {type(values).__name__}, not a tensor; images.read(path) reads a file"
+        raise ImageError(words) from None
+    native = np.dtype("f8") if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, native, ["C_CONTIGUOUS", "WRITEABLE"]))
+
+
+def _refuse_masked(values, what):
+    """Raise ImageError for an array of which NumPy's own mask hides a part, also within a list."""
+    if isinstance(values, list | tuple):
+        for value in values:
+            _refuse_masked(value, what)
+    elif np.ma.is_masked(values):
+        raise ImageError(
+            f"{what} is a masked array with {np.ma.count_masked(values)} masked values: use "
+            "array.filled(0) as the picture, and Mask(~numpy.ma.getmaskarray(array)), channels "
+            "first, as the problem's operator"
+        )
 
 
 def to_array(picture):
@@ -297,7 +409,7 @@ def to_array(picture):
     >>> to_array(torch.full((3, 16, 20), 1.5)).shape
     (16, 20, 3)
     """
-    array = picture.detach().float().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+    array = as_tensor(picture).detach().float().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
     return array[..., 0] if array.shape[2] == 1 else array
 
 
@@ -322,7 +434,7 @@ def to_uint8(picture):
     return (to_array(picture) * 255 + 0.5).astype(np.uint8)
 
 
-def write(picture, path):
+def write(picture, path, about=None):
     """Write a picture to a file, whole or not at all.
 
     Parameters
@@ -331,13 +443,20 @@ def write(picture, path):
         (C, H, W) with values in [0, 1], of any size: a small observation is a picture too.
     path : str or path-like
         The suffix decides the format: .png, .jpg, .tif, .bmp, .webp, .ppm.
+    about : About, optional
+        What the file that the picture comes from says beside its pixels; kept as `encode` says.
 
     Raises
     ------
     InputError
-        The suffix is none of a picture's.
+        The suffix is none of a picture's, or the format cannot hold a picture of this size.
     OSError
         The folder cannot be written, or the disk is full; an earlier file survives.
+
+    Warns
+    -----
+    UserWarning
+        What `about` says cannot be written; the picture is.
 
     Examples
     --------
@@ -348,9 +467,172 @@ def write(picture, path):
     torch.Size([1, 64, 64])
     """
     check_suffix(path)
-    image = Image.fromarray(to_uint8(check(picture, smallest=1)))
+    content = encode(picture, image_format(path), about)
     with replacing(path) as temporary:
-        image.save(temporary, **({"quality": 95} if image_format(path) == "JPEG" else {}))
+        temporary.write_bytes(content)
+
+
+def encode(picture, format, about=None):
+    """Return the bytes of a picture's file, to be written to a pipe or sent over a network.
+
+    A colour picture is marked as sRGB where the format can say so (PNG, JPEG, TIFF, WebP).
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        (C, H, W) with values in [0, 1], of any size.
+    format : str
+        One of `WRITABLE`, or a suffix that stands for it, such as ``"jpg"``.
+    about : About, optional
+        Where ``about.bits`` is 16, PNG, TIFF and PPM get 16 bits per channel. The camera's data
+        (EXIF) are kept by PNG, JPEG, TIFF and WebP, with what describes the pixels (orientation,
+        size, colour space) brought up to date; the resolution by PNG, JPEG, TIFF and BMP.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    InputError
+        No such format, or it cannot hold a picture of this size.
+
+    Warns
+    -----
+    UserWarning
+        What `about` says cannot be written; the picture is.
+
+    Examples
+    --------
+    >>> encode(load("camera", size=64), "png")[1:4]
+    b'PNG'
+    """
+    picture = check(picture, smallest=1)
+    name = image_format(f"picture.{str(format).lstrip('.')}")
+    if name not in WRITABLE:
+        raise InputError(f"no format is called {format!r}; there are {', '.join(WRITABLE)}")
+    deep = about is not None and about.bits == 16 and name in ("PNG", "TIFF", "PPM")
+    samples = _to_uint16(picture) if deep else to_uint8(picture)
+    options = _colour_and_quality(name, picture)
+    kept = {} if about is None else _kept(name, about, picture)
+    try:
+        return _encoded(samples, name, options | kept)
+    except Exception as error:  # metadata can be wrong in many ways, and must not cost the picture
+        if not kept:
+            raise InputError(f"{name} cannot hold a {_sides(picture)} picture: {error}") from error
+    content = encode(picture, name, about._replace(exif=None, dpi=None))
+    warnings.warn(f"EXIF and resolution cannot be kept in {name}; they are left out", stacklevel=2)
+    return content
+
+
+def _to_uint16(picture):
+    return (to_array(picture) * 65535 + 0.5).astype(np.uint16, order="C")  # row by row
+
+
+def _colour_and_quality(name, picture):
+    options = {"quality": 95} if name == "JPEG" else {}
+    if picture.shape[0] == 3 and name == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add(b"sRGB", b"\0")  # perceptual intent
+    elif picture.shape[0] == 3 and name in ("JPEG", "TIFF", "WEBP"):
+        options["icc_profile"] = _srgb_profile()
+    return options
+
+
+@lru_cache(maxsize=1)
+def _srgb_profile():
+    """Return the bytes of an sRGB profile, or None where Pillow was built without profiles."""
+    if not features.check("littlecms2"):
+        return None
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Its date is that of this moment: with a fixed one, the same picture gives the same file.
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
+
+
+def _kept(name, about, picture):
+    """Return Pillow's options for the metadata that a format can keep."""
+    kept = {}
+    if about.exif and name in ("PNG", "JPEG", "TIFF", "WEBP"):
+        kept["exif"] = _updated_exif(about.exif, picture)
+    if about.dpi and name in ("PNG", "JPEG", "TIFF", "BMP"):
+        kept["dpi"] = tuple(about.dpi)
+    return {key: value for key, value in kept.items() if value is not None}
+
+
+# Tags that tell how a TIFF file stores its pixels: they are the old file's.
+_STORAGE = (*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, *range(320, 326), 330, 338,
+            339, 347, *range(512, 522), *range(529, 533), 34675)  # fmt: skip
+_ORIENTATION, _CAMERA, _COLOUR_SPACE, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA001, 0xA002, 0xA003
+
+
+def _updated_exif(content, picture):
+    """Bring up to date what EXIF says about the pixels; None where it is damaged."""
+    try:
+        exif = Image.Exif()
+        exif.load(content)
+        for tag in (_ORIENTATION, *_STORAGE):
+            exif.pop(tag, None)
+        camera = exif.get_ifd(_CAMERA)
+        now = {_COLOUR_SPACE: 1, _WIDTH: picture.shape[2], _HEIGHT: picture.shape[1]}
+        camera.update({tag: value for tag, value in now.items() if tag in camera})
+        return exif.tobytes()
+    except Exception:
+        return None
+
+
+def _encoded(samples, name, options):
+    """Encode with Pillow; 16 bits of colour, which it has no mode for, with a little help."""
+    memory = io.BytesIO()
+    deep_colour = samples.dtype == np.uint16 and samples.ndim == 3
+    if deep_colour and name == "PPM":
+        head = b"P6\n%d %d\n65535\n" % samples.shape[1::-1]
+        return head + samples.astype(">u2").tobytes()
+    if deep_colour and name == "TIFF":  # the same bytes as 8-bit pixels, twice as many in a row
+        wide = samples.astype("<u2").view(np.uint8).reshape(len(samples), -1, 3)
+        Image.fromarray(wide).save(memory, name, **options)
+        return _deep_tiff(memory.getvalue(), samples.shape[1])
+    if deep_colour:
+        Image.fromarray(np.zeros_like(samples, np.uint8)).save(memory, name, **options)
+        return _deep_png(memory.getvalue(), samples)
+    Image.fromarray(samples).save(memory, name, **options)
+    return memory.getvalue()
+
+
+def _deep_tiff(content, width):
+    """Let an 8-bit RGB file of Pillow's say that its rows hold `width` pixels of 16 bits."""
+    content = bytearray(content)
+    (first,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, first)
+    for at in range(first + 2, first + 2 + 12 * entries, 12):
+        tag, kind, _, value = struct.unpack_from("<HHII", content, at)
+        if tag == 256:  # the width, 16 or 32 bits
+            struct.pack_into("<H" if kind == 3 else "<I", content, at + 8, width)
+        elif tag == 258:  # bits per sample, three of them: too long for the entry itself
+            struct.pack_into("<3H", content, value, 16, 16, 16)
+    return bytes(content)
+
+
+def _deep_png(content, samples):
+    """Put 16-bit pixels in the place of the 8-bit ones that Pillow wrote."""
+    rows = samples.astype(">u2").view(np.uint8).reshape(len(samples), -1)
+    filtered = np.full((len(rows), rows.shape[1] + 1), 2, np.uint8)  # filter 2: less the row above
+    filtered[:, 1:] = rows
+    filtered[1:, 1:] -= rows[:-1]
+    pixels, made, at = zlib.compress(filtered.tobytes()), [content[:8]], 8
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        data = content[at + 8 : at + 8 + length]
+        at += length + 12
+        if kind == b"IHDR":
+            data = data[:8] + b"\x10" + data[9:]
+        if kind == b"IDAT":
+            data, pixels = pixels, None  # the first gets all, the others nothing
+        if data is not None:
+            body = kind + data
+            made += [struct.pack(">I", len(data)), body, struct.pack(">I", zlib.crc32(body))]
+    return b"".join(made)
 
 
 def image_format(path):
@@ -373,7 +655,7 @@ def image_format(path):
     return Image.registered_extensions().get(Path(path).suffix.lower())
 
 
-def check_suffix(path, formats=("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")):
+def check_suffix(path, formats=WRITABLE):
     """Raise InputError unless the suffix of `path` is that of one of the formats.
 
     Parameters
@@ -426,14 +708,20 @@ def centre_square(picture, size):
     >>> centre_square(load("coffee"), 128).shape
     torch.Size([3, 128, 128])
     """
+    picture = as_tensor(picture)
     height, width = picture.shape[-2:]
-    side = min(height, width)
-    try:
-        size = whole(size, "size", SMALLEST_SIDE, side)
-    except InputError as error:
-        raise ImageError(f"{error}, the shorter side of this {_sides(picture)} picture") from None
+    side, size = _square(height, width, size), int(size)
     top, left = (height - side) // 2, (width - side) // 2
     return _resize(picture[:, top : top + side, left : left + side], size, size)
+
+
+def _square(height, width, size):
+    """The side of the centre square; raise ImageError if it cannot be brought down to `size`."""
+    try:
+        whole(size, "size", SMALLEST_SIDE, min(height, width))
+    except InputError as error:
+        raise ImageError(f"{error}, the shorter side of this {width}x{height} picture") from None
+    return min(height, width)
 
 
 def shrink(picture, longest):
@@ -461,20 +749,26 @@ def shrink(picture, longest):
     >>> shrink(load("coffee"), 300).shape  # 600x400 before
     torch.Size([3, 200, 300])
     """
-    height, width = picture.shape[-2:]
+    picture = as_tensor(picture)
+    sides = _shrunk(*picture.shape[-2:], longest, SMALLEST_SIDE)
+    return picture if sides == picture.shape[-2:] else _resize(picture, *sides)
+
+
+def _shrunk(height, width, longest, smallest):
+    """The sides that `shrink` leaves."""
     try:
-        ratio = whole(longest, "longest", SMALLEST_SIDE) / max(height, width)
+        ratio = whole(longest, "longest", smallest) / max(height, width)
     except InputError as error:
         raise ImageError(str(error)) from None
     if ratio >= 1:
-        return picture
+        return height, width
     height, width = round(height * ratio), round(width * ratio)
-    if min(height, width) < SMALLEST_SIDE:
+    if min(height, width) < smallest:
         raise ImageError(
             f"longest={longest} would leave {width}x{height} pixels; "
-            f"a picture needs at least {SMALLEST_SIDE} on each side"
+            f"a picture needs at least {smallest} on each side"
         )
-    return _resize(picture, height, width)
+    return height, width
 
 
 def _resize(picture, height, width):
@@ -484,12 +778,173 @@ def _resize(picture, height, width):
     return resized[0].clamp(0, 1)
 
 
+def shrink_known(picture, known, longest):
+    """Bring down a picture of which only a part is known, and say what is known of the result.
+
+    A pixel of the small picture is a weighted mean of many, and the antialiasing filter has
+    negative weights too. It counts as known where the absolute weights of the missing pixels sum
+    up to less than one grey level, 1/255. Mid-grey stands for what is missing, so that a known
+    pixel is within half a grey level of what the whole picture would give.
+
+    Parameters
+    ----------
+    picture : torch.Tensor
+        (C, H, W); its missing pixels may hold anything, NaN too.
+    known : torch.Tensor
+        (1, H, W) or (C, H, W), True where a pixel is known.
+    longest : int
+        Pixels of the longer side, as in `shrink`.
+
+    Returns
+    -------
+    picture : torch.Tensor
+        (C, h, w), 0 where it is missing.
+    known : torch.Tensor
+        (1, h, w) or (C, h, w) bool.
+
+    Raises
+    ------
+    ImageError
+        The two differ in size, nothing would stay known, or as in `shrink`.
+
+    Examples
+    --------
+    >>> known = torch.ones(1, 400, 600, dtype=torch.bool)
+    >>> known[:, 100:200, 100:200] = False
+    >>> picture, known = shrink_known(load("coffee"), known, 300)
+    >>> picture.shape, (~known).sum().item()  # not 50x50: the filter reaches further
+    (torch.Size([3, 200, 300]), 2904)
+    """
+    picture, known = as_tensor(picture), as_tensor(known, "the mask") > 0
+    channels = (1, picture.shape[0])
+    if known.ndim != 3 or known.shape[1:] != picture.shape[1:] or known.shape[0] not in channels:
+        raise ImageError(
+            f"the mask has shape {tuple(known.shape)} and the picture {tuple(picture.shape)}; "
+            "they must be of the same size"
+        )
+    small = shrink(torch.where(known, picture, 0.5), longest)
+    if small.shape != picture.shape:
+        rows, columns = (
+            _resampling_weights(*sides).abs().to(picture)
+            for sides in zip(picture.shape[1:], small.shape[1:])
+        )
+        known = rows @ (~known).to(picture) @ columns.T <= 1 / 255
+    if not known.any():
+        raise ImageError(
+            f"longest={longest} leaves nothing known, since something missing goes into every "
+            "pixel: take a larger one, or none"
+        )
+    return torch.where(known, small, 0), known
+
+
+def _resampling_weights(pixels, fewer):
+    """Return the (fewer, pixels) matrix by which `_resize` works along an axis."""
+    if fewer == pixels:
+        return torch.eye(pixels)
+    eye = torch.eye(pixels)[None, None]
+    return F.interpolate(eye, (fewer, pixels), mode="bicubic", antialias=True)[0, 0]
+
+
+def read_mask(source, invert=False):
+    """Read which pixels of a picture are known.
+
+    Where the file is transparent in places, those are missing and the rest is known, whatever its
+    colours. Otherwise white is known and black is missing. Grey at the edges of letters and what
+    JPEG leaves around edges is allowed, and such pixels are missing; a photograph is refused.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes, binary file object or PIL.Image.Image
+        As in `read`.
+    invert : bool, optional
+        The other way round: white, or opaque, is missing.
+
+    Returns
+    -------
+    torch.Tensor
+        (1, H, W) bool, True where a pixel is known.
+
+    Raises
+    ------
+    ImageError
+        The mask is not black and white, or as in `read`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write((torch.arange(32) > 7).float().expand(1, 16, 32), Path(folder, "mask.png"))
+    ...     read_mask(Path(folder, "mask.png")).sum().item()  # 16 rows of 24 known pixels
+    384
+    """
+    from_pillow = isinstance(source, Image.Image)
+    values, name, lossy = (_mask_of_image if from_pillow else _mask_of_file)(source)
+    values = _black_and_white(values.mean(dim=0, keepdim=True), name)
+    # JPEG rings by up to a fifth around edges; elsewhere a grey pixel is partly missing.
+    edge = 0.2 if lossy else 0.02
+    return values < edge if invert else values > 1 - edge
+
+
+_LOSSY = ("JPEG", "WEBP")
+
+
+def _mask_of_image(image):
+    """Return alpha or colours of a Pillow image, its name, and whether its format is lossy."""
+    alpha = _transparency(image)
+    pixels = _pixels(image) if alpha is None else np.asarray(alpha)
+    values = check(_from_numpy(pixels, _white(pixels)), "the mask", smallest=1)
+    return values, "the mask", image.format in _LOSSY
+
+
+def _mask_of_file(source):
+    """Return alpha or colours of a file, its name, and whether its format is lossy."""
+    name, kind, data = decode.content(source)
+    name = name if isinstance(source, str | os.PathLike) else "the mask"
+
+    file = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
+    for remark in file.remarks:
+        warnings.warn(f"{name} {remark}", stacklevel=3)
+    if file.alpha:
+        alpha = _whole(decode.alpha_only(file))
+        if alpha.min() < 1:
+            return alpha, name, kind in _LOSSY
+        file = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
+    return _whole(file), name, kind in _LOSSY
+
+
+def _whole(file):
+    return decode.decoded(file, lambda *sides: ((0, 0, *sides), sides), LARGEST_AREA)
+
+
+def _black_and_white(values, name):
+    """Return the mask's values if they are nearly two, black and white; raise ImageError if not.
+
+    Edges make grey pixels beside black or white ones: one with none of them within two pixels is no
+    edge. In masks of text of any size, also after JPEG or a slight blur, such pixels are under 2%
+    of the bright or of the dark ones, whichever are fewer; in most photographs they are more than
+    these. And at least 39% of a mask was as good as black or white, of photographs at most 23%.
+    """
+    low, high = float(values.min()), float(values.max())
+    if low < 0.1 and (high > 0.9 or values.unique().numel() == 2):  # 16 and 235, or 0 and 1 of 255
+        values = (values - low) / (high - low)
+    clear = ((values < 0.1) | (values > 0.9)).float()
+    stray = int((F.max_pool2d(clear, 5, stride=1, padding=2) == 0).sum())
+    bright = int((values > 0.5).sum())
+    extreme = float(((values < 0.02) | (values > 0.98)).float().mean())
+    if stray > 0.1 * min(bright, values.numel() - bright) or extreme < 0.3:
+        raise ImageError(
+            f"{name} is no mask, since {1 - extreme:.0%} of it is neither black nor white: a mask "
+            "is white where the picture is known and black, or transparent, where it is missing"
+        )
+    return values
+
+
 def check(picture, what="the picture", smallest=SMALLEST_SIDE):
     """Return `picture` if it is one; say clearly what is wrong with it if not.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    picture : torch.Tensor or array_like
         What should be (C, H, W), floating, finite, in [0, 1], C = 1 or 3, at least 16x16.
     what : str, optional
         How the message names it.
@@ -514,12 +969,7 @@ def check(picture, what="the picture", smallest=SMALLEST_SIDE):
     diplearn.errors.ImageError: the picture has shape (32, 32, 3), which looks like (H, W, C); \
 diplearn wants (C, H, W): use images.from_array(array), or picture.permute(2, 0, 1)
     """
-    if isinstance(picture, np.ndarray) and picture.dtype.kind in "buif":
-        native = picture.dtype.newbyteorder("=")  # FITS and some TIFF files have the other order
-        picture = torch.from_numpy(np.ascontiguousarray(picture, native))
-    if not isinstance(picture, torch.Tensor):
-        kind = type(picture).__name__
-        raise ImageError(f"{what} is a {kind}, not a tensor; images.read(path) reads a file")
+    picture = as_tensor(picture, what)
     shape = tuple(picture.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
         if len(shape) == 3 and shape[2] in (1, 3):

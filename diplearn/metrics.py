@@ -7,7 +7,7 @@ import skimage  # SSIM's part of it takes 65 MB, and is loaded when SSIM is aske
 import torch
 
 from .errors import InputError, whole
-from .images import to_array
+from .images import as_tensor, to_array
 
 
 def psnr(picture, truth, *, luma=False, shave=0):
@@ -85,6 +85,7 @@ def ssim(picture, truth, *, luma=False, shave=0):
 
 
 def _pair(picture, truth, luma, shave, smallest=1):
+    picture, truth = _checked(picture, "the picture"), _checked(truth, "the truth")
     if picture.shape != truth.shape:
         raise InputError(
             f"cannot compare a picture of shape {tuple(picture.shape)} "
@@ -100,6 +101,18 @@ def _pair(picture, truth, luma, shave, smallest=1):
     if shave:
         picture, truth = (p[:, shave:-shave, shave:-shave] for p in (picture, truth))
     return to_array(picture).astype(np.float64), to_array(truth).astype(np.float64)
+
+
+def _checked(picture, what):
+    picture = as_tensor(picture, what)
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+        shape = tuple(picture.shape)
+        raise InputError(f"{what} has shape {shape}; a picture is (C, H, W) with C = 1 or 3")
+    if not picture.is_floating_point():
+        raise InputError(
+            f"{what} holds {picture.dtype}; divide by its largest possible value to get [0, 1]"
+        )
+    return picture
 
 
 def luminance(picture):
@@ -122,6 +135,7 @@ def luminance(picture):
     >>> round(255 * white.max().item())
     235
     """
+    picture = _checked(picture, "the picture")
     if picture.shape[0] == 1:
         return picture
     weights = picture.new_tensor([65.481, 128.553, 24.966])
@@ -162,6 +176,7 @@ def band_correspondence(picture, target, bands=5):
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
     bands = whole(bands, "bands", 1)
+    picture, target = _checked(picture, "the picture"), _checked(target, "the target")
     if picture.shape != target.shape:
         raise InputError(f"shapes differ: {tuple(picture.shape)} and {tuple(target.shape)}")
     spectrum, reference = (

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import InputError, whole
-from .images import check, from_array, to_uint8
+from .images import as_tensor, check, from_array, read_mask, to_uint8
 from .randomness import generator
 
 
@@ -106,14 +106,18 @@ class Identity(Operator):
         return observation
 
 
+# Types of which not every version of PyTorch can list the values.
+_NO_ORDER = (torch.uint16, torch.uint32, torch.uint64)
+
+
 class Mask(Operator):
     """Keep the known pixels and set the others to zero: inpainting.
 
     Parameters
     ----------
-    known : torch.Tensor
+    known : torch.Tensor, array_like or PIL.Image.Image
         (H, W), (1, H, W) or (C, H, W): 1 or True where a pixel is known, 0 or False where it is
-        missing. The paper's mask files have it the same way (white is known).
+        missing. An image is taken as `images.read_mask` does it (white is known).
     kind : str, optional
         What is missing: ``"pixels"``, ``"text"`` or ``"hole"``; it selects the recipe.
 
@@ -135,12 +139,16 @@ class Mask(Operator):
     KINDS = ("pixels", "text", "hole")
 
     def __init__(self, known, kind="text"):
-        known = torch.as_tensor(known)
-        known = known[None] if known.ndim == 2 else known
+        known = read_mask(known) if isinstance(known, Image.Image) else as_tensor(known, "the mask")
+        known = known.detach()[None] if known.ndim == 2 else known.detach()
         if known.ndim != 3 or known.shape[0] not in (1, 3):
             raise InputError(f"a mask is (H, W), (1, H, W) or (3, H, W), not {tuple(known.shape)}")
         if kind not in self.KINDS:
             raise InputError(f"no kind of mask is called {kind!r}; there are {self.KINDS}")
+        if known.is_complex():
+            raise InputError(f"a mask holds 0 (missing) and 1 (known), not {known.dtype}")
+        if known.dtype in _NO_ORDER:
+            known = known.to(torch.int64)
         values = set(known.unique().tolist())
         if not values <= {0, 1}:
             found = ", ".join(f"{value:g}" for value in sorted(values)[:4])
@@ -265,8 +273,8 @@ class Mask(Operator):
         return float((self.known == 0).double().mean())
 
     def __call__(self, picture):
-        """Set the missing pixels to zero."""
-        return picture * self.known.to(picture)
+        """Set the missing pixels to zero, whatever they hold: NaN too."""
+        return torch.where(self.known.to(picture.device) > 0, picture, 0)
 
     def adjoint(self, observation, shape=None):
         """Do the same again: a mask is its own adjoint."""
@@ -536,6 +544,7 @@ def gaussian_noise(picture, sigma=25 / 255, seed=0, clip=True):
     25
     """
     check_sigma(sigma)
+    picture = as_tensor(picture)
     noise = torch.randn(picture.shape, generator=generator(seed, "noise")).to(picture)
     noisy = picture + sigma * noise
     return noisy.clamp(0, 1) if clip else noisy
@@ -597,6 +606,7 @@ def poisson_noise(picture, peak=30.0, seed=0):
     """
     if not (np.isfinite(peak) and peak > 0):
         raise InputError(f"peak={peak}: a white pixel must receive more than 0 photons")
+    picture = as_tensor(picture)
     counts = torch.poisson(picture.cpu() * peak, generator=generator(seed, "noise"))
     return (counts / peak).clamp(0, 1).to(picture)
 
@@ -631,6 +641,7 @@ def salt_and_pepper(picture, amount=0.1, seed=0):
     """
     if not 0 <= amount <= 1:
         raise InputError(f"amount={amount} is no fraction in [0, 1]")
+    picture = as_tensor(picture)
     draw = torch.rand(1, *picture.shape[1:], generator=generator(seed, "noise")).to(picture)
     spoilt = torch.where(draw < amount / 2, torch.zeros_like(picture), picture)
     return torch.where(draw > 1 - amount / 2, torch.ones_like(picture), spoilt)
@@ -663,6 +674,6 @@ def jpeg(picture, quality=10):
     torch.Size([3, 16, 16])
     """
     quality = whole(quality, "quality", 1, 95)
-    memory = io.BytesIO()
+    picture, memory = as_tensor(picture), io.BytesIO()
     Image.fromarray(to_uint8(check(picture))).save(memory, format="JPEG", quality=quality)
     return from_array(np.asarray(Image.open(memory))).to(picture)

@@ -3,14 +3,15 @@
 import copy
 import dataclasses
 import numbers
+import statistics
 import warnings
 
-import skimage
+import numpy as np
 import torch
 
 from . import operators
 from .errors import InputError
-from .images import SMALLEST_SIDE, check, to_array
+from .images import SMALLEST_SIDE, as_tensor, check
 from .randomness import generator
 
 TASKS = ("denoising", "jpeg", "super_resolution", "inpainting", "deblurring")
@@ -23,7 +24,7 @@ class Problem:
     Parameters
     ----------
     observation : torch.Tensor
-        x0, (C, H, W) float in [0, 1].
+        x0, (C, H, W) float in [0, 1]; what a `Mask` declares missing may hold anything, NaN too.
     operator : Operator, optional
         A; the identity by default.
     truth : torch.Tensor, optional
@@ -61,7 +62,10 @@ class Problem:
             object.__setattr__(self, name, value)
 
         smallest = 1 if isinstance(self.operator, operators.Downsample) else SMALLEST_SIDE
-        put("observation", check(self.observation, "the observation", smallest))
+        observation = self.observation
+        if isinstance(self.operator, operators.Mask):
+            observation = _without_missing(observation, self.operator, "the observation")
+        put("observation", check(observation, "the observation", smallest))
         if self.truth is not None:
             put("truth", check(self.truth, "the truth"))
         if self.sigma is not None:
@@ -73,7 +77,6 @@ class Problem:
             raise InputError(f"no task is called {self.task!r}; there are {', '.join(TASKS)}")
         if isinstance(self.operator, operators.Mask):
             _check_mask(self.operator, self.observation)
-            put("observation", self.operator(self.observation))  # what is missing tells nothing
         self._check_shapes()
 
     def _check_shapes(self):
@@ -109,7 +112,9 @@ class Problem:
         -------
         float
             Standard deviation in the units of [0, 1], from the median of the finest wavelet
-            coefficients (Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425).
+            coefficients (Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425): the mean over the
+            channels that have any, and 0 where none has. Constant regions, such as a black channel
+            or a blown-out sky, have none.
 
         Raises
         ------
@@ -127,11 +132,8 @@ class Problem:
             return self.sigma
         if isinstance(self.operator, operators.Mask):
             raise InputError("the noise level cannot be estimated through a mask; give sigma")
-        array = to_array(self.observation)
-        axis = -1 if array.ndim == 3 else None
-        return float(
-            skimage.restoration.estimate_sigma(array, channel_axis=axis, average_sigmas=True)
-        )
+        levels = [_finest_level(plane) for plane in self.observation.cpu().numpy()]
+        return float(np.mean([level for level in levels if level] or [0.0]))
 
     def need_truth(self, wanted):
         """Return the truth, or raise an InputError that says what needs it."""
@@ -180,6 +182,19 @@ class Problem:
         )
 
 
+def _finest_level(plane):
+    """σ from the finest diagonal wavelet coefficients of one channel, 0 where there are none."""
+    import pywt  # only here: most problems say what their noise is
+    from scipy import ndimage
+
+    details = np.abs(pywt.dwtn(plane, "db2")["dd"])
+    told = details > 1e-6  # below, it is the rounding of what is constant
+    if told.mean() < 0.5:  # a drawing, a black frame: noise fills regions, edges do not
+        told = ndimage.binary_erosion(told, np.ones((7, 7)), border_value=1)
+    quartile = statistics.NormalDist().inv_cdf(0.75)
+    return float(np.median(details[told])) / quartile if told.any() else 0.0
+
+
 _TASK_OF = {
     operators.Identity: "denoising",
     operators.Downsample: "super_resolution",
@@ -188,10 +203,19 @@ _TASK_OF = {
 }
 
 
+def _without_missing(picture, mask, what):
+    """Set to 0 what a mask of the same size declares missing: it may be NaN, and tells nothing."""
+    picture = as_tensor(picture, what)
+    return mask(picture) if picture.ndim == 3 and _fits(mask, picture) else picture
+
+
+def _fits(mask, picture):
+    channels, *sides = mask.known.shape
+    return sides == list(picture.shape[-2:]) and channels in (1, picture.shape[0])
+
+
 def _check_mask(mask, observation):
-    if tuple(mask.known.shape[-2:]) != tuple(observation.shape[-2:]) or (
-        mask.known.shape[0] not in (1, observation.shape[0])
-    ):
+    if not _fits(mask, observation):
         raise InputError(
             f"the mask has shape {tuple(mask.known.shape)} and the picture "
             f"{tuple(observation.shape)}; they must be of the same size (a mask may have one "
@@ -284,10 +308,11 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     Parameters
     ----------
     clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth.
+        (C, H, W) in [0, 1]; it becomes the truth, unless it holds NaN where the mask says missing:
+        then the truth is unknown.
     mask : Mask, torch.Tensor or float, optional
-        What is known: an operator, a tensor of 0 (missing) and 1 (known), or the fraction of
-        pixels that are missing at random.
+        What is known: an operator, whatever `Mask` takes, such as a tensor of 0 (missing) and 1
+        (known), or the fraction of pixels that are missing at random.
     sigma : float, optional
         Standard deviation of Gaussian noise on the known pixels.
     seed : int, optional
@@ -314,13 +339,16 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     >>> abs(problem.operator.missing - 0.5) < 0.05
     True
     """
-    clean = check(clean, "the clean picture")
     if isinstance(mask, numbers.Real):
+        clean = check(clean, "the clean picture")
         mask = operators.Mask.pixels(*clean.shape[-2:], missing=mask, seed=seed)
     elif not isinstance(mask, operators.Mask):
         mask = operators.Mask(mask)
-    noisy = operators.gaussian_noise(clean, sigma, seed, clip=True)
-    return Problem(noisy, mask, truth=clean, sigma=sigma)
+    whole = not as_tensor(clean, "the clean picture").isnan().any()
+    seen = clean if whole else _without_missing(clean, mask, "the clean picture")
+    seen = check(seen, "the clean picture")
+    noisy = operators.gaussian_noise(seen, sigma, seed, clip=True)
+    return Problem(noisy, mask, truth=seen if whole else None, sigma=sigma)
 
 
 def jpeg(clean, quality=10):

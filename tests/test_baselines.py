@@ -168,3 +168,62 @@ def test_without_noise_almost_nothing_changes(clean, method):
 def test_bm3d_without_noise_changes_almost_nothing():
     clean = images.load("camera", size=64)
     assert metrics.psnr(baselines.bm3d(Problem(clean, sigma=0)), clean) > 40
+
+
+# Pictures that are flat in places, or grey.
+
+
+def flat_in_places():
+    noise = 0.1 * torch.randn(48, 48, generator=torch.Generator().manual_seed(0))
+    camera = (images.load("camera", size=48)[0] + noise).clamp(0, 1)
+    made = {name: torch.zeros(3, 48, 48) for name in ("red", "green", "yellow")}
+    made["red"][0] = made["green"][1] = camera
+    made["yellow"][:2] = camera
+    made |= {"grey as colour": camera.expand(3, -1, -1), "black": torch.zeros(3, 48, 48)}
+    made |= {"grey": torch.full((3, 48, 48), 0.3), "one black": torch.zeros(1, 48, 48)}
+    made["ramp"] = torch.linspace(0, 1, 48).expand(3, 48, 48)
+    made["half white"] = torch.where(torch.arange(48) < 24, camera, 1.0).expand(3, -1, -1)
+    return {name: picture.clone() for name, picture in made.items()}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", flat_in_places())
+@pytest.mark.parametrize("method", METHODS["denoising"])
+def test_pictures_that_are_flat_in_places_are_denoised(name, method):
+    picture = flat_in_places()[name]
+    restored = images.check(method(Problem(picture)))
+    assert restored.shape == picture.shape
+    flat = picture.flatten(1).std(dim=1) == 0
+    assert (restored[flat] - picture[flat]).abs().sum() < 0.02 * picture.numel()
+
+
+@needs_bm3d
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["red", "green", "grey as colour", "black", "grey", "half white"])
+def test_bm3d_of_pictures_without_some_colours(name):
+    picture = flat_in_places()[name]
+    restored = images.check(baselines.bm3d(Problem(picture)))
+    assert (restored - picture).abs().mean() < 0.1
+    if name == "grey as colour":
+        clean = images.load("camera", size=48).expand(3, -1, -1)
+        assert metrics.psnr(restored, clean) > metrics.psnr(picture, clean) + 3
+
+
+def test_biharmonic_fills_each_channel_by_its_own_mask(clean):
+    known = torch.cat([operators.Mask.pixels(128, 128, 0.3, seed).known for seed in range(3)])
+    restored = baselines.biharmonic(problems.inpainting(clean, known))
+    assert torch.allclose(restored * known, clean * known, atol=1e-6)
+    for channel in range(3):
+        alone = problems.inpainting(clean[channel : channel + 1], known[channel])
+        assert torch.equal(restored[channel], baselines.biharmonic(alone)[0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_channel_of_which_nothing_is_known_is_grey(clean):
+    known = operators.Mask.hole(128, 128, size=0.1).known.repeat(3, 1, 1)
+    known[1] = 0
+    problem = problems.inpainting(clean, known)
+    pictures, table = baselines.compare(problem)
+    assert torch.equal(pictures["biharmonic"][1], torch.full((128, 128), 0.5))
+    assert torch.allclose((pictures["biharmonic"] * known), clean * known, atol=1e-6)
+    assert np.isfinite(table.to_numpy(dtype=float)).all()

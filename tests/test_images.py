@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import io
+import math
 import os
 import struct
 import threading
@@ -17,12 +18,13 @@ from unittest import mock
 import numpy as np
 import pooch
 import pytest
+import tifffile
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
-from diplearn import images
+from diplearn import files, images, operators, problems
 from diplearn.errors import ImageError, InputError
 
 not_on_windows = pytest.mark.skipif(
@@ -207,7 +209,7 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match="3 frames; the first"):
+    with pytest.warns(UserWarning, match="more than one frame; the first"):
         picture = images.read(path)
     assert (picture[:, 5, 5] - torch.tensor([1.0, 0, 0])).abs().max() < 0.03
 
@@ -613,3 +615,308 @@ def test_the_list_of_the_papers_pictures_is_well_formed():
     for name in images.paper_names():
         url, sha256 = images._paper_pictures()[name]
         assert url.startswith("https://") and len(sha256) == 64 and int(sha256, 16)
+
+
+# What a file keeps beside its pixels.
+
+
+def camera_data():
+    exif = Image.Exif()
+    exif.update({0x0112: 6, 0x010F: "Maker", 0x0132: "2024:05:06 07:08:09"})
+    exif.get_ifd(0x8769).update({0xA001: 65535, 0xA002: 400, 0xA003: 300, 0x8827: 200})
+    return exif.tobytes()
+
+
+ABOUT = images.About(8, camera_data(), (300.0, 150.0))
+DEEP = ABOUT._replace(bits=16)
+
+
+@pytest.fixture(params=[1, 3])
+def fine(request):
+    """Values that 8 bits cannot hold, in an odd size."""
+    shape = (request.param, 19, 31)
+    levels = torch.randint(0, 65536, shape, generator=torch.Generator().manual_seed(0))
+    return levels.double().div(65535).float()
+
+
+def pixels_of_png(content):
+    """Decode a PNG of one IDAT chunk by the book, whatever its filters (0 to 2) and depth."""
+    chunks, at = {}, 8
+    while at < len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        body = content[at + 4 : at + 8 + length]
+        assert struct.unpack_from(">I", content, at + 8 + length) == (zlib.crc32(body),)
+        assert kind not in chunks
+        chunks[kind] = body[4:]
+        at += length + 12
+    assert at == len(content) and kind == b"IEND"
+    width, height, depth, colour = struct.unpack_from(">IIBB", chunks[b"IHDR"])
+    channels, size = {0: 1, 2: 3}[colour], depth // 8
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    kinds, rows = rows[:, 0], rows[:, 1:].copy()
+    for y, kind in enumerate(kinds):
+        for x in range(size * channels, rows.shape[1]) if kind == 1 else ():
+            rows[y, x] += rows[y, x - size * channels]
+        if kind == 2 and y:
+            rows[y] += rows[y - 1]
+        assert kind <= 2
+    return rows.view(">u2" if size == 2 else np.uint8).reshape(height, width, channels), chunks
+
+
+def test_sixteen_bit_colour_is_a_png_by_the_book(fine):
+    fine = fine if fine.shape[0] == 3 else fine.expand(3, -1, -1)
+    pixels, chunks = pixels_of_png(images.encode(fine, "png", DEEP))
+    assert np.array_equal(pixels, np.rint(fine.numpy().transpose(1, 2, 0) * 65535))
+    assert chunks[b"sRGB"] == b"\0" and b"iCCP" not in chunks
+    assert chunks[b"pHYs"] == struct.pack(">IIB", 11811, 5906, 1)
+    with Image.open(io.BytesIO(images.encode(fine, "png", DEEP))) as pillows:
+        assert np.abs(np.asarray(pillows) - fine.numpy().transpose(1, 2, 0) * 255).max() <= 1
+
+
+def test_sixteen_bits_are_rounded_not_cut_off():
+    levels = torch.arange(0, 65536, 13).repeat(2, 1)[None].double()
+    for off in (-0.4, 0, 0.4):
+        picture = (levels + off).clamp(0, 65535) / 65535
+        assert np.array_equal(images._to_uint16(picture), levels[0].numpy())
+
+
+def test_sixteen_bit_grey_png(fine):
+    with Image.open(io.BytesIO(images.encode(fine[:1], "PNG", DEEP))) as image:
+        assert np.array_equal(np.asarray(image), np.rint(fine[0].numpy() * 65535))
+
+
+@pytest.mark.parametrize(("about", "top", "kind"), [(DEEP, 65535, "u2"), (ABOUT, 255, "u1")])
+def test_tiff_is_what_tifffile_reads(fine, about, top, kind):
+    content = images.encode(fine, "tif", about)
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        page = tiff.pages[0]
+        array = page.asarray()
+        assert array.dtype == kind and page.photometric.name in ("MINISBLACK", "RGB")
+        assert page.tags["XResolution"].value == (300, 1)
+        assert page.tags["YResolution"].value == (150, 1)
+        assert page.tags["Make"].value == "Maker"
+        assert page.tags["ExifTag"].value["ISOSpeedRatings"] == 200
+        assert "Orientation" not in page.tags
+    wanted = np.rint(fine.double().numpy().transpose(1, 2, 0) * top)
+    assert np.array_equal(array.reshape(wanted.shape), wanted)
+
+
+@pytest.mark.parametrize("width", [16, 40_000])  # the width is kept in 16 bits or in 32
+def test_a_wide_tiff_of_sixteen_bits(width):
+    picture = torch.rand(3, 2, width, generator=torch.Generator().manual_seed(0))
+    array = tifffile.imread(io.BytesIO(images.encode(picture, "TIFF", DEEP)))
+    assert np.array_equal(array, images._to_uint16(picture))
+
+
+def test_sixteen_bit_ppm(fine):
+    content = images.encode(fine, "ppm", DEEP)
+    start = content.index(b"65535\n") + 6
+    array = np.frombuffer(content[start:], ">u2").reshape(19, 31, -1)
+    assert content.split()[:3] == [b"P6" if fine.shape[0] == 3 else b"P5", b"31", b"19"]
+    assert np.array_equal(array, np.rint(fine.numpy().transpose(1, 2, 0) * 65535))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "BMP", "WEBP"])
+def test_a_format_of_eight_bits_gets_eight(fine, kind):
+    assert images.encode(fine, kind, DEEP) == images.encode(fine, kind, ABOUT)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("about", [ABOUT, DEEP])
+@pytest.mark.filterwarnings("error")
+def test_the_cameras_data_are_kept_and_brought_up_to_date(fine, kind, about):
+    with Image.open(io.BytesIO(images.encode(fine, kind, about))) as image:
+        exif = image.getexif()
+        assert exif[0x010F] == "Maker" and exif[0x0132] == "2024:05:06 07:08:09"
+        assert 0x0112 not in exif  # the pixels are upright
+        assert dict(exif.get_ifd(0x8769)) == {0xA001: 1, 0xA002: 31, 0xA003: 19, 0x8827: 200}
+
+
+def test_how_another_file_stored_its_pixels_is_not_kept(fine):
+    # EXIF of a TIFF file: its own width, bits, compression, strips, photometric interpretation.
+    other = Image.Exif()
+    other.load(camera_data())
+    other.update({256: 9, 257: 9, 258: 4, 259: 5, 262: 0, 273: 8, 277: 4, 278: 1, 279: 9, 317: 2})
+    about = DEEP._replace(exif=other.tobytes())
+    wanted = np.rint(fine.numpy().transpose(1, 2, 0) * 65535)
+    assert np.array_equal(tifffile.imread(io.BytesIO(images.encode(fine, "tif", about))).ravel(),
+                          wanted.ravel())  # fmt: skip
+    with Image.open(io.BytesIO(images.encode(fine, "jpeg", about))) as image:
+        assert not {256, 257, 258, 259, 262, 273, 277, 278, 279, 317} & set(image.getexif())
+        assert image.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_the_resolution_is_kept(fine, kind):
+    for about in (ABOUT, DEEP):
+        with Image.open(io.BytesIO(images.encode(fine, kind, about))) as image:
+            assert image.info["dpi"] == pytest.approx((300, 150), rel=1e-3)
+
+
+def test_colour_says_that_it_is_srgb(fine):
+    expected = fine.shape[0] == 3
+    for kind in ("JPEG", "TIFF", "WEBP"):
+        with Image.open(io.BytesIO(images.encode(fine, kind))) as image:
+            profile = image.info.get("icc_profile")
+            assert (profile is not None) == expected
+            if expected:
+                described = ImageCms.getProfileDescription(io.BytesIO(profile))
+                assert described.startswith("sRGB")
+    with Image.open(io.BytesIO(images.encode(fine, "PNG"))) as image:
+        assert image.info.get("srgb") == (0 if expected else None)
+
+
+def test_the_profile_makes_no_file_differ_from_the_last(monkeypatch, fine):
+    first = images.encode(fine, "jpg")
+    images._srgb_profile.cache_clear()
+    date = slice(24, 36)
+    real = ImageCms.ImageCmsProfile.tobytes
+
+    def a_year_later(profile):
+        content = bytearray(real(profile))
+        content[date] = struct.pack(">6H", 2031, 7, 8, 9, 10, 11)
+        return bytes(content)
+
+    monkeypatch.setattr(ImageCms.ImageCmsProfile, "tobytes", a_year_later)
+    assert images.encode(fine, "jpg") == first
+    images._srgb_profile.cache_clear()
+
+
+def test_without_a_colour_library_a_picture_is_written_all_the_same(monkeypatch, fine):
+    images._srgb_profile.cache_clear()
+    monkeypatch.setattr(images.features, "check", lambda name: False)
+    with Image.open(io.BytesIO(images.encode(fine, "jpg"))) as image:
+        assert image.size == (31, 19) and "icc_profile" not in image.info
+    images._srgb_profile.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("about", "kind"),
+    [
+        (images.About(8, camera_data(), (math.nan, 1.0)), "PNG"),
+        (images.About(16, None, (-5.0, 1e9)), "PNG"),
+        (images.About(16, None, (-5.0, 1e9)), "TIFF"),
+    ],
+)
+def test_what_cannot_be_kept_is_left_out_and_said(fine, about, kind):
+    with pytest.warns(UserWarning, match=f"cannot be kept in {kind}; they are left out"):
+        content = images.encode(fine, kind, about)
+    assert content == images.encode(fine, kind, images.About(about.bits, None, None))
+
+
+def test_camera_data_too_long_for_a_jpeg(fine):
+    exif = Image.Exif()
+    exif[0x010E] = "long " * 20_000
+    with pytest.warns(UserWarning, match="EXIF and resolution cannot be kept in JPEG"):
+        content = images.encode(fine, "JPEG", images.About(8, exif.tobytes(), None))
+    assert Image.open(io.BytesIO(content)).size == (31, 19)
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_camera_data_are_left_out(fine):
+    damaged = images.About(8, b"Exif\0\0MM\0*\xff\xff\xff\xff", None)
+    for kind in ("PNG", "JPEG", "TIFF", "WEBP"):
+        with Image.open(io.BytesIO(images.encode(fine, kind, damaged))) as image:
+            assert image.size == (31, 19)
+
+
+def test_what_is_encoded_is_what_is_written(tmp_path, fine):
+    for suffix in ("png", "jpg", "tif", "bmp", "webp", "ppm"):
+        images.write(fine, tmp_path / f"a.{suffix}", DEEP)
+        content = (tmp_path / f"a.{suffix}").read_bytes()
+        assert content == images.encode(fine, suffix, DEEP)
+        assert content == images.encode(fine, f".{suffix.upper()}", DEEP)
+    with pytest.raises(InputError, match="no format is called 'gif'; there are PNG, JPEG"):
+        images.encode(fine, "gif")
+    with pytest.raises(ImageError, match="from 2 to 2"):
+        images.encode(torch.full((1, 16, 16), 2.0), "png")
+
+
+def test_a_picture_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.webp"
+    path.write_bytes(b"old")
+    with pytest.raises(InputError, match="WEBP cannot hold a 17000x1 picture"):
+        images.write(torch.zeros(1, 1, 17_000), path, ABOUT)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+# What else a picture may be made of.
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_layout_are_pictures():
+    array = np.random.default_rng(0).random((3, 20, 30)).astype(np.float32)
+    expected = torch.from_numpy(array)
+    read_only = np.frombuffer(array.tobytes(), np.float32).reshape(array.shape)
+    for same in (
+        array.astype(">f4"),
+        array.astype(np.longdouble),
+        np.asfortranarray(array),
+        array[:, ::-1].copy()[:, ::-1],
+        read_only,
+        read_only[:, ::-1][:, ::-1],
+        array.tolist(),
+        np.ma.array(array),
+        expected.to_sparse(),
+        expected.clone().requires_grad_(),
+    ):
+        assert torch.equal(images.check(same), expected)
+        assert torch.equal(images.shrink(same, 30), expected)
+        assert np.array_equal(images.to_array(same), array.transpose(1, 2, 0))
+        pixels = same.permute(1, 2, 0) if torch.is_tensor(same) else np.moveaxis(same, 0, -1)
+        assert torch.equal(images.from_array(pixels), expected)
+    assert torch.equal(images.from_array(expected[0].to(torch.bfloat16)), images.check(
+        expected[:1].to(torch.bfloat16)))  # fmt: skip
+    assert torch.equal(images.from_array(array[0].tolist()), expected[:1])
+    assert images.from_array(np.full((20, 20), 65535, ">u2")).unique().tolist() == [1]
+
+
+def test_pillow_images_are_pictures_and_a_palette_is_colours():
+    colours = gradient(20, 30)
+    expected = images.from_array(np.asarray(colours))
+    assert torch.equal(images.from_array(colours), expected)
+    indexed = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8) % 3)
+    indexed = indexed.convert("P")
+    indexed.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert images.from_array(indexed)[:, 0, :3].tolist() == torch.eye(3).tolist()
+    cmyk = Image.new("CMYK", (20, 20), (255, 0, 0, 0))
+    assert images.from_array(cmyk)[:, 5, 5].tolist() == [0, 1, 1]
+    for opaque in (colours.convert("RGBA"), colours.convert("L").convert("LA")):
+        assert torch.equal(images.from_array(opaque), expected[: len(opaque.getbands()) - 1])
+    assert images.from_array(Image.fromarray(np.eye(20, dtype=bool))).unique().tolist() == [0, 1]
+    deep = np.arange(400, dtype=np.uint16).reshape(20, 20) * 100
+    assert torch.equal(images.from_array(Image.fromarray(deep)), images.from_array(deep))
+    with pytest.raises(ImageError, match=r"transparent in places.*convert\('RGB'\)"):
+        images.from_array(Image.new("RGBA", (20, 20), (0, 0, 0, 9)))
+    hsv = Image.new("RGB", (20, 20), "lime").convert("HSV")
+    assert images.from_array(hsv)[:, 5, 5].tolist() == [0, 1, 0]
+    with pytest.raises(ImageError, match=r"a Pillow image.*images.from_array\(image\)"):
+        images.check(colours)
+
+
+def test_a_masked_array_is_refused_with_the_way_out():
+    array = np.ma.array(np.random.default_rng(0).random((3, 20, 20)), mask=False)
+    array[:, 3:5] = np.ma.masked
+    words = r"masked array with 120 masked values: use array.filled\(0\).*Mask\(~numpy.ma.getmask"
+    for refuse, array_like in [
+        (images.check, array),
+        (images.check, list(array)),
+        (images.from_array, np.moveaxis(array, 0, -1)),
+        (images.as_tensor, array),
+        (images.to_array, array),
+        (lambda picture: images.encode(picture, "png"), array),
+    ]:
+        with pytest.raises(ImageError, match=words if array_like is array else "masked array"):
+            refuse(array_like)
+    # The way out is one.
+    problem = problems.Problem(
+        torch.from_numpy(array.filled(0)), operators.Mask(~np.ma.getmaskarray(array))
+    )
+    assert problem.operator.missing == 0.1
+
+
+@pytest.mark.parametrize("thing", [[[0.5, 0.2], [0.1]], [[{}]], {"a": 1}, object()])
+def test_what_is_no_array(thing):
+    for take in (images.check, images.from_array, images.as_tensor):
+        with pytest.raises(ImageError):
+            take(thing)

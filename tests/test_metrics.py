@@ -112,3 +112,38 @@ def test_bands_of_an_oblong_picture():
     assert metrics.band_correspondence(picture, picture, 4) == pytest.approx([1] * 4)
     with pytest.raises(InputError, match="bands=0"):
         metrics.band_correspondence(picture, picture, 0)
+
+
+MEASURES = [metrics.psnr, metrics.ssim, metrics.band_correspondence]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_arrays_are_compared_as_tensors_are(pair, measure):
+    expected = measure(*pair)
+    first, second = (picture.numpy() for picture in pair)
+    for same in (first.astype(">f4"), np.asfortranarray(first), first.tolist()):
+        assert np.array_equal(measure(same, second), expected)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (lambda p: p[0], "a picture is .C, H, W."),
+        (lambda p: p.permute(1, 2, 0), "a picture is .C, H, W."),
+        (lambda p: p[None], "a picture is .C, H, W."),
+        (lambda p: (255 * p).to(torch.uint8), "holds torch.uint8; divide"),
+        (lambda p: np.ma.array(p.numpy(), mask=p.numpy() > 0.5), "masked array"),
+        (lambda p: "photo.png", "a str, not a tensor"),
+        (lambda p: None, "a NoneType"),
+    ],
+)
+def test_what_cannot_be_compared(pair, measure, broken, words):
+    for number in (0, 1):
+        given = list(pair)
+        given[number] = broken(given[number])
+        with pytest.raises(InputError, match=words):
+            measure(*given)
+    if measure is metrics.psnr:
+        with pytest.raises(InputError, match=words):
+            metrics.luminance(broken(pair[0]))

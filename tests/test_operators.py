@@ -380,3 +380,21 @@ def test_jpeg_errors_grow_as_the_quality_falls():
 def test_impossible_qualities(quality):
     with pytest.raises(InputError, match="quality=.*from 1 to 95"):
         operators.jpeg(GREY, quality)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [operators.gaussian_noise, operators.poisson_noise, operators.salt_and_pepper, operators.jpeg],
+)
+def test_arrays_get_the_same_noise_as_tensors(make):
+    picture = images.load("camera", size=32)
+    for same in (picture.numpy().astype(">f4"), np.broadcast_to(picture.numpy(), (1, 32, 32))):
+        assert torch.equal(make(same), make(picture))
+    for wrong in ("photo.png", np.ma.array(picture.numpy(), mask=picture.numpy() > 0.5)):
+        with pytest.raises(InputError, match="not a tensor|masked array"):
+            make(wrong)
+
+
+def test_a_mask_clears_whatever_is_missing():
+    spoilt = torch.tensor([[[0.5, math.nan], [math.inf, -3.0]]])
+    assert Mask(torch.tensor([[1, 0], [0, 0]]))(spoilt).tolist() == [[[0.5, 0], [0, 0]]]

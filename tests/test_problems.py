@@ -6,12 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
+import skimage
 import torch
 
-from diplearn import images, operators, problems
+from diplearn import images, operators, problems, recipes
 from diplearn.errors import ImageError, InputError
 from diplearn.operators import Blur, Downsample, Mask
 from diplearn.problems import Problem
+from diplearn.stopping import Discrepancy, Sure
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +217,125 @@ def test_a_problem_cannot_be_changed_and_prints_short(clean):
         "<Problem denoising: picture of shape (3, 64, 64), truth known, sigma 0.09804>"
     )
     assert problem != problems.denoising(clean)  # and no error from comparing tensors
+
+
+# Noise levels of pictures that are flat in places.
+
+
+def noisy(shape, sigma=0.1, base=0.5, seed=0):
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return (base + sigma * noise).clamp(0, 1)
+
+
+def flat(*values):
+    return torch.tensor(values)[:, None, None].expand(-1, 96, 96).clone()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("told", [[0], [1], [2], [0, 2], [0, 1, 2]])
+@pytest.mark.filterwarnings("error")
+def test_only_channels_with_detail_tell_the_noise(value, told):
+    picture = flat(value, value, value)
+    picture[told] = noisy((len(told), 96, 96))
+    assert Problem(picture).noise_level() == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("values", [(0.0,), (0.3,), (1.0,), (0.0, 0.0, 0.0), (0.2, 0.3, 1 / 3)])
+@pytest.mark.filterwarnings("error")
+def test_where_there_is_no_detail_there_is_no_noise(values):
+    assert Problem(flat(*values)).noise_level() == 0
+    assert Problem(flat(*values), Blur(2)).noise_level() == 0
+    assert Problem(flat(*values)[:, :1, :1], Downsample(16)).noise_level() == 0
+
+
+def test_a_ramp_is_no_noise():
+    ramp = torch.linspace(0, 1, 96).expand(3, 96, 96) * torch.linspace(0, 1, 96)[:, None]
+    assert Problem(ramp).noise_level() < 1e-6
+
+
+@pytest.mark.parametrize("background", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("rows", [24, 40, 80, 96])
+def test_a_flat_region_says_nothing_about_the_noise_in_the_rest(background, rows):
+    picture = flat(background)
+    picture[:, :rows] = noisy((1, rows, 96))
+    assert Problem(picture).noise_level() == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("base", [0.0, 1.0])
+def test_clipped_noise_is_underestimated_but_found(base):
+    assert 0.03 < Problem(noisy((3, 96, 96), base=base)).noise_level() < 0.1
+
+
+def drawings():
+    square = flat(0.3)
+    square[:, 40:60, 40:60] = 0.6
+    letters = Mask.text(96, 96, lines=3).known
+    return [
+        square,
+        letters,
+        0.1 + 0.8 * letters,
+        1 - letters,
+        flat(0.3) + 0.2 * Mask.hole(96, 96).known,
+    ]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_edges_of_a_drawing_are_no_noise(number):
+    assert Problem(drawings()[number]).noise_level() == 0
+
+
+@pytest.mark.parametrize("name", ["camera", "astronaut", "retina"])
+def test_an_ordinary_picture_is_estimated_as_scikit_image_does(name):
+    observation = problems.denoising(images.load(name, size=128), sigma=25 / 255).observation
+    array = images.to_array(observation)
+    axis = -1 if array.ndim == 3 else None
+    theirs = skimage.restoration.estimate_sigma(array, channel_axis=axis, average_sigmas=True)
+    assert Problem(observation).noise_level() == float(theirs)
+
+
+@pytest.mark.parametrize("name", ["paper", "lab"])
+def test_recipes_for_pictures_that_are_flat_in_places(name):
+    one = flat(0.0, 0.0, 0.0)
+    one[1] = noisy((96, 96))
+    for picture in (one, flat(0.0), flat(0.3, 0.3, 0.3)):
+        recipe = recipes.choose(name, Problem(picture))
+        assert math.isfinite(recipe.input_noise)
+    as_usual = recipes.choose(name, Problem(noisy((3, 96, 96))))
+    assert recipes.choose(name, Problem(one)) == as_usual
+
+
+@pytest.mark.parametrize("rule", [Sure, Discrepancy])
+def test_rules_that_need_noise_work_or_refuse(rule):
+    one = flat(0.0, 0.0, 0.0)
+    one[0] = noisy((96, 96))
+    ready = rule()
+    ready.prepare(Problem(one), recipes.lab("denoising"))
+    assert ready.sigma == pytest.approx(0.1, rel=0.05)
+    for picture in (flat(0.0), flat(0.3, 0.3, 0.3)):
+        with pytest.raises(InputError, match="needs noise, and this problem has none"):
+            rule().prepare(Problem(picture), recipes.lab("denoising"))
+
+
+# Arrays in the place of tensors.
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f8", np.longdouble])
+def test_problems_of_arrays(clean, dtype):
+    array = clean.numpy().astype(dtype)
+    array.flags.writeable = False
+    assert torch.equal(Problem(array, truth=array).truth, clean)
+    for make in MAKERS:
+        assert torch.equal(make(array).observation, make(clean).observation)
+    assert torch.equal(
+        problems.inpainting(array, Mask.hole(64, 64).known.numpy().astype(">i4")).observation,
+        problems.inpainting(clean, Mask.hole(64, 64)).observation,
+    )
+
+
+def test_problems_of_masked_arrays_are_refused(clean):
+    masked = np.ma.array(clean.numpy(), mask=clean.numpy() > 0.9)
+    for make in (*MAKERS, Problem, lambda picture: Problem(clean, truth=picture)):
+        with pytest.raises(ImageError, match="masked array with .* masked values"):
+            make(masked)
+    with pytest.raises(InputError, match="the mask is a masked array"):
+        problems.inpainting(clean, masked)
