@@ -427,8 +427,10 @@ class Sure(Valley):
                 f"{problem.task.replace('_', '-')}; use hold-out or a fixed count of iterations"
             )
         self.sigma = _level(self._given, problem, "SURE")
+        self.telling = _telling(problem)
         b = torch.randn(problem.observation.shape, generator=generator(self.seed, "probe"))
-        self.b = problem.operator(b.to(problem.observation))
+        b = problem.operator(b.to(problem.observation))
+        self.b = b if self.telling is None else b * _only(self.telling, b)
         self.epsilon, self.pixels = self.probe * self.sigma, int(self.b.count_nonzero())
         # Not clipped to [0, 1]: what the two networks see must differ by 2 ε b everywhere.
         self.shown = [
@@ -452,8 +454,8 @@ class Sure(Valley):
         self.now["divergence"] = divergence  # the average's, since all of this is linear
         if step.iteration % self.EVERY and step.iteration > 10 * self.EVERY:
             return math.inf
-        residual = problem.operator(step.average) - problem.observation
-        variance = clipped_variance(step.average, self.sigma)
+        residual = _of(problem.operator(step.average) - problem.observation, self.telling)
+        variance = clipped_variance(_of(step.average, self.telling), self.sigma)
         return residual.square().sum() / pixels - variance + 2 * variance * divergence.float()
 
     def settings(self):
@@ -506,7 +508,7 @@ class Discrepancy(Rule):
                 f"{problem.task.replace('_', '-')}; use a fixed count of iterations"
             )
         self.sigma = _level(self._given, problem, "the discrepancy rule")
-        self.problem = problem
+        self.problem, self.telling = problem, _telling(problem)
 
     def move(self, device):
         """Bring the problem to the device of the fit."""
@@ -517,15 +519,34 @@ class Discrepancy(Rule):
         self.choose(step)
         if step.iteration < self.start:
             return
-        problem = self.problem
-        residual = (problem.operator(step.average) - problem.observation).square().mean()
-        known = problem.operator(torch.ones_like(step.average)).mean()
-        allowed = self.factor * clipped_variance(step.average, self.sigma)
-        self.done(residual <= allowed * known)
+        problem, telling = self.problem, self.telling
+        residual = _of(problem.operator(step.average) - problem.observation, telling)
+        known = _of(problem.operator(torch.ones_like(step.average)), telling).mean()
+        allowed = self.factor * clipped_variance(_of(step.average, telling), self.sigma)
+        self.done(residual.square().mean() <= allowed * known)
 
     def settings(self):
         """Return what builds the rule again."""
         return {"sigma": self._given, "factor": self.factor, "start": self.start}
+
+
+def _telling(problem):
+    """Return the channels in which there is noise, or None for all: a black one holds none."""
+    low, high = (
+        bound(dim=(1, 2)) for bound in (problem.observation.amin, problem.observation.amax)
+    )
+    telling = (high > low).nonzero()[:, 0].tolist()
+    return None if len(telling) in (0, len(low)) else telling
+
+
+def _of(picture, channels):
+    return picture if channels is None else torch.stack([picture[c] for c in channels])
+
+
+def _only(channels, like):
+    kept = torch.zeros(len(like), 1, 1, device=like.device)
+    kept[channels] = 1
+    return kept
 
 
 def _level(sigma, problem, name):

@@ -24,7 +24,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from diplearn import files, images, operators, problems
+from diplearn import images, operators, problems
 from diplearn.errors import ImageError, InputError
 
 not_on_windows = pytest.mark.skipif(

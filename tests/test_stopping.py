@@ -292,3 +292,20 @@ def test_the_recipes_rule_where_it_applies():
     assert isinstance(choose(None, silent, recipe), Count)
     assert isinstance(choose(None, noisy, dip.paper()), Count)
     assert dip.fit(noisy, iterations=30, progress=False).stopped_at == 30
+
+
+@pytest.mark.parametrize("name", ["discrepancy", "sure", "hold-out"])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_channels_without_noise_say_nothing_about_it(name, hidden):
+    """A fluorescence picture, green alone; and one whose other channels are wholly missing."""
+    clean = torch.zeros(3, 64, 64)
+    clean[1] = images.load("camera", size=64)[0]
+    seen = torch.zeros(3, 64, 64)
+    seen[1] = dip.denoising(clean[1:2]).observation[0]
+    known = torch.zeros(3, 64, 64)
+    known[1] = 1
+    operator = dip.Mask(known) if hidden else dip.operators.Identity()
+    problem = dip.Problem(seen, operator, sigma=25 / 255)
+    recipe = dip.lab(options={"down": (16, 32), "skip": (4, 4)}, iterations=200)
+    run = dip.fit(problem, recipe, stop=name, progress=False)
+    assert run.chosen_at > 40 and dip.psnr(run.output[1:2], clean[1:2]) > 26
