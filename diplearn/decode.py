@@ -307,10 +307,22 @@ def alpha_only(file):
 
 
 def opened(kind, data, name, largest, colours=True):
-    """Open a file of a known format; every way in which that fails becomes an ImageError.
+    """Open a file, its pixels not decoded yet; what cannot be opened becomes an ImageError.
 
-    Decoders that take their memory on opening get no more than `largest` pixels. With `colours`,
-    what turns the file's colours into sRGB is looked for, too.
+    Parameters
+    ----------
+    kind : str
+    data : bytes
+    name : str
+        As `content` found them.
+    largest : int
+        Pixels; decoders that take their memory on opening get no more.
+    colours : bool, optional
+        Look for what turns the file's colours into sRGB.
+
+    Returns
+    -------
+    Opened
     """
     try:
         width, height = _claimed(kind, data)
