@@ -139,14 +139,14 @@ def iterate(
         yield from _iterations(problem, state, shown, hands)
 
 
-def _iterations(problem, state, shown, hands):
-    """Yield step after step."""
+def _iterations(problem, state, shown, hands, depth=3):
+    """Yield step after step; `depth` leads a warning to the line of whoever began the fit."""
     problem = problem.to(state.device)
     shown = [each.to(state.device) for each in shown or [problem]]
     while state.iteration < state.recipe.iterations and not state.given_up:
         step, trouble = hands.run(_one_iteration, problem, state, shown, hands)
         if trouble:
-            warnings.warn(trouble, RuntimeWarning, stacklevel=3)
+            warnings.warn(trouble, RuntimeWarning, stacklevel=depth)
         else:
             yield step
 
@@ -994,7 +994,7 @@ def _drive(run, state, rule, hands, bar, interrupted, halt, save, callback):
     """Make iterations until something ends them; return what that was."""
     begun, saved = time.perf_counter() - run.seconds, time.perf_counter()
     ask = rule if isinstance(rule, stopping.Own) else functools.partial(hands.run, rule)
-    for step in _iterations(run.problem, state, rule.shown, hands):
+    for step in _iterations(run.problem, state, rule.shown, hands, depth=5):
         loss, psnr = hands.run(run.record, step, begun)
         bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
         if callback is not None:

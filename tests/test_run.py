@@ -273,7 +273,7 @@ def test_after_three_setbacks_it_can_be_tried_again():
         run = quick(noisy(), network=Poisoned(), stop="hold-out")
     assert run.stopped_by == "setbacks" and run.stopped_at == 29
     dip.resume(run, progress=False)
-    assert run.stopped_at == 60 and run.stopped_by in ("count", "hold-out")
+    assert run.stopped_at > 29 and run.stopped_by == "hold-out"
 
 
 class After:
