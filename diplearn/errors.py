@@ -51,3 +51,9 @@ def whole(value, name, smallest, largest=None):
         wanted = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
         raise InputError(f"{name}={value!r} must be a whole number {wanted}")
     return found
+
+
+def one_line(error):
+    """Return what another library says of an error as one line of bearable length."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) < 300 else f"{words[:297]}..."

@@ -19,7 +19,7 @@ import torch
 
 from . import hardware, memory, networks, optimisers, recipes, stopping
 from .energy import energy
-from .errors import InputError, whole
+from .errors import InputError, one_line, whole
 from .hardware import Hands
 from .progress import Progress
 from .randomness import borrowed_state, derived, generator, seeded
@@ -439,7 +439,8 @@ class State:
         try:
             network.load_state_dict(under("network", tensors))
         except RuntimeError as error:
-            raise InputError(f"the saved weights are those of another network: {error}") from error
+            words = f"the saved weights are those of another network: {one_line(error)}"
+            raise InputError(words) from error
         state = cls(network, z, recipe, numbers["seed"], numbers["own_network"])
         with _damaged_is_an_input_error():
             state._take(tensors, numbers)
@@ -507,8 +508,8 @@ def _damaged_is_an_input_error():
     except InputError:
         raise
     except Exception as error:
-        words = f"the saved fit is damaged, and cannot go on: {type(error).__name__}, {error}"
-        raise InputError(words) from error
+        words = f"{type(error).__name__}, {one_line(error)}"
+        raise InputError(f"the saved fit is damaged, and cannot go on: {words}") from error
 
 
 def _flat_moments(prefix, moments):
@@ -581,7 +582,8 @@ def _member(recipe, channels, shape):
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"the network {recipe.network!r} cannot be built: {error}") from error
+        words = f"the network {recipe.network!r} cannot be built: {one_line(error)}"
+        raise InputError(words) from error
 
 
 def _build(problem, recipe, channels, seed):
@@ -630,7 +632,8 @@ def _check_network(network, z, shape):
                 made = copied(z)
             draws = not all(map(torch.equal, before, _random_state(z.device)))
     except Exception as error:
-        raise InputError(f"the network cannot take z of shape {tuple(z.shape)}: {error}") from error
+        words = f"the network cannot take z of shape {tuple(z.shape)}: {one_line(error)}"
+        raise InputError(words) from error
     if not torch.is_tensor(made):
         raise InputError(f"the network makes a {type(made).__name__} out of z; wanted is a tensor")
     if tuple(made.shape) != (1, *shape):
@@ -928,6 +931,8 @@ def _rule_again(run, recipe, stop, state):
     with _damaged_is_an_input_error():
         before = {name: numbers["rule"][name] for name in ("name", "settings")}
         now = numbers["rule"]["now"] | under("rule", tensors)
+        if before["settings"] is not None and not now:
+            raise ValueError("nothing of what its rule knew")
     if stop is None:
         if before["settings"] is None and run.rule is None:
             raise InputError(

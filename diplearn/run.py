@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from . import hardware, images, metrics, operators
-from .errors import InputError, whole
+from .errors import InputError, one_line, whole
 from .files import check_writable, replacing
 from .problems import Problem
 from .recipes import Recipe
@@ -393,7 +393,9 @@ class Run:
         except InputError:
             raise
         except Exception as error:  # damaged bytes may fail in any way
-            raise InputError(f"{path} is not a saved run, or it is damaged: {error}") from error
+            raise InputError(
+                f"{path} is not a saved run, or it is damaged: {one_line(error)}"
+            ) from error
         return run
 
     @classmethod

@@ -15,7 +15,7 @@ import torch
 
 from . import hardware
 from .energy import misfit
-from .errors import InputError, whole
+from .errors import InputError, one_line, whole
 from .operators import Hidden, Identity, Mask
 from .randomness import generator
 
@@ -919,7 +919,9 @@ def rebuilt(about, problem, recipe):
     except InputError:
         raise
     except Exception as error:  # a damaged value may fail in any way
-        raise InputError(f"the rule that the run names cannot be built: {error}") from error
+        raise InputError(
+            f"the rule that the run names cannot be built: {one_line(error)}"
+        ) from error
     return rule
 
 

@@ -802,8 +802,6 @@ def test_moments_that_are_not_their_parameters(saved, where, shape):
         (("numbers", "seed"), -1),
         (("numbers", "rule", "settings"), {"iterations": "many"}),
         (("numbers", "rule", "settings"), {"nonsense": 1}),
-        (("numbers", "rule", "now", "steps"), "one"),
-        (("numbers", "rule", "now"), {}),
         (("numbers", "good_loss"), "low"),
     ],
 )
@@ -811,6 +809,26 @@ def test_numbers_that_no_fit_has(saved, path, value):
     target = craft(saved, path, value)
     run = go_on(target)
     assert run is None or path[-1] in ("z_channels", "iteration", "settings")
+
+
+def test_what_a_rule_knew_is_checked(tmp_path):
+    path = tmp_path / "fit.dip"
+    quick(noisy(), SHORT, stop="hold-out", halt=After(3), save=path)
+    about, tensors = contents(path)
+    for value in ({}, {"steps": "one"}, {"steps": 3, "more": 1}, {"steps": 0.5}, None, [1]):
+        assert go_on_by_its_rule(craft(path, ("numbers", "rule", "now"), value))
+    for name in [name for name in tensors if name.startswith("state.rule.")]:
+        for wrong in (torch.zeros(3, 7), tensors[name].to(torch.uint8)[None]):
+            assert go_on_by_its_rule(craft(path, **{name: wrong}))
+
+
+def go_on_by_its_rule(path):
+    """Whether going on with the rule of the file is refused."""
+    try:
+        dip.resume(Run.load(path), halt=After(2), progress=False)
+    except InputError:
+        return True
+    return False
 
 
 def test_every_crafted_run_goes_on_or_is_refused(saved):
