@@ -55,12 +55,8 @@ def layout(device):
 
 
 def precision(wanted, device):
-    """bfloat16 pays where a processor multiplies it natively; elsewhere it is emulated.
-
-    Not on a GPU: the networks are small there, and its casts cost more than it saves (measured on
-    an H200 with the published network at 512x512, see benchmarks/RESULTS.md).
-    """
-    if wanted == "auto":
+    """bfloat16 pays where a processor multiplies it natively; elsewhere it is emulated."""
+    if wanted == "auto":  # not on a GPU, where its casts cost more than it saves: RESULTS.md
         native = device.type == "cpu" and cpu_has_bfloat16()
         wanted = "bfloat16" if native else "float32"
     return getattr(torch, wanted)

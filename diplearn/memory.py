@@ -16,7 +16,7 @@ _BASE = 150_000_000  # what PyTorch loads and sets up for a first fit
 _ACTIVATIONS = 1.5  # kept for the backward pass; their gradients and scratch space on top
 _WEIGHTS = 12  # with gradients, Adam's moments, the last good state and the state of the run
 _PICTURES = 20  # observation, truth, iterate, averages, and copies on the way
-_SAVING = 16  # copies of the weights while a run is written: state, its bytes, and the file's
+_SAVING = 16  # copies of weights, and of pictures, while a run is written: its bytes, the file's
 
 
 def estimate(network, channels, shape, autocast, count=1, saved=False):
@@ -53,7 +53,8 @@ class _Cost:
     """The estimate as a function of the shape; without `autocast`, of the weights alone."""
 
     def __init__(self, network, channels, autocast, count, saved=False):
-        self.channels, self.copies = channels, _WEIGHTS + saved * _SAVING
+        self.channels = channels
+        self.copies, self.pictures = (each + saved * _SAVING for each in (_WEIGHTS, _PICTURES))
         self.weights = count * sum(p.numel() * p.element_size() for p in network.parameters())
         cores = torch.get_num_threads() if next(network.parameters()).device.type == "cpu" else 1
         self.at_once = min(count, cores)  # as hardware.Hands has it
@@ -76,7 +77,7 @@ class _Cost:
             _BASE
             + _ACTIVATIONS * self.at_once * (self.per_pixel * padded + self.constant)
             + self.copies * self.weights
-            + 4 * height * width * (self.channels + _PICTURES * pictures)
+            + 4 * height * width * (self.channels + self.pictures * pictures)
         )
 
 
