@@ -5,11 +5,13 @@ Nothing here imports torch before a command has been understood, so that help co
 
 import contextlib
 import dataclasses
+import importlib
 import inspect
+import itertools
 import os
-import signal
+import re
 import sys
-import threading
+import tempfile
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Annotated
 import typer
 
 from .errors import InputError
+from .guard import Guard
 
 TASKS = {
     "denoise": "denoising",
@@ -26,6 +29,9 @@ TASKS = {
     "upscale": "super_resolution",
     "inpaint": "inpainting",
 }
+
+FAILED = 2
+"""Exit code of a mistake in what was handed in, and of an output that could not be written."""
 
 EXAMPLES = """\
 Examples:
@@ -35,7 +41,9 @@ Examples:
   diplearn denoise photo.jpg --longest 512     a large photograph: minutes, not hours
   diplearn upscale photo.jpg --factor 4 --out large.png
   diplearn inpaint photo.jpg --mask mask.png   black in the mask is what to fill in
+  diplearn inpaint photo.png                   what was erased in the picture is filled in
   diplearn dejpeg photo.jpg --film fit.gif     watch how it came about
+  cat photo.jpg | diplearn denoise - --out - > result.png
   diplearn sweep many.toml --workers 4         many fits, and a table
 
 Ctrl-C ends a fit early and writes the best so far.
@@ -49,11 +57,19 @@ class Shared:
     """The options that all commands have."""
 
     picture: Annotated[
-        Path | None, typer.Argument(metavar="PICTURE", help="The degraded picture, any format.")
+        str | None,
+        typer.Argument(
+            metavar="PICTURE", help="The degraded picture, any format; - for standard input."
+        ),
     ] = None
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The result; else beside the picture."),
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The result, - for standard output; else a new file beside the picture.",
+        ),
     ] = None
     longest: Annotated[
         int | None,
@@ -84,21 +100,21 @@ class Shared:
         typer.Option(metavar="N", min=0, help="Same seed, same machine, same result (default: 0)."),
     ] = None
     truth: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE", help="The clean picture, if there is one: only to measure."),
     ] = None
     film: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE", help="Also write the iterations as a .gif, .webp or animated .png."
         ),
     ] = None
     save: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="RUN", help="Also keep the fit in a file, to go on with later."),
     ] = None
     resume: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="RUN",
             help="Go on with a fit that --save kept, instead of a PICTURE; the file stays as it "
@@ -121,11 +137,12 @@ def with_shared(command):
         Registered with the app under the function's name.
     """
 
-    def run(**options):
-        return _restore(SimpleNamespace(command=command.__name__, **options))
+    def run(context, **options):
+        _restore(SimpleNamespace(command=command.__name__, **options), context.obj)
 
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     own, shared = (inspect.signature(source).parameters for source in (command, Shared))
-    everything = [*shared.values(), *own.values()]
+    everything = [context, *shared.values(), *own.values()]
     run.__signature__ = inspect.Signature(
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in everything]
     )
@@ -162,8 +179,12 @@ def upscale(
 @with_shared
 def inpaint(
     mask: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="As large as the picture; black is what to fill in."),
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="As large as the picture; what to fill in is black, or transparent. Without a "
+            "mask, it is what is transparent in the picture.",
+        ),
     ] = None,
     invert: Annotated[
         bool | None,
@@ -175,6 +196,7 @@ def inpaint(
 
 @app.command()
 def sweep(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to fit.")],
     results: Annotated[
         Path | None,
@@ -202,6 +224,7 @@ def sweep(
 
     diplearn.sweep explains the file: python -c "help('diplearn.sweep')"
     """
+    _start("diplearn.sweep", context.obj)
     from . import sweep as sweeps
 
     if workers is not None and scheduler is not None:
@@ -211,16 +234,14 @@ def sweep(
     try:
         with _executor(sweeps, workers, scheduler) as executor:
             rows = sweeps.sweep(cases, executor, results=folder, threads=threads)
-    except KeyboardInterrupt:  # the second one
+        failed = [] if rows.empty else rows["error"].dropna().tolist()
+        _print(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
+        if failed:
+            _complain(f"the first that failed: {failed[0]}")
+        context.obj.finish(130 if len(rows) < len(cases) else 1 if failed else 0)
+    except KeyboardInterrupt:  # the second one, or a request to end
         _complain(f"ended at once; what was done before is kept in {folder}")
-        return "interrupted"
-    failed = [] if rows.empty else rows["error"].dropna().tolist()
-    _print(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
-    if failed:
-        _complain(f"the first that failed: {failed[0]}")
-    if len(rows) < len(cases):
-        return "interrupted"
-    return "failed" if failed else None
+        context.obj.finish(context.obj.ended_by())
 
 
 def _executor(sweeps, workers, scheduler):
@@ -253,22 +274,28 @@ def main(arguments=None):
         By default those of the process.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _open_streams()
+    guard = Guard()
     try:
-        with _warnings_as_lines():
-            ended = app(args=arguments or ["--help"], prog_name="diplearn", standalone_mode=False)
+        with guard, _warnings_as_lines():
+            ended = app(
+                args=arguments or ["--help"],
+                prog_name="diplearn",
+                standalone_mode=False,
+                obj=guard,
+            )
         if ended == 130:  # typer's word for a Ctrl-C that it met
             raise KeyboardInterrupt
-        code = {"failed": 1, "interrupted": 130, "halted": 143}.get(ended, 0)
     except (KeyboardInterrupt, typer.Abort):
-        code = _complain("interrupted; nothing was written", 130)
+        guard.code = _complain(guard.told(), guard.ended_by())
     except Exception as error:
         words = _explained(error)
         if words is None:
             raise  # a mistake of ours deserves its traceback
-        code = _complain(words)
+        guard.code = _complain(words)
     finally:
         _flush()
-    sys.exit(code)
+    sys.exit(guard.code)
 
 
 def _explained(error):
@@ -284,43 +311,56 @@ def _explained(error):
     return error if isinstance(error, InputError) else None
 
 
-def _restore(options):
-    """Check all that can be checked, fit, write what came of it; return what ended the fit."""
-    from . import images
-    from .files import check_writable
-    from .fitting import fit, interruptible, resume
-    from .run import check_film
+def _start(module, guard):
+    """Import what uses PyTorch; garbage in the environment, which it trips over, is named."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        guard.check()
+        suspects = [f"{k}={v}" for k, v in os.environ.items() if re.match("(PY)?TORCH|TQDM_", k)]
+        if not suspects or isinstance(error, ImportError):
+            raise
+        reason = str(error).strip().partition("\n")[0][:100]
+        raise InputError(
+            f"PyTorch cannot start ({reason}): correct or unset what is wrong among the "
+            f"environment variables {', '.join(suspects)}"
+        ) from error
+    guard.check()
 
+
+def _restore(options, guard):
+    """Check all that can be checked, fit, write what came of it."""
     _check_together(options)
-    shared = {"stop": options.stop, "iterations": options.iterations, "save": options.save}
-    if options.resume is None:
-        source, suffix = options.picture, _suffix(options.command, options)
-    else:
-        run = _load(options)
-        source, suffix = options.resume, _suffix(options.command, run.problem.operator)
-    out = options.out or source.parent / f"{source.stem}-{suffix}.png"
-    images.check_suffix(out)
-    check_writable(out)
-    _check_files(options, out)
-    if options.film is not None:
-        check_film(options.film)
-    if options.save is not None and images.image_format(options.save) is not None:
-        raise InputError(f"--save {options.save} would hold the fit, no picture: see --out")
+    _check_names(options)
+    _start("diplearn.fitting", guard)
+    from .fitting import fit, resume
 
-    with _terminated() as halt:
+    about = None
+    if options.resume is None:  # what is read is looked at before what is written
+        work, about = _problem(options)
+    else:
+        work = _load(options)
+    out = _check_outputs(options, work)
+    _start("torch._dynamo", guard)  # the optimisers would
+    shared = {"stop": options.stop, "iterations": options.iterations, "save": options.save}
+    shared |= {"halt": guard.halt, "callback": guard.began}
+    guard.watch(*(Path(path) for path in (out, options.film, options.save) if path is not None))
+    outputs = Outputs(options, about, out, _own_stdout() if out is None else None, guard)
+    try:
         if options.resume is None:
-            problem = _problem(options)
-            run = fit(problem, options.recipe, seed=options.seed or 0, halt=halt, **shared)
+            run = fit(work, options.recipe, seed=options.seed or 0, **shared)
         else:
-            run = resume(run, halt=halt, **shared)
-        with interruptible():  # a Ctrl-C that comes now does not lose the result
-            images.write(run.output, out)
-            _print(f"{out}: {_summary(run)}")
-            if options.film is not None:
-                run.film(options.film)
-            if options.save is not None and run.saved_at != run.stopped_at:
-                run.save(options.save)  # again, so that the exit code tells why it failed
-    return run.stopped_by
+            run = resume(work, **shared)
+    except BaseException as error:  # also a second Ctrl-C
+        if getattr(error, "run", None) is not None:
+            outputs.write(error.run, film=isinstance(error, Exception))
+        raise
+    done = outputs.write(run)
+    ended = {"interrupted": 130, "halted": guard.ended_by()}.get(run.stopped_by, 0)
+    guard.finish(ended if done else FAILED)
+
+
+# What is read.
 
 
 def _check_together(options):
@@ -328,14 +368,180 @@ def _check_together(options):
     if options.resume is None:
         if options.picture is None:
             raise InputError(f"which picture? For example: diplearn {options.command} photo.jpg")
-        if options.command == "inpaint" and options.mask is None:
-            raise InputError("inpaint needs --mask, a picture that is black where to fill in")
         return
     settled = "picture longest recipe seed truth sigma factor mask invert".split()
     given = [name for name in settled if getattr(options, name, None) is not None]
     if given:
         names = ", ".join("PICTURE" if name == "picture" else f"--{name}" for name in given)
         raise InputError(f"with --resume a fit goes on as it was begun: leave out {names}")
+
+
+def _check_names(options):
+    """Refuse names that no file can have, and - where it is no pipe."""
+    names = {
+        "PICTURE" if key == "picture" else f"--{key}": getattr(options, key, None)
+        for key in ("picture", "truth", "mask", "resume", "out", "film", "save")
+    }
+    for option, name in names.items():
+        if name == "":
+            raise InputError(f"{option} is empty: name a file")
+        if name and "\0" in name:
+            raise InputError(f"{option} {name!r} cannot be the name of a file: it holds a NUL")
+        if name == "-" and option in ("--resume", "--film", "--save"):
+            raise InputError(f"{option} must be a file: only pictures go through - as a pipe")
+    piped = [option for option in ("PICTURE", "--truth", "--mask") if names[option] == "-"]
+    if len(piped) > 1:
+        raise InputError(f"standard input holds one picture: {' and '.join(piped)} cannot share it")
+
+
+def _source(name):
+    """Return what `images` is to read: the name of a file, or all that came through a pipe."""
+    from . import decode
+
+    if name == "-":
+        if "stdin" in _closed or sys.stdin.isatty():
+            raise InputError("- reads a picture from standard input: pipe one into it")
+        return decode.content(sys.stdin.buffer)[2]
+    pipe = _is_handle(name) or Path(name).is_fifo()
+    return decode.content(name)[2] if pipe else name  # a pipe can be read once
+
+
+def _is_handle(name):
+    """Return whether a name stands for something that is open already, such as /dev/stdin."""
+    return re.match("/dev/(fd/|stdin$)|/proc/", os.path.abspath(name)) is not None
+
+
+def _load(options):
+    """Load the fit to go on with, if it is one for this command."""
+    from .run import Run
+
+    run = Run.load(options.resume)
+    if run.problem.task != TASKS[options.command]:
+        commands = [name for name, task in TASKS.items() if task == run.problem.task]
+        go_on = f"diplearn {commands[0]} --resume" if commands else "Run.load and resume in Python"
+        task = run.problem.task.replace("_", "-")
+        raise InputError(f"{options.resume} holds a fit of {task}: go on with {go_on}")
+    return run
+
+
+def _problem(options):
+    """Read the pictures; return what is to be done, and what the first file says beside pixels."""
+    from . import images, operators
+    from .problems import Problem
+
+    source = _source(options.picture)
+    operator, sigma, longest = operators.Identity(), None, options.longest
+    if options.command == "inpaint":
+        observation, operator = _holed(options, source)
+    elif options.command == "upscale":
+        observation, operator = _small(options, source)
+        longest = longest and longest * operator.factor  # the truth is the large picture
+    else:
+        observation = images.read(source, longest=longest)
+    if options.command == "denoise" and options.sigma is not None:
+        sigma = options.sigma / 255
+    truth = options.truth and images.read(_source(options.truth), longest=longest)
+    problem = Problem(observation, operator, truth, sigma, TASKS[options.command])
+    return problem, images.about(source)
+
+
+def _small(options, source):
+    """Read a picture to be made larger: it may be small, but the result must not be too large."""
+    from . import images, operators
+
+    factor = options.factor or 4
+    smallest = -(-images.SMALLEST_SIDE // factor)
+    observation = images.read(source, longest=options.longest, smallest=smallest)
+    height, width = (side * factor for side in observation.shape[-2:])
+    if height * width > images.LARGEST_AREA:
+        raise InputError(
+            f"--factor {factor} would make {width}x{height} pixels, and more than "
+            f"{images.LARGEST_AREA // 1_000_000} million are refused: take a smaller one"
+        )
+    return observation, operators.Downsample(factor)
+
+
+def _holed(options, source):
+    """Read a picture and its mask, which may be what is transparent in the picture itself."""
+    from . import images, operators
+
+    if options.mask is None:
+        observation, mask = _erased(source), source
+    else:
+        observation, mask = images.read(source), _source(options.mask)
+    known = images.read_mask(mask, invert=bool(options.invert))
+    if options.longest is not None:
+        observation, known = images.shrink_known(observation, known, options.longest)
+    return observation, operators.Mask(known)
+
+
+def _erased(source):
+    """Read a picture that is its own mask; that white shows where it was erased matters not."""
+    from . import images
+
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always")
+        picture = images.read(source)
+    others = [each for each in remarks if "transparent in places" not in str(each.message)]
+    if len(others) == len(remarks):
+        raise InputError(
+            "inpaint needs --mask, a picture that is black where to fill in; or a PICTURE that is "
+            "transparent there, as an eraser leaves it"
+        )
+    for remark in others:
+        warnings.warn(remark.message, stacklevel=2)
+    return picture
+
+
+# What is written.
+
+
+def _check_outputs(options, work):
+    """Say now what could not be written later; return where the picture goes, None for a pipe."""
+    from . import images
+    from .files import check_writable
+    from .run import check_film
+
+    if options.out == "-":
+        wanted = out = None
+        if "stdout" in _closed or sys.stdout.isatty():
+            raise InputError("--out - writes to standard output, which must be a pipe or a file")
+    else:
+        wanted = out = Path(options.out) if options.out else _beside(options, work)
+        if options.out is None:
+            out = next(path for path in _names(wanted) if not os.path.lexists(path))
+        images.check_suffix(out)
+        check_writable(out)
+    _check_files(options, out)
+    if options.film is not None:
+        check_film(options.film)
+    if options.save is not None and images.image_format(options.save) is not None:
+        raise InputError(f"--save {options.save} would hold the fit, no picture: see --out")
+    if out != wanted:
+        _complain(f"{wanted} is there already: the result will be {out}")
+    return out
+
+
+def _beside(options, work):
+    """Name the result after what was read."""
+    source = Path(options.picture or options.resume)
+    if str(source) == "-" or _is_handle(source):
+        source = Path("piped")  # here, where the user is
+    settings = options if options.resume is None else work.problem.operator
+    return source.parent / f"{source.stem}-{_suffix(options.command, settings)}.png"
+
+
+def _names(path):
+    """Give the name, and others for when it is taken."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_stem(f"{path.stem}-{number}")
+
+
+def _suffix(command, settings):
+    if command == "upscale":
+        return f"x{settings.factor or 4}"
+    return {"denoise": "denoised", "dejpeg": "dejpeg", "inpaint": "inpainted"}[command]
 
 
 def _check_files(options, out):
@@ -359,50 +565,109 @@ def _check_files(options, out):
 
 def _same(path, other):
     try:
-        return path.samefile(other)
+        return os.path.samefile(path, sys.stdin.fileno() if other == "-" else other)
     except (OSError, TypeError):  # one of them is not there yet, or was not given
-        return other is not None and path.resolve() == other.resolve()
+        return other is not None and Path(path).resolve() == Path(other).resolve()
 
 
-def _load(options):
-    """Load the fit to go on with, if it is one for this command."""
-    from .run import Run
+def _own_stdout():
+    """Return a handle of standard output for the picture alone; others get standard error.
 
-    run = Run.load(options.resume)
-    if run.problem.task != TASKS[options.command]:
-        commands = [name for name, task in TASKS.items() if task == run.problem.task]
-        go_on = f"diplearn {commands[0]} --resume" if commands else "Run.load and resume in Python"
-        task = run.problem.task.replace("_", "-")
-        raise InputError(f"{options.resume} holds a fit of {task}: go on with {go_on}")
-    return run
-
-
-def _suffix(command, settings):
-    if command == "upscale":
-        return f"x{settings.factor or 4}"
-    return {"denoise": "denoised", "dejpeg": "dejpeg", "inpaint": "inpainted"}[command]
+    A library that prints, as MKL_VERBOSE=1 lets one do, would damage the picture. It stays so until
+    the process ends, since the library may hold something back until then.
+    """
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    return own
 
 
-def _problem(options):
-    """Read the pictures, and say what is to be done with them."""
-    from . import images, operators
-    from .problems import Problem
+@dataclasses.dataclass
+class Outputs:
+    """What a command writes: the picture to `out`, or through `pipe`; the run and a film."""
 
-    operator, sigma, longest = operators.Identity(), None, options.longest
-    observation = images.read(options.picture, longest=longest)
-    if options.command == "denoise" and options.sigma is not None:
-        sigma = options.sigma / 255
-    if options.command == "upscale":
-        operator = operators.Downsample(options.factor or 4)
-        longest = longest and longest * operator.factor  # the truth is the large picture
-    if options.command == "inpaint":
-        mask = images.read(options.mask).mean(dim=0, keepdim=True) > 0.5
-        known = (~mask if options.invert else mask).float()
-        # Made smaller, a pixel is known if nothing missing went into it.
-        known = known if longest is None else images.shrink(known, longest)
-        operator = operators.Mask(known > 0.99)
-    truth = None if options.truth is None else images.read(options.truth, longest=longest)
-    return Problem(observation, operator, truth, sigma, TASKS[options.command])
+    options: SimpleNamespace
+    about: object
+    out: Path | None
+    pipe: int | None
+    guard: Guard
+
+    def write(self, run, film=True):
+        """Try every output, whatever becomes of the others; return whether all were written."""
+        save, film = self.options.save, self.options.film if film else None
+        tries = [("--out", self.out or "-", lambda: self._write_picture(run))]
+        if save is not None and run.saved_at != run.stopped_at:  # the fit's own attempt failed
+            tries.append(("--save", save, lambda: run.save(save)))
+        if film is not None:
+            tries.append(("--film", film, lambda: run.film(film)))
+        done = True
+        for option, path, attempt in tries:
+            try:
+                attempt()
+            except Exception as error:
+                done = False
+                rescued = self._rescue(run) if option == "--out" else ""
+                _complain(f"{option} {path} could not be written: {_reason(error)}{rescued}")
+        return done
+
+    def _write_picture(self, run):
+        """Write the result, and say so: on standard error if standard output is the picture's."""
+        from . import images
+
+        if self.pipe is not None:
+            content = images.encode(run.output, "PNG", self.about)
+            self.guard.sends("standard output, perhaps not all of it,")
+            with os.fdopen(self.pipe, "wb") as file:
+                file.write(content)
+            _complain(f"standard output: {_summary(run)}")
+        elif self.options.out is not None:
+            images.write(run.output, self.out, self.about)
+            _print(f"{self.out}: {_summary(run)}")
+        else:
+            _print(f"{self._write_new(run.output)}: {_summary(run)}")
+
+    def _write_new(self, picture):
+        """Write to the first name that is free, and return it.
+
+        The free name of before the fit may be taken by now: by another fit, of photo.jpg beside
+        photo.png. A link is made only where nothing is, so that neither writes over the other.
+        """
+        from . import images
+
+        hidden = self.out.with_name(f".diplearn-{os.getpid()}{self.out.suffix}")
+        images.write(picture, hidden, self.about)
+        try:
+            for name in _names(self.out):
+                if os.path.lexists(name):
+                    continue
+                self.guard.watch(name)
+                try:
+                    os.link(hidden, name)
+                except FileExistsError:
+                    self.guard.forget(name)
+                    continue
+                except OSError:  # a disk without links
+                    os.replace(hidden, name)
+                return name
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    def _rescue(self, run):
+        """Put a result that cannot go where it should where temporary files go; say so."""
+        from . import images
+
+        with contextlib.suppress(Exception):
+            path = Path(tempfile.mkdtemp(prefix="diplearn-"), "result.png")
+            images.write(run.output, path, self.about)
+            return f"; the picture is in {path} instead"
+        return ""
+
+
+def _reason(error):
+    """Tell why something could not be written."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return _explained(error) or f"{type(error).__name__}: {error}"
 
 
 def _summary(run):
@@ -418,37 +683,49 @@ def _summary(run):
     return words + {"interrupted": ", interrupted", "halted": ", ended"}.get(run.stopped_by, "")
 
 
-@contextlib.contextmanager
-def _terminated():
-    """Turn a polite request to end (SIGTERM: a shutdown, a cluster's time limit) into an event."""
-    halt = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: halt.set())
-    try:
-        yield halt
-    finally:
-        signal.signal(signal.SIGTERM, before)
+# What is said.
 
 
 @contextlib.contextmanager
 def _warnings_as_lines():
     """Say warnings as a sentence, without the source line that Python adds."""
     with warnings.catch_warnings():
+        warnings.simplefilter("default")  # PYTHONWARNINGS=error would end a fit at a remark
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
         warnings.showwarning = lambda message, *_, **__: _complain(message)
         yield
 
 
-def _complain(message, code=2):
+def _complain(message, code=FAILED):
     line = "diplearn: " + " ".join(str(message).split())
-    if "tqdm" in sys.modules:  # a progress bar may stand there
-        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal is gone
+        if "tqdm" in sys.modules:  # a progress bar may stand there
+            sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
     return code
 
 
 def _print(line):
-    with contextlib.suppress(BrokenPipeError):  # nobody reads: the picture is written all the same
-        print(line, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads: the picture is written all the same
+        try:
+            print(line, flush=True)
+        except UnicodeEncodeError:  # a name that the terminal cannot show
+            print(ascii(line)[1:-1], flush=True)
+
+
+_closed = set()
+"""Standard streams that were closed when the program began, as by `>&-` in a shell."""
+
+
+def _open_streams():
+    """Open closed standard streams on nothing: the next file would take the number of one."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _closed.add(name)
+            handle = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(handle, "w" if number else "r"))
 
 
 def _flush():

@@ -1,5 +1,6 @@
 """Progress for people: a bar in a terminal or notebook, a few quiet lines in a pipe."""
 
+import contextlib
 import os
 import sys
 import time
@@ -33,9 +34,10 @@ class Progress:
             file = sys.stdout if _in_notebook() else sys.stderr  # which a page paints red
             # A terminal that states no size (expect, some containers) would get an empty bar.
             size = {"ncols": 80, "nrows": 24} if _columns() == 0 else {"dynamic_ncols": True}
-            self.bar = tqdm(
-                total=total, initial=done, unit=unit, mininterval=0.25, file=file, **size
-            )
+            with self._or_lines():
+                self.bar = tqdm(
+                    total=total, initial=done, unit=unit, mininterval=0.25, file=file, **size
+                )
 
     def update(self, iteration, loss, psnr=None):
         """Take note of one iteration."""
@@ -45,12 +47,26 @@ class Progress:
     def tell(self, done, words):
         """Take note of one more that is done, and of what there is to say about it."""
         if self.bar is not None:
-            self.bar.set_postfix_str(words, refresh=False)
-            self.bar.update(done - self.bar.n)
+            with self._or_lines():
+                self.bar.set_postfix_str(words, refresh=False)
+                self.bar.update(done - self.bar.n)
         elif self.lines and done * LINES // self.total > (done - 1) * LINES // self.total:
             pace = (time.monotonic() - self.started) / (done - self.begun_at)
             left = pace * (self.total - done)
             self._line(f"{done}/{self.total}: {words}, {left:.0f} s left")
+
+    @contextlib.contextmanager
+    def _or_lines(self):
+        """Give the bar up where it fails: no reason to lose the fit.
+
+        The terminal may be gone, or TQDM_BAR_FORMAT may hold garbage.
+        """
+        try:
+            yield
+        except Exception:
+            if self.bar is not None:
+                self.bar.disable = True  # or it would try again when it is deleted
+            self.bar, self.lines = None, True
 
     def _line(self, words):
         try:
@@ -61,7 +77,8 @@ class Progress:
     def close(self):
         """Leave the bar as it stands."""
         if self.bar is not None:
-            self.bar.close()
+            with self._or_lines():
+                self.bar.close()
 
 
 def _in_notebook():
