@@ -134,10 +134,12 @@ def check_readable(path):
     >>> check_readable("no/such/run.dip")
     Traceback (most recent call last):
     ...
-    diplearn.errors.InputError: cannot read no/such/run.dip: No such file or directory
+    diplearn.errors.InputError: there is no file no/such/run.dip
     """
     try:
         kind = _kind(os.stat(path))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {_shown(path)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {_shown(path)}: {reason}") from None

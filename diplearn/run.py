@@ -6,7 +6,6 @@ import math
 import time
 import zipfile
 from importlib import metadata
-from pathlib import Path
 
 import lazy_loader
 import torch
@@ -16,7 +15,7 @@ from safetensors.torch import save as save_tensors
 
 from . import hardware, images, metrics, operators
 from .errors import InputError, one_line, whole
-from .files import check_writable, replacing
+from .files import check_readable, check_writable, replacing
 from .problems import Problem
 from .recipes import Recipe
 
@@ -374,8 +373,7 @@ class Run:
         diplearn.errors.InputError: there is no file missing.dip
         """
         try:
-            if Path(path).exists() and not Path(path).is_file():
-                raise InputError(f"{path} is not a saved run: it is no regular file")
+            check_readable(path)
             with zipfile.ZipFile(path) as archive:
                 if any(entry.compress_type for entry in archive.infolist()):
                     # `save` packs nothing, so what is read is never larger than the file
@@ -388,8 +386,6 @@ class Run:
                     )
                 tensors = load_tensors(archive.read("tensors.safetensors"))
             run = cls._rebuild(about, tensors)
-        except FileNotFoundError:
-            raise InputError(f"there is no file {path}") from None
         except InputError:
             raise
         except Exception as error:  # damaged bytes may fail in any way

@@ -846,7 +846,7 @@ def test_every_crafted_run_goes_on_or_is_refused(saved):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_no_saved_run(tmp_path):
     os.mkfifo(tmp_path / "pipe.dip")
-    with pytest.raises(InputError, match="no regular file"):  # and no wait for ever
+    with pytest.raises(InputError, match="it is a pipe; name a file"):  # and no wait for ever
         Run.load(tmp_path / "pipe.dip")
 
 
@@ -873,7 +873,7 @@ def test_a_header_that_promises_too_much_costs_no_memory(saved):
 def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         Run.load(tmp_path / "missing.dip")
-    with pytest.raises(InputError, match="not a saved run"):
+    with pytest.raises(InputError, match="it is a folder; name a file"):
         Run.load(tmp_path)
 
 

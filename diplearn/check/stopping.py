@@ -83,7 +83,7 @@ def fooled(run, least=1.0):
         return hint
     if run.problem.truth is None:
         return Verdict(False, "not yet: without a truth nobody can tell; make the noise yourself")
-    rule = run.state[1]["rule"]["name"]  # which may have been fooled so well that it never spoke
+    rule = run.rule_name  # which may have been fooled so well that it never spoke
     if rule in ("count", "oracle") or run.stopped_by in ("interrupted", "halted"):
         return Verdict(False, f"not yet: {rule!r} is no rule, or had no time; name one with stop=")
     lost = run.oracle_psnr - run.psnr

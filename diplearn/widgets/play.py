@@ -3,9 +3,7 @@
 import base64
 import html
 import io
-import tempfile
 from importlib import resources
-from pathlib import Path
 
 import anywidget
 import ipywidgets as w
@@ -157,7 +155,7 @@ class Playground(Box):
         longest = self.longest.value
         try:
             if isinstance(source, bytes):
-                self._picture = _read(source, longest)
+                self._picture = images.read(source, longest=longest)
             else:
                 self._picture = images.shrink(images.load(source), longest)
         except InputError as error:
@@ -216,17 +214,6 @@ _WHAT_IS_TAKEN = (
 
 def _heading(number, words):
     return w.HTML(f"<h3>{number} · {words}</h3>")
-
-
-def _read(data, longest):
-    """Read a picture from bytes, as from a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "upload")
-        path.write_bytes(data)
-        try:
-            return images.read(path, longest=longest)
-        except ImageError as error:
-            raise ImageError(str(error).replace(str(path), "the uploaded file")) from None
 
 
 def playground(size=192):
