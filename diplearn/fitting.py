@@ -135,6 +135,7 @@ def iterate(
     recipe = recipes.choose(recipe, problem)
     if state is None:
         state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
+    state.recipe = recipe
     with Hands(state.members, problem.shape, state.device) as hands:
         yield from _iterations(problem, state, shown, hands)
 
