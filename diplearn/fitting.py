@@ -21,12 +21,13 @@ from . import hardware, memory, networks, optimisers, recipes, stopping
 from .energy import energy
 from .errors import InputError, one_line, whole
 from .hardware import Hands
+from .problems import Problem
 from .progress import Progress
 from .randomness import borrowed_state, derived, generator, seeded
 from .run import Run, named, under
 
-GOOD_EVERY = 50
-"""Iterations between two looks at whether the fit is well; a good state is kept at each."""
+GOOD_EVERY = hardware.READ_EVERY
+"""Iterations between two good states that are kept; a GPU is asked then how the fit is doing."""
 
 SPIKE = 10 ** (5 / 10)
 """A loss that grew by 5 dB since the last good state is a spike: the published rule."""
@@ -132,7 +133,7 @@ def iterate(
     >>> step.output.shape
     torch.Size([1, 64, 64])
     """
-    recipe = recipes.choose(recipe, problem)
+    recipe = recipes.choose(recipe, _checked(problem))
     if state is None:
         state = State.begin(problem, recipe, network, seed=seed, device=device, z=z)
     state.recipe = recipe
@@ -140,19 +141,30 @@ def iterate(
         yield from _iterations(problem, state, shown, hands)
 
 
-def _iterations(problem, state, shown, hands, depth=3):
-    """Yield step after step; `depth` leads a warning to the line of whoever began the fit."""
+def _checked(problem):
+    if not isinstance(problem, Problem):
+        words = f"there is a {type(problem).__name__} where a problem belongs"
+        raise InputError(f"{words}: make one with dip.Problem(picture) or dip.denoising(clean)")
+    return problem
+
+
+def _iterations(problem, state, shown, hands, note=None, depth=3):
+    """Yield step after step.
+
+    `note` is called with each on the threads of the fit, as a part of the iteration that an
+    interrupt cannot cut off; `depth` leads a warning to the line of whoever began the fit.
+    """
     problem = problem.to(state.device)
     shown = [each.to(state.device) for each in shown or [problem]]
     while state.iteration < state.recipe.iterations and not state.given_up:
-        step, trouble = hands.run(_one_iteration, problem, state, shown, hands)
+        step, trouble = hands.run(_one_iteration, problem, state, shown, hands, note)
         if trouble:
             warnings.warn(trouble, RuntimeWarning, stacklevel=depth)
         else:
             yield step
 
 
-def _one_iteration(problem, state, shown, hands):
+def _one_iteration(problem, state, shown, hands, note):
     """Make one iteration; return its step, and what went wrong if the fit had to go back."""
     recipe = state.recipe
     state.look_back_here()
@@ -170,8 +182,11 @@ def _one_iteration(problem, state, shown, hands):
         kept = problem.operator.project(output, problem.observation).clamp(0, 1)
     weight = recipe.averaging(state.iteration) if state.average is not None else 0.0
     state.add_to_average(kept, weight)
+    step = Step(state.iteration, loss, output, state.average, list(outputs), weight)
     trouble = state.trouble(loss)
-    return Step(state.iteration, loss, output, state.average, list(outputs), weight), trouble
+    if note is not None and not trouble:
+        note(step)
+    return step, trouble
 
 
 def _mean(tensors):
@@ -222,10 +237,8 @@ class State:
     @classmethod
     def begin(cls, problem, recipe, network=None, *, seed=0, device=None, z=None, saved=False):
         """Build network, z and generator from a seed, after a check that the fit is possible."""
-        device = hardware.find(device)
-        channels = recipe.z_channels if z is None else _check_z(z, problem.shape).shape[1]
-        channels = 2 if z is None and recipe.z == "mesh" else channels
-        own = network is not None
+        device, own = hardware.find(device), network is not None
+        channels = _channels(recipe, z, problem.shape)
         _check_memory(problem, recipe, network, channels, device, saved)
         z = _input(problem, recipe, seed, z).to(device)
         z = z.contiguous(memory_format=hardware.layout(device))
@@ -368,7 +381,7 @@ class State:
         told = f"the loss was {loss:g} at iteration {iteration}"
         if self.good is None:
             self.setbacks = SETBACKS
-            raise InputError(f"{told}: nothing can be fitted; is the network's output finite?")
+            raise InputError(f"{told}: the fit cannot start; is the network's output finite?")
         _, weights, moments, average = self.good
         self.network.load_state_dict(weights)
         self._set_moments(copy.deepcopy(moments))
@@ -453,7 +466,7 @@ class State:
         like = torch.empty(self._picture_shape(tensors), device="meta")
         if numbers["generator"] == self.generator.device.type:
             self.generator.set_state(tensors["generator"])
-        else:  # the noise is another, equally random, and not the first iterations' again
+        else:  # another device: reseed, so that the noise of the first iterations is not repeated
             self.generator.manual_seed(derived(numbers["iteration"], "input noise"))
         self._set_moments(self._checked_moments(_unflat_moments("moments", tensors)))
         self.average = _alike(tensors["average"], like).to(self.device)
@@ -539,6 +552,13 @@ def _check_z(z, shape):
     if not z.is_floating_point():
         raise InputError(f"z holds {z.dtype}; it must be floating")
     return z
+
+
+def _channels(recipe, z, shape):
+    """Return how many channels z will have."""
+    if z is not None:
+        return _check_z(z, shape).shape[1]
+    return 2 if recipe.z == "mesh" else recipe.z_channels
 
 
 def _input(problem, recipe, seed, z):
@@ -636,9 +656,11 @@ def _check_network(network, z, shape):
         words = f"the network cannot take z of shape {tuple(z.shape)}: {one_line(error)}"
         raise InputError(words) from error
     if not torch.is_tensor(made):
-        raise InputError(f"the network makes a {type(made).__name__} out of z; wanted is a tensor")
+        kind = type(made).__name__
+        raise InputError(f"the network makes a {kind} out of z; a tensor is expected")
     if tuple(made.shape) != (1, *shape):
-        raise InputError(f"the network makes {tuple(made.shape)} out of z; wanted is {(1, *shape)}")
+        found = tuple(made.shape)
+        raise InputError(f"the network makes {found} out of z; expected is {(1, *shape)}")
     if not made.is_floating_point() or not made.requires_grad:
         raise InputError(
             f"the network's output ({made.dtype}) has no gradient: is it rounded or detached?"
@@ -724,7 +746,7 @@ def fit(
     >>> fit(problem, iterations=20, progress=False).stopped_by
     'count'
     """
-    recipe = recipes.choose(recipe, problem)
+    recipe = recipes.choose(recipe, _checked(problem))
     if iterations is not None:
         recipe = recipe.but(iterations=iterations)
         stop = recipe.iterations if stop is None else stop  # who asks for a number gets it
@@ -819,7 +841,7 @@ def _at_once(wanted, cores):
     devices = {hardware.find(w.get("device")) for w in wanted}
     members, costs = [1], [1]
     for arguments in wanted:
-        recipe = recipes.choose(arguments.get("recipe"), arguments["problem"])
+        recipe = recipes.choose(arguments.get("recipe"), _checked(arguments.get("problem")))
         members.append(recipe.members)
         costs.append(_cost(arguments, recipe))
     share = min(cores, max(members))
@@ -832,11 +854,10 @@ def _at_once(wanted, cores):
 
 def _cost(arguments, recipe):
     """Estimate what one of many fits takes, as it will itself before it begins."""
-    device = hardware.find(arguments.get("device"))
-    z, network = arguments.get("z"), arguments.get("network")
-    channels = recipe.z_channels if z is None else z.shape[1]
-    saved = arguments.get("save") is not None
-    return _check_memory(arguments["problem"], recipe, network, channels, device, saved)
+    problem, network = arguments["problem"], arguments.get("network")
+    device, saved = hardware.find(arguments.get("device")), arguments.get("save") is not None
+    channels = _channels(recipe, arguments.get("z"), problem.shape)
+    return _check_memory(problem, recipe, network, channels, device, saved)
 
 
 def _without_network(run):
@@ -973,13 +994,15 @@ def _advance(run, state, rule, progress, halt, save, callback):
             run.end()
             if save is not None:
                 _save(run, save)
-        if trouble:
-            raise InputError(trouble)
     except BaseException as error:  # also a second Ctrl-C: what was reached is not lost
         run.end()
         if run.stopped_at:
             _rescue(run, state, rule, save, error)
         raise
+    if trouble:
+        error = InputError(trouble)
+        error.run = run
+        raise error
     return run
 
 
@@ -999,13 +1022,19 @@ def _rescue(run, state, rule, save, error):
 def _drive(run, state, rule, hands, bar, interrupted, halt, save, callback):
     """Make iterations until something ends them; return what that was."""
     begun, saved = time.perf_counter() - run.seconds, time.perf_counter()
-    ask = rule if isinstance(rule, stopping.Own) else functools.partial(hands.run, rule)
-    for step in _iterations(run.problem, state, rule.shown, hands, depth=5):
-        loss, psnr = hands.run(run.record, step, begun)
+    own, said = isinstance(rule, stopping.Own), {}
+
+    def note(step):
+        said["numbers"] = run.record(step, begun)
+        said["stop"] = not own and rule(step)
+
+    for step in _iterations(run.problem, state, rule.shown, hands, note, depth=5):
+        loss, psnr = said["numbers"]
         bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
+        stop = rule(step) if own else said["stop"]  # first: what a callback saves is then whole
         if callback is not None:
             callback(run, step)
-        if ask(step):
+        if stop:
             return rule.name
         if interrupted.is_set():
             return "interrupted"

@@ -50,7 +50,7 @@ def find(device=None):
 
 
 def layout(device):
-    """Return how pictures lie in memory: channels last is quicker on a CPU, and slower on a GPU."""
+    """Return how pictures lie in memory; a GPU's reproducible algorithms lose by channels last."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
@@ -162,10 +162,15 @@ class Hands:
             cores = torch.get_num_threads()
             count = min(len(networks), cores)
             share = 1 if work <= SMALL else cores // count
-            self._conductor = _threads(1, share)
-            if count > 1:
-                self._players = _threads(count, share)
-            torch.set_num_threads(cores)  # each thread has its own number; this is for new ones
+            try:
+                self._conductor = _threads(1, share)
+                if count > 1:
+                    self._players = _threads(count, share)
+            except BaseException:
+                self.__exit__()
+                raise
+            finally:
+                torch.set_num_threads(cores)  # each thread has its own number; this is for new ones
 
     def run(self, work, *arguments):
         """Call `work` on the thread that does all but the networks' own steps."""
@@ -189,14 +194,20 @@ class Hands:
 
 def _limit(cores):
     torch.set_num_threads(cores)
-    torch.get_num_threads()  # PyTorch takes over the process's number at a thread's first use: now
+    # A thread takes the process's number when it first asks: now, and not after that was put back.
+    torch.get_num_threads()
 
 
 def _threads(count, cores):
     """Start threads that compute on so many cores each."""
     pool = ThreadPoolExecutor(count, initializer=_limit, initargs=(cores,))
     meet = threading.Barrier(count)
-    list(pool.map(lambda _: meet.wait(), range(count)))  # all have begun
+    try:
+        list(pool.map(lambda _: meet.wait(), range(count)))  # all have begun
+    except BaseException:  # the system gives no more threads: let those go that wait
+        meet.abort()
+        pool.shutdown()
+        raise
     return pool
 
 
@@ -204,6 +215,7 @@ def share_of(count, cores):
     """Return a pool of `count` threads for whole fits, each of which may use so many cores."""
     with _counting:
         before = torch.get_num_threads()
-        pool = _threads(count, cores)
-        torch.set_num_threads(before)
-    return pool
+        try:
+            return _threads(count, cores)
+        finally:
+            torch.set_num_threads(before)

@@ -5,10 +5,12 @@ from pathlib import Path
 import psutil
 import torch
 
-from . import networks
+from . import hardware, networks
 from .errors import MemoryShortage
 from .images import SMALLEST_SIDE
 from .randomness import borrowed_state
+
+CPU = torch.device("cpu")
 
 # What the parts of a fit take, as measured with all the package's networks from 128 to 1024 px,
 # in float32 and bfloat16 (tests/test_memory.py measures some of it again).
@@ -16,7 +18,7 @@ _BASE = 150_000_000  # what PyTorch loads and sets up for a first fit
 _ACTIVATIONS = 1.5  # kept for the backward pass; their gradients and scratch space on top
 _WEIGHTS = 12  # with gradients, Adam's moments, the last good state and the state of the run
 _PICTURES = 20  # observation, truth, iterate, averages, and copies on the way
-_SAVING = 16  # copies of weights, and of pictures, while a run is written: its bytes, the file's
+_SAVING = 16  # extra copies while a run is saved: the serialised tensors, and the archive
 
 
 def estimate(network, channels, shape, autocast, count=1, saved=False):
@@ -52,12 +54,12 @@ def estimate(network, channels, shape, autocast, count=1, saved=False):
 class _Cost:
     """The estimate as a function of the shape; without `autocast`, of the weights alone."""
 
-    def __init__(self, network, channels, autocast, count, saved=False):
+    def __init__(self, network, channels, autocast, count, saved=False, device=CPU):
         self.channels = channels
         self.copies, self.pictures = (each + saved * _SAVING for each in (_WEIGHTS, _PICTURES))
         self.weights = count * sum(p.numel() * p.element_size() for p in network.parameters())
-        cores = torch.get_num_threads() if next(network.parameters()).device.type == "cpu" else 1
-        self.at_once = min(count, cores)  # as hardware.Hands has it
+        # As hardware.Hands has it: a GPU is given one network after the other.
+        self.at_once = 1 if hardware.works_ahead(device) else min(count, torch.get_num_threads())
         self.per_pixel = self.constant = 0
         side = max(64, getattr(network, "smallest", 0))  # below, the network would fill it up
         try:
@@ -186,7 +188,7 @@ def check(network, count, channels, problem, autocast, device, saved=False):
     MemoryShortage
         The estimate is more than what is left.
     """
-    return _demand(_Cost(network, channels, autocast, count, saved), problem, device)
+    return _demand(_Cost(network, channels, autocast, count, saved, device), problem, device)
 
 
 def check_weights(network, count, channels, problem, device):

@@ -164,6 +164,10 @@ class Problem:
             object.__setattr__(other, name, value)
         return other
 
+    def __getstate__(self):
+        """Leave out what was moved to other devices."""
+        return {name: value for name, value in self.__dict__.items() if name != "_moved"}
+
     def to(self, device):
         """Return the same problem with its tensors on a device; what was moved once is kept."""
         device = torch.device(device)

@@ -1,4 +1,8 @@
-"""Random numbers from a seed and a purpose; the global random state is never touched."""
+"""Random numbers from a seed and a purpose; the global random state is left as it was found.
+
+Layers can draw from PyTorch's global state only. It is lent to them under a lock, which code
+outside this package does not know: what other threads draw in the meantime is not theirs alone.
+"""
 
 import contextlib
 import threading

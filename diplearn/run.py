@@ -83,7 +83,7 @@ class Run:
     @property
     def output(self):
         """What the stopping rule chose, (C, H, W) in [0, 1]; None before the first iteration."""
-        if self._close is None or self.rule.chosen is None:
+        if self._close is None or not torch.is_tensor(self.rule.chosen):
             return self._chosen[0]
         return self.rule.chosen.clamp(0, 1)
 
@@ -243,7 +243,7 @@ class Run:
             self._spacing = self._spacing**2
 
     def begin(self, rule, network, close):
-        """Take note that a fit goes on, and of what brings the record up to date meanwhile."""
+        """Mark the run as in progress; `close` updates output and state on demand."""
         self.rule, self.network, self._close = rule, network, close
 
     def end(self):
@@ -411,7 +411,7 @@ class Run:
             psnr, iteration = about["oracle"]
             run._best = (float(psnr), int(iteration), _picture(tensors["oracle"], problem.shape))
         run._spacing = float(about["spacing"])
-        if not 1 < run._spacing < math.inf:
+        if not 1 < run._spacing < 1e6:
             raise ValueError(f"snapshots at a spacing of {run._spacing}")
         run._rows = [
             (int(iteration), seconds, loss, single, averaged)
@@ -420,9 +420,7 @@ class Run:
         like = images.to_uint8(run.last)
         frames = {int(k): v.numpy() for k, v in under("frame", tensors).items()}
         run._frames = {k: _shaped(frames[k], like.shape).astype(like.dtype) for k in sorted(frames)}
-        numbers = dict(about["numbers"])
-        _string(numbers["rule"]["name"]), dict(numbers["rule"]["now"])
-        run.state = (under("state", tensors), numbers)
+        run.state = (under("state", tensors), _numbers(about["numbers"], run.stopped_at))
         return run
 
     def film(self, path, seconds=6.0):
@@ -538,6 +536,26 @@ def _picture(tensor, shape):
     if tensor.dtype != torch.float32:
         raise ValueError(f"a picture of {tensor.dtype}")
     return _shaped(tensor, shape)
+
+
+_NUMBERS = {
+    "iteration": int, "setbacks": int, "rate_factor": float, "good_loss": float | None,
+    "own_network": bool, "draws": bool, "seed": int, "generator": str, "rule": dict,
+}  # fmt: skip
+
+
+def _numbers(numbers, stopped_at):
+    """Return the numbers of a saved state, if they can be those of a fit."""
+    for name, kind in _NUMBERS.items():
+        if not isinstance(numbers[name], kind):
+            raise ValueError(f"{name}={numbers[name]!r}")
+    rule = numbers["rule"]
+    _string(rule["name"])
+    if not isinstance(rule["settings"], dict | None) or not isinstance(rule["now"], dict):
+        raise ValueError(f"a rule with {rule!r}")
+    # Iterations that were taken back are counted, and not recorded.
+    whole(numbers["iteration"], "iteration", stopped_at, stopped_at + 4 * hardware.READ_EVERY)
+    return numbers
 
 
 def _string(value):

@@ -42,7 +42,7 @@ class Rule:
     -----
     Scores and choices stay on the step's device. A GPU works ahead of Python, so that whether to
     stop is read there at every `hardware.READ_EVERY`-th iteration only; the choice is what it would
-    have been without the delay, since nothing is chosen any more once the rule has spoken.
+    have been without the delay, because it is frozen once the rule fires.
     """
 
     name = ""
@@ -198,7 +198,7 @@ class Count(Rule):
 
     def __init__(self, iterations=None):
         super().__init__()
-        if iterations is not None and isinstance(iterations, numbers.Real) and iterations < 1:
+        if isinstance(iterations, numbers.Real) and iterations < 1:
             raise InputError(f"{iterations} iterations make no fit; ask for at least 1")
         self._given = iterations if iterations is None else whole(iterations, "iterations", 1)
         self.iterations = self._given
@@ -239,7 +239,8 @@ class Valley(Rule):
 
     def __init__(self, patience=0.3, start=30):
         super().__init__()
-        self.patience, self.start, self._given_start = patience, start, start
+        self.patience = _number("patience", patience, 0, 1e6)
+        self.start = self._given_start = whole(start, "start", 0)
 
     def blank(self, picture):
         """Return what `now` holds before the first step."""
@@ -275,8 +276,8 @@ class HoldOut(Valley):
 
     What is learned about the picture helps with pixels that were never seen; what is learned about
     the noise does not. Each of the recipe's networks is denied pixels of its own, so that their
-    mean has seen them all. It needs to know nothing about the noise, but that one pixel's tells
-    nothing about the next one's. Memory: the hidden pixels.
+    mean has seen them all. The only assumption is that the noise is independent from pixel to
+    pixel. Memory: the hidden pixels.
 
     Parameters
     ----------
@@ -302,9 +303,7 @@ class HoldOut(Valley):
 
     def __init__(self, fraction=0.05, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
-        if not 0 < fraction <= 0.2:
-            raise InputError(f"fraction={fraction} is out of range: it must be in (0, 0.2]")
-        self.fraction, self.seed = fraction, seed
+        self.fraction, self.seed = _number("fraction", fraction, 0, 0.2), whole(seed, "seed", 0)
 
     def prepare(self, problem, recipe):
         """Choose the pixels, and build the problems from which they are missing."""
@@ -407,8 +406,8 @@ class Sure(Valley):
 
     def __init__(self, sigma=None, probe=0.1, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
-        self.sigma = self._given = sigma
-        self.probe, self.seed = probe, seed
+        self.sigma = self._given = None if sigma is None else _number("sigma", sigma, 0, 1)
+        self.probe, self.seed = _number("probe", probe, 0, 10), whole(seed, "seed", 0)
 
     def blank(self, picture):
         """Return what `now` holds before the first step: no divergence."""
@@ -497,8 +496,8 @@ class Discrepancy(Rule):
 
     def __init__(self, sigma=None, factor=0.93, start=20):
         super().__init__()
-        self.sigma = self._given = sigma
-        self.factor, self.start = factor, start
+        self.sigma = self._given = None if sigma is None else _number("sigma", sigma, 0, 1)
+        self.factor, self.start = _number("factor", factor, 0, 1e6), whole(start, "start", 0)
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, and find the noise level."""
@@ -583,7 +582,7 @@ class WindowedVariance(Valley):
 
     def __init__(self, window=0.05, patience=0.3, start=30):
         super().__init__(patience, start)
-        self.window = window
+        self.window = _number("window", window, 0, 1)
 
     def prepare(self, problem, recipe):
         """Scale the window to the fit's length."""
@@ -640,7 +639,7 @@ class ExponentialVariance(Valley):
 
     def __init__(self, window=0.025, patience=0.3, start=30):
         super().__init__(patience, start)
-        self.window = window
+        self.window = _number("window", window, 0, 1)
 
     def prepare(self, problem, recipe):
         """Scale the window to the fit's length."""
@@ -691,7 +690,7 @@ class Plateau(Rule):
 
     def __init__(self, tolerance=0.4 / 255, start=50):
         super().__init__()
-        self.tolerance, self.start = tolerance, start
+        self.tolerance, self.start = _number("tolerance", tolerance, 0, 1), whole(start, "start", 0)
 
     def blank(self, picture):
         """Return what `now` holds before the first step: an earlier picture that is black."""
@@ -743,6 +742,14 @@ class Oracle(Valley):
         """Mean squared error: it is least where the PSNR is highest."""
         wide = _wide(step.average)
         return (step.average.clamp(0, 1).to(wide) - self.truth.to(wide)).square().mean()
+
+
+def _number(name, value, above, most):
+    """Return a rule's setting as a Python number, if it is one in (above, most]."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (is_number and above < value <= most):
+        raise InputError(f"{name}={value!r} is out of range: it must be in ({above}, {most:g}]")
+    return float(value)
 
 
 def _scalar(value, device):
@@ -864,6 +871,8 @@ def choose(stop, problem, recipe):
         return _first([_named(recipe.stop), Count()], problem, recipe)
     rule = _rule(stop)
     rule.now = {}  # of another fit
+    if not rule.name:
+        rule.name = type(rule).__name__
     rule.prepare(problem, recipe)
     return rule
 

@@ -500,7 +500,7 @@ def test_a_spike_of_five_decibels_is_a_setback(problem, monkeypatch):
 
 
 def test_a_network_that_never_works_says_so(problem):
-    with pytest.raises(InputError, match="nothing can be fitted"):
+    with pytest.raises(InputError, match="the fit cannot start"):
         quick(problem, network=Breaks(range(99)))
 
 
@@ -525,7 +525,7 @@ class Made(nn.Module):
         (Made(lambda x: (255 * x).to(torch.uint8)), "has no gradient"),
         (Made(lambda x: x.round().int()), "has no gradient"),
         (Made(lambda x: x.numpy()), "cannot take z"),
-        (Made(lambda x: [x]), "makes a list"),
+        (Made(lambda x: [x]), "makes a list out of z; a tensor"),
         (Made(lambda x: None), "makes a NoneType"),
         (Made(lambda x: x[0]), "makes"),
         (nn.LazyConv2d(3, 3, padding=1), "lazy parameters"),
@@ -617,6 +617,8 @@ def test_a_rule_decides_and_is_named(problem):
         {"stop": 2.5},
         {"stop": object()},
         {"seed": 1.5},
+        {"problem": None},
+        {"problem": torch.rand(3, 64, 64)},
         {"z": "noise"},
         {"z": torch.zeros(1, 8, 64, 64, dtype=torch.int64)},
     ],
@@ -626,9 +628,17 @@ def test_nonsense_is_refused_before_any_work(problem, wrong, monkeypatch):
         raise AssertionError("the fit began")
 
     monkeypatch.setattr(fitting.State, "noisy_input", never)
-    wrong = {"recipe": TINY, **wrong}
+    wrong = {"problem": problem, "recipe": TINY, **wrong}
     with pytest.raises(InputError):
-        dip.fit(problem, progress=False, **wrong)
+        dip.fit(**wrong, progress=False)
+    if not {"iterations", "save"} & set(wrong):
+        with pytest.raises(InputError):
+            dip.fits({"one": wrong}, progress=False)
+
+
+def test_many_fits_without_a_problem():
+    with pytest.raises(InputError, match="where a problem belongs"):
+        dip.fits({"one": {}}, progress=False)
 
 
 @pytest.mark.parametrize("number", [np.int64(5), np.uint8(5), np.float32(5), 5.0])

@@ -119,6 +119,25 @@ def test_a_gpu_is_driven_by_the_callers_thread():
         assert hands.map(lambda _: threading.get_ident(), range(2)) == [threading.get_ident()] * 2
 
 
+def test_where_no_thread_can_be_had_nobody_waits(four_cores, monkeypatch):
+    """The first must not wait for ever for a second that never comes."""
+    begin, begun = threading.Thread.start, []
+
+    def start(thread):
+        begun.append(thread)
+        if len(begun) == 3:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="new thread"):
+        Hands([torch.nn.Linear(2, 2)] * 4, (3, 8, 8), CPU)
+    for thread in begun[:2]:
+        thread.join(30)
+        assert not thread.is_alive() or "Thread" in thread.name
+    assert torch.get_num_threads() == 4
+
+
 FIRST_USE = """
 import torch, threading, diplearn as dip
 torch.set_num_threads(3)

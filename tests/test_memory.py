@@ -139,7 +139,7 @@ def test_fits_leave_nothing_behind():
 
 def refusal(monkeypatch, room, problem, recipe):
     monkeypatch.setattr(memory, "available", lambda device: room)
-    monkeypatch.setattr(fitting, "iterate", lambda *_, **__: pytest.fail("the fit began"))
+    monkeypatch.setattr(fitting, "_one_iteration", lambda *_: pytest.fail("the fit began"))
     with pytest.raises(MemoryShortage) as caught:
         dip.fit(problem, recipe, progress=False, device="cpu")
     return str(caught.value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -19,6 +20,15 @@ from diplearn.stopping import Discrepancy, Sure
 @pytest.fixture(scope="module")
 def clean():
     return images.load("astronaut", size=64)
+
+
+def test_what_was_moved_is_moved_once_and_not_kept_in_a_pickle():
+    problem = problems.inpainting(images.load("camera", size=32))
+    moved = problem.to("meta")
+    assert problem.to("meta") is moved and moved.observation.device.type == "meta"
+    assert problem.varied(sigma=0.5).to("meta") is not moved
+    again = pickle.loads(pickle.dumps(problem))
+    assert "_moved" not in vars(again) and torch.equal(again.observation, problem.observation)
 
 
 def test_denoising(clean):

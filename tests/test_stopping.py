@@ -260,6 +260,32 @@ def test_anything_that_can_be_called_with_a_step_is_a_rule():
     assert run.chosen_at == 2 and torch.equal(run.output, Chooses.chosen)
 
 
+@pytest.mark.parametrize("wrong", ["x", None, -1.0, float("nan"), float("inf"), True])
+@pytest.mark.parametrize(
+    "rule, name",
+    [
+        (HoldOut, "fraction"), (HoldOut, "patience"), (HoldOut, "start"), (HoldOut, "seed"),
+        (Sure, "probe"), (Sure, "sigma"), (Discrepancy, "sigma"), (Discrepancy, "factor"),
+        (WindowedVariance, "window"), (ExponentialVariance, "window"), (Plateau, "tolerance"),
+        (Count, "iterations"),
+    ],
+)  # fmt: skip
+def test_a_rules_settings_are_checked_when_it_is_made(rule, name, wrong):
+    if wrong is None and name in ("sigma", "iterations"):
+        return
+    with pytest.raises(InputError):
+        rule(**{name: wrong})
+
+
+def test_a_rule_without_a_name_is_called_after_its_class():
+    class Mine(Plateau):
+        name = ""
+
+    problem = dip.denoising(images.load("camera", size=32))
+    run = dip.fit(problem, dip.lab(iterations=3), stop=Mine(), progress=False)
+    assert run.rule_name == "Mine"
+
+
 def test_a_rule_that_served_before_begins_anew():
     """It must remember neither the other fit's scores nor its noise level, nor its length."""
     clean = images.load("camera", size=48)

@@ -108,7 +108,7 @@ def untouched(network):
     Parameters
     ----------
     network : torch.nn.Module
-        Its running means are put back afterwards, where it had to be lent itself.
+        If it cannot be copied, it is lent itself, and its buffers are restored afterwards.
 
     Yields
     ------
