@@ -44,7 +44,8 @@ def whole(value, name, smallest, largest=None):
     diplearn.errors.InputError: factor=2.5 must be a whole number of at least 2
     """
     try:
-        found = int(value) if value == int(value) and not isinstance(value, bool) else None
+        truth = type(value).__name__.startswith("bool")  # NumPy's, too
+        found = int(value) if value == int(value) and not truth else None
     except (TypeError, ValueError, OverflowError):  # None, NaN, infinity
         found = None
     if found is None or found < smallest or (largest is not None and found > largest):

@@ -229,10 +229,10 @@ class State:
         self.iteration, self.setbacks, self.rate_factor = 0, 0, 1.0
         self.average = None
         self.good = None  # the last good state: (loss, weights, moments, average)
+        self.good_at = 0  # its iteration
         self.unread = []  # losses that nobody has looked at
         self.followers = []  # what else goes back with the fit: the rule, and the run
         self.followers_then = None  # as they were in the last good state
-        self.draws = False  # whether the network draws random numbers, as dropout does
 
     @classmethod
     def begin(cls, problem, recipe, network=None, *, seed=0, device=None, z=None, saved=False):
@@ -244,11 +244,10 @@ class State:
         z = z.contiguous(memory_format=hardware.layout(device))
         if not own:
             network = _build(problem, recipe, channels, seed)
-        network = network.to(device, memory_format=hardware.layout(device)).train()
-        draws = own and _check_network(network, z, problem.shape)
-        state = cls(network, z, recipe, seed, own)
-        state.draws = draws
-        return state
+        _place(network, device)
+        if own:
+            _check_network(network, z, problem.shape)
+        return cls(network, z, recipe, seed, own)
 
     @property
     def given_up(self):
@@ -271,11 +270,11 @@ class State:
         return _autocast(self.precision, self.device)
 
     def randomness(self):
-        """Return the context in which a network that draws random numbers draws them.
+        """Return the context in which a network of the user's own draws random numbers (dropout).
 
         They follow from the seed and the iteration, so that a fit that goes on draws the same.
         """
-        if not self.draws:
+        if not self.own_network:
             return contextlib.nullcontext()
         return seeded(self.seed, f"network {self.iteration}", self.device)
 
@@ -348,18 +347,21 @@ class State:
         self.unread.append(loss)
         first, last = self.iteration == 1, self.iteration == self.recipe.iterations
         if first or last or hardware.due(self.device, self.iteration):
-            return self.look()
+            return self.look(seen=False)
         return None
 
-    def look(self):
-        """Look at the losses that nobody has looked at; see `trouble`."""
+    def look(self, seen=True):
+        """Look at the losses that nobody has looked at; see `trouble`.
+
+        `seen` says that rule and record know the last of these iterations, too.
+        """
         losses, self.unread = hardware.read(self.unread), []
         since = self.iteration - len(losses) + 1
         for iteration, value in enumerate(losses, since):
             due = iteration % GOOD_EVERY == 0
             spiked = due and self.good is not None and value > SPIKE * self.good[0]
             if spiked or not math.isfinite(value):
-                return self._go_back(value, iteration)
+                return self._go_back(value, iteration, seen or iteration < self.iteration)
             if iteration == self.iteration and (due or self.good is None):
                 self._keep(value)
         return None
@@ -368,6 +370,7 @@ class State:
         weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         moments = copy.deepcopy(self._moments())
         self.good = (loss, weights, moments, self.average.clone())
+        self.good_at = self.iteration
         self.followers_then = None  # once they have seen this step
 
     def look_back_here(self):
@@ -375,8 +378,11 @@ class State:
         if self.followers_then is None:
             self.followers_then = [follower.remember() for follower in self.followers]
 
-    def _go_back(self, loss, iteration):
-        """Put the last good state back, and say what happened."""
+    def _go_back(self, loss, iteration, seen):
+        """Put the last good state back, and say what happened.
+
+        Where rule and record have `seen` what is broken, they go back as well, and it is made anew.
+        """
         self.setbacks += 1
         told = f"the loss was {loss:g} at iteration {iteration}"
         if self.good is None:
@@ -387,7 +393,8 @@ class State:
         self._set_moments(copy.deepcopy(moments))
         self.average = average.clone()
         self.rate_factor /= 2  # the same way again would end in the same place
-        if iteration < self.iteration:  # seen before anybody looked
+        if seen:
+            self.iteration = self.good_at
             for follower, then in zip(self.followers, self.followers_then or ()):
                 follower.recall(then, self.average)
         what_next = (
@@ -427,8 +434,8 @@ class State:
             "setbacks": self.setbacks,
             "rate_factor": self.rate_factor,
             "good_loss": loss,
+            "good_at": self.good_at,
             "own_network": self.own_network,
-            "draws": self.draws,
             "seed": self.seed,
             "generator": self.generator.device.type,
         }
@@ -448,7 +455,7 @@ class State:
         _check_memory(problem, recipe, network, z.shape[1], device, saved)
         if not own:
             network = _build(problem, recipe, z.shape[1], seed=0)  # its weights follow
-        network = network.to(device, memory_format=hardware.layout(device)).train()
+        _place(network, device)
         z = z.to(device).contiguous(memory_format=hardware.layout(device))
         try:
             network.load_state_dict(under("network", tensors))
@@ -473,7 +480,7 @@ class State:
         self.iteration = whole(numbers["iteration"], "iteration", 1)
         setbacks = whole(numbers["setbacks"], "setbacks", 0, SETBACKS)
         self.setbacks = 0 if setbacks == SETBACKS else setbacks  # who goes on wants to try again
-        self.rate_factor, self.draws = float(numbers["rate_factor"]), bool(numbers["draws"])
+        self.rate_factor = float(numbers["rate_factor"])
         if not 0 < self.rate_factor <= 1:
             raise ValueError(f"rate_factor={self.rate_factor}")
         if numbers["good_loss"] is None:
@@ -484,6 +491,7 @@ class State:
         moments = self._checked_moments(_unflat_moments("good.moments", tensors))
         average = _alike(tensors["good.average"], like).to(self.device)
         self.good = (float(numbers["good_loss"]), weights, moments, average)
+        self.good_at = whole(numbers["good_at"], "good_at", 1, self.iteration)
 
     def _picture_shape(self, tensors):
         return tensors["average"].shape if self.average is None else self.average.shape
@@ -511,6 +519,8 @@ def _alike(picture, like):
     """Return the picture if its shape and type are as wanted."""
     if (picture.shape, picture.dtype) != (like.shape, like.dtype):
         raise ValueError(f"a picture of shape {tuple(picture.shape)}, {picture.dtype}")
+    if not picture.isfinite().all():
+        raise ValueError("a picture with values that are not finite")
     return picture
 
 
@@ -549,8 +559,10 @@ def _check_z(z, shape):
     if not torch.is_tensor(z) or z.ndim != 4 or z.shape[0] != 1 or z.shape[2:] != shape[1:]:
         found = tuple(z.shape) if torch.is_tensor(z) else f"none, but is a {type(z).__name__}"
         raise InputError(f"z has shape {found}; it must be (1, channels, {shape[1]}, {shape[2]})")
-    if not z.is_floating_point():
-        raise InputError(f"z holds {z.dtype}; it must be floating")
+    if not z.is_floating_point() or z.layout != torch.strided or z.is_meta or z.shape[1] == 0:
+        raise InputError(
+            f"z is {z.dtype}, {z.layout}, on {z.device}: floating numbers are expected"
+        )
     return z
 
 
@@ -596,10 +608,17 @@ def _check_memory(problem, recipe, network, channels, device, saved):
     return memory.check(network, count, channels, problem, autocast, device, saved)
 
 
+def _place(network, device):
+    """Bring a network to its device, ready to be fitted."""
+    flat = all(parameter.ndim < 5 for parameter in network.parameters())
+    network.to(device, **({"memory_format": hardware.layout(device)} if flat else {}))
+    network.train()
+
+
 def _member(recipe, channels, shape):
     """Build one of the recipe's networks; what its options say may be of any kind."""
     try:
-        return networks.build(recipe.network, channels, shape, **recipe.options)
+        return networks.build(recipe.network, channels, shape, **recipe.options).float()
     except InputError:
         raise
     except Exception as error:
@@ -639,19 +658,24 @@ def _check_module(network):
     lazy = torch.nn.parameter.UninitializedTensorMixin
     if any(isinstance(p, lazy) for p in network.parameters()):
         raise InputError("the network has lazy parameters: call it once, before the fit")
-    if not any(parameter.requires_grad for parameter in network.parameters()):
+    fitted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not fitted:
         raise InputError("the network has no parameters to fit")
+    if any(parameter.is_complex() for parameter in fitted):
+        raise InputError("the network has complex parameters; real ones can be fitted")
+    if any(parameter.is_inference() for parameter in fitted):
+        raise InputError("the network was made in inference mode: make it outside, to be fitted")
+    if not all(torch.is_tensor(value) for value in network.state_dict().values()):
+        raise InputError("the network has an extra state that is no tensor: it could not be kept")
 
 
 def _check_network(network, z, shape):
-    """Try a network of the user's own; return whether it draws random numbers, as dropout does."""
+    """Try a network of the user's own; raise InputError unless it makes a picture to fit."""
     try:
         # On a copy, with a random state of its own: running means and dropout must not notice.
         with networks.untouched(network) as copied, borrowed_state(_gpus(z.device)):
-            before = _random_state(z.device)
             with torch.enable_grad():
                 made = copied(z)
-            draws = not all(map(torch.equal, before, _random_state(z.device)))
     except Exception as error:
         words = f"the network cannot take z of shape {tuple(z.shape)}: {one_line(error)}"
         raise InputError(words) from error
@@ -661,20 +685,16 @@ def _check_network(network, z, shape):
     if tuple(made.shape) != (1, *shape):
         found = tuple(made.shape)
         raise InputError(f"the network makes {found} out of z; expected is {(1, *shape)}")
-    if not made.is_floating_point() or not made.requires_grad:
-        raise InputError(
-            f"the network's output ({made.dtype}) has no gradient: is it rounded or detached?"
-        )
-    return draws
+    if made.device != z.device:
+        raise InputError(f"the network's output is on {made.device}; z is on {z.device}")
+    if made.is_complex() or not made.is_floating_point():
+        raise InputError(f"the network makes {made.dtype}; real floating numbers are expected")
+    if not made.requires_grad:
+        raise InputError("the network's output has no gradient: is it detached?")
 
 
 def _gpus(device):
     return [device] if device.type == "cuda" else []
-
-
-def _random_state(device):
-    gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return [torch.get_rng_state(), *gpu]
 
 
 def fit(
@@ -717,7 +737,8 @@ def fit(
         Save the run here when it ends, and once a minute on the way.
     callback : callable, optional
         Called as ``callback(run, step)`` after every iteration, to look on: `run` holds what was
-        recorded so far, and ``run.save(path)`` saves it.
+        recorded so far, and ``run.save(path)`` saves it. The pictures of a step are the fit's own:
+        read them, and do not write into them.
 
     Returns
     -------
@@ -750,6 +771,7 @@ def fit(
     if iterations is not None:
         recipe = recipe.but(iterations=iterations)
         stop = recipe.iterations if stop is None else stop  # who asks for a number gets it
+    _check_helpers(halt, callback)
     run = Run(problem, recipe, seed)
     if save is not None:
         run.check_savable(save)
@@ -757,6 +779,13 @@ def fit(
     state = begin(problem, recipe, network)
     rule = stopping.choose(stop, problem, recipe)
     return _advance(run, state, rule, progress, halt, save, callback)
+
+
+def _check_helpers(halt, callback):
+    if halt is not None and not callable(getattr(halt, "is_set", None)):
+        raise InputError(f"halt={halt!r} has no is_set(): hand in a threading.Event")
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback={callback!r} cannot be called")
 
 
 def fits(wanted, *, cores=None, progress=True, resumable=False):
@@ -811,6 +840,10 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
         run = fit(**{"halt": halt, **arguments, "progress": False})
         return run if resumable else _without_network(run)
 
+    for name, arguments in dict(wanted).items() if isinstance(wanted, dict) else [("", None)]:
+        if not isinstance(arguments, dict):
+            words = "fits wants a dict: name -> a dict of what fit is to be given"
+            raise InputError(f"{words}; {name!r} is a {type(arguments).__name__}")
     cores = torch.get_num_threads() if cores is None else whole(cores, "cores", 1)
     each, share = _at_once(list(wanted.values()), cores)
     bar = Progress(len(wanted), show=progress and len(wanted) > 0, unit="fit")
@@ -824,11 +857,11 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
         return {name: future.result() for name, future in waiting.items()}
     except BaseException as error:
         halt.set()
-        pool.shutdown(cancel_futures=True)
+        with contextlib.suppress(KeyboardInterrupt):  # once more: each ends at its next iteration
+            pool.shutdown(cancel_futures=True)
         error.runs = dict(_what_there_is(waiting, resumable))
         raise
     finally:
-        halt.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -895,8 +928,9 @@ def resume(
     run : Run
         As `fit` returned or `Run.load` read it. It is extended in place.
     iterations : int, optional
-        The number of iterations to reach in all. More than the recipe's change the recipe's, and
-        with it a learning rate that decays towards the end. By default the recipe's.
+        The number of iterations to reach in all, if no rule stops the fit earlier. More than the
+        recipe's change the recipe's, and with it a learning rate that decays towards the end. By
+        default the recipe's.
     stop : rule, callable, str or int, optional
         A stopping rule for the iterations to come; by default the one that the fit was begun with,
         unless it is what ended the run. A rule of your own must be handed in again for a run that
@@ -926,8 +960,13 @@ def resume(
     >>> resume(run, progress=False).stopped_at
     20
     """
+    if not isinstance(run, Run):
+        raise InputError(f"there is a {type(run).__name__} where a run belongs: see Run.load")
+    if run.going_on:
+        raise InputError("the fit of this run is going on; it cannot be resumed in the meantime")
     if run.state is None:
         raise InputError("this run holds nothing to go on from")
+    _check_helpers(halt, callback)
     goal = run.recipe.iterations if iterations is None else whole(iterations, "iterations", 1)
     if goal <= run.stopped_at:
         raise InputError(
@@ -940,7 +979,8 @@ def resume(
     recipe = run.recipe.but(iterations=max(goal, run.recipe.iterations))
     unpack = functools.partial(State.unpack, device=device, saved=save is not None)
     state = unpack(run.state, run.problem, recipe, network)
-    if stop is None and (iterations is not None or run.stopped_by == run.rule_name):
+    counted = iterations is not None and run.rule_name == "count"
+    if stop is None and (counted or run.stopped_by == run.rule_name):
         stop = goal
     rule = _rule_again(run, recipe, stop, state)
     run.recipe = recipe
@@ -951,7 +991,7 @@ def _rule_again(run, recipe, stop, state):
     """Return the rule for the iterations to come, with what it knew of those that were made."""
     tensors, numbers = run.state
     with _damaged_is_an_input_error():
-        before = {name: numbers["rule"][name] for name in ("name", "settings")}
+        before = {name: numbers["rule"][name] for name in ("name", "settings", "scale")}
         now = numbers["rule"]["now"] | under("rule", tensors)
         if before["settings"] is not None and not now:
             raise ValueError("nothing of what its rule knew")
@@ -1035,7 +1075,9 @@ def _drive(run, state, rule, hands, bar, interrupted, halt, save, callback):
         if callback is not None:
             callback(run, step)
         if stop:
-            return rule.name
+            if not (trouble := state.look()):
+                return rule.name
+            warnings.warn(trouble, RuntimeWarning, stacklevel=4)  # a GPU's: it was no reason
         if interrupted.is_set():
             return "interrupted"
         if halt is not None and halt.is_set():
@@ -1067,11 +1109,16 @@ def _choice(rule, state):
         chosen, at = rule.chosen, int(rule.chosen_at)
         if chosen is None:
             return *average, None
-        if chosen.shape == state.average.shape and bool(chosen.isfinite().all()):
-            return chosen, at, None
-        found = "with values that are not finite"
         if chosen.shape != state.average.shape:
             found = f"of shape {tuple(chosen.shape)} instead of {tuple(state.average.shape)}"
+        elif not chosen.is_floating_point():
+            found = f"of {chosen.dtype}"
+        elif not chosen.isfinite().all():
+            found = "with values that are not finite"
+        elif not 0 <= at <= state.iteration:
+            found = f"of iteration {at}, which was not made"
+        else:
+            return chosen.float(), at, None
     except Exception as error:
         found = f"that cannot be used ({error})"
     words = f"the rule {rule.name!r} chose a picture {found}; error.run holds the average instead"

@@ -44,9 +44,12 @@ def find(device=None):
         name = "cuda" if torch.cuda.is_available() else "cpu"
         device = "mps" if torch.backends.mps.is_available() else name
     try:
-        return torch.empty(0, device=device).device  # with its index: "cuda" is "cuda:0"
+        found = torch.empty(0, device=device).device  # with its index: "cuda" is "cuda:0"
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"there is no device {device!r} here: {error}") from None
+    if found.type == "meta":
+        raise InputError("nothing is computed on the device 'meta': name another")
+    return found
 
 
 def layout(device):
@@ -180,8 +183,9 @@ class Hands:
 
     def map(self, work, *each):
         """Call `work` for each, side by side; return the results in order. For use inside `run`."""
-        mapped = map if self._players is None else self._players.map
-        return list(mapped(work, *each))
+        if self._players is None:
+            return [work(*arguments) for arguments in zip(*each)]
+        return [one.result() for one in [self._players.submit(work, *a) for a in zip(*each)]]
 
     def __enter__(self):
         return self

@@ -51,6 +51,8 @@ class Muon(torch.optim.Optimizer):
         """Make one step along the gradients that `backward` left."""
         for group in self.param_groups:
             filters = [p for p in group["params"] if p.grad is not None]
+            if not filters:
+                continue
             wanted = self._looking_ahead(filters, group["momentum"])
             steps = orthogonal([_as_matrix(each) for each in wanted])
             sizes = [_ADAM_SIZE * max(step.shape) ** 0.5 for step in steps]
@@ -119,8 +121,8 @@ def orthogonal(matrices):
     """
     grams = [x @ x.mT if len(x) <= x.shape[1] else x.mT @ x for x in matrices]
     factors = [None] * len(grams)
-    for size in {len(gram) for gram in grams}:
-        places = [i for i, gram in enumerate(grams) if len(gram) == size]
+    for kind in {(len(gram), gram.dtype) for gram in grams}:
+        places = [i for i, gram in enumerate(grams) if (len(gram), gram.dtype) == kind]
         made = _inverse_roots(torch.stack([grams[i] for i in places]))
         for place, factor in zip(places, made):
             factors[place] = factor

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import time
 import zipfile
 from importlib import metadata
@@ -92,6 +93,11 @@ class Run:
         """Iteration of `output`: earlier than the last, where the rule had to see more."""
         going_on = self._close is not None and self.rule.chosen is not None
         return self.rule.chosen_at if going_on else self._chosen[1]
+
+    @property
+    def going_on(self):
+        """Whether a fit is at work on this run."""
+        return self._close is not None
 
     @property
     def rule_name(self):
@@ -277,6 +283,8 @@ class Run:
 
     def check_savable(self, path):
         """Raise InputError now if `save` could not write this run to `path` later."""
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise InputError(f"save={path!r} is no name of a file")
         check_writable(path)
         json.dumps(self._settings(), default=_plain)
 
@@ -533,14 +541,14 @@ def _apart(tensors):
 
 def _picture(tensor, shape):
     """Return the tensor if it is a picture of this shape."""
-    if tensor.dtype != torch.float32:
-        raise ValueError(f"a picture of {tensor.dtype}")
+    if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+        raise ValueError(f"a picture of {tensor.dtype}, or with values that are not finite")
     return _shaped(tensor, shape)
 
 
 _NUMBERS = {
     "iteration": int, "setbacks": int, "rate_factor": float, "good_loss": float | None,
-    "own_network": bool, "draws": bool, "seed": int, "generator": str, "rule": dict,
+    "good_at": int, "own_network": bool, "seed": int, "generator": str, "rule": dict,
 }  # fmt: skip
 
 

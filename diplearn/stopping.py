@@ -8,6 +8,7 @@ for step in dip.iterate(problem, recipe, shown=rule.shown):
 rule.chosen, rule.chosen_at
 """
 
+import copy
 import math
 import numbers
 
@@ -47,6 +48,7 @@ class Rule:
 
     name = ""
     shown = None
+    scale = None  # what `prepare` took from the fit's length
 
     def __init__(self):
         self.now = {}
@@ -75,7 +77,7 @@ class Rule:
 
     def look(self, step):
         """Take note of one step: `choose` something, and say when it is `done`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define look(step) or __call__(step)")
 
     def choose(self, step, where=True):
         """Let this step's average be the choice, unless the rule has spoken."""
@@ -586,7 +588,7 @@ class WindowedVariance(Valley):
 
     def prepare(self, problem, recipe):
         """Scale the window to the fit's length."""
-        self.block = max(2, round(self.window * recipe.iterations / self.BLOCKS))
+        self.block = self.scale = max(2, round(self.window * recipe.iterations / self.BLOCKS))
         self.start = max(self._given_start, 2 * self.block * self.BLOCKS)
 
     def blank(self, picture):
@@ -643,7 +645,7 @@ class ExponentialVariance(Valley):
 
     def prepare(self, problem, recipe):
         """Scale the window to the fit's length."""
-        self.rate = 1 / max(2.0, self.window * recipe.iterations)
+        self.rate = self.scale = 1 / max(2.0, self.window * recipe.iterations)
         self.start = max(self._given_start, math.ceil(3 / self.rate))
 
     def blank(self, picture):
@@ -869,12 +871,25 @@ def choose(stop, problem, recipe):
         return _first(automatic(problem), problem, recipe)
     if stop is None:
         return _first([_named(recipe.stop), Count()], problem, recipe)
-    rule = _rule(stop)
-    rule.now = {}  # of another fit
-    if not rule.name:
-        rule.name = type(rule).__name__
+    rule = copy.copy(_rule(stop))  # one object may be handed to several fits at once
+    rule.now = {}
+    rule.name = str(rule.name or type(rule).__name__)
     rule.prepare(problem, recipe)
+    _check_shown(rule, problem)
     return rule
+
+
+def _check_shown(rule, problem):
+    """Raise InputError unless what a rule shows to the networks are problems of the same size."""
+    shown = rule.shown
+    if shown is not None and not (
+        isinstance(shown, list | tuple)
+        and shown
+        and all(getattr(each, "shape", None) == problem.shape for each in shown)
+    ):
+        raise InputError(
+            f"the rule {rule.name!r} must show a list of problems with pictures of {problem.shape}"
+        )
 
 
 def _rule(stop):
@@ -904,7 +919,7 @@ def rebuilt(about, problem, recipe):
     Parameters
     ----------
     about : dict
-        "name" and "settings".
+        What `about` returned.
     problem : Problem
         What is restored.
     recipe : Recipe
@@ -937,7 +952,8 @@ def rebuilt(about, problem, recipe):
 def about(rule):
     """Return what `rebuilt` wants to know; a rule of the user's own has no settings."""
     known = BY_NAME.get(rule.name) is type(rule)
-    return {"name": rule.name, "settings": rule.settings() if known else None}
+    settings = rule.settings() if known else None
+    return {"name": rule.name, "settings": settings, "scale": rule.scale}
 
 
 def _first(rules, problem, recipe):

@@ -394,12 +394,25 @@ def test_what_a_gpu_did_after_a_nan_is_taken_back(problem, name, as_on_a_gpu):
     with pytest.warns(RuntimeWarning, match="nan at iteration 70; the fit goes on"):
         run = quick(problem, recipe, network=Breaks({70}), stop=name)
     assert run.stopped_at == 130 and run.stopped_by in ("count", name)
-    assert not set(range(70, 101)) & set(run.history.index)
+    assert list(run.history.index) == list(range(1, 131))  # what was taken back was made again
     assert run.history.notna().all().all() and run.output.isfinite().all()
     now = [value for value in run.rule.now.values() if torch.is_tensor(value)]
     assert not any(value.isnan().any() for value in now)
-    assert run.chosen_at not in range(70, 101)
-    assert all(k not in range(70, 101) for k in run.snapshots)
+    assert run.rule.now["steps"] == 130
+    assert list(run.snapshots) == sorted(set(run.snapshots))
+
+
+@pytest.mark.parametrize("at", [2, 36, 37, 51, 62, 63])
+def test_a_nan_on_a_gpu_is_no_reason_to_stop(problem, at, as_on_a_gpu):
+    """Nor is it what the fit returns: somebody looks before a stop is accepted."""
+    for stop, end in ((37, 37), (lambda step: step.iteration == 63, 63)):
+        if at > end:
+            continue
+        with pytest.warns(RuntimeWarning, match=f"nan at iteration {at}; the fit goes on"):
+            run = quick(problem, TINY.but(iterations=90), network=Breaks({at}), stop=stop)
+        assert run.stopped_at == end == len(run.history)
+        assert run.output.isfinite().all() and run.last.isfinite().all()
+        assert run.history.notna().all().all()
 
 
 def test_a_nan_at_the_end_is_not_what_a_gpu_returns(problem, as_on_a_gpu):
@@ -408,7 +421,21 @@ def test_a_nan_at_the_end_is_not_what_a_gpu_returns(problem, as_on_a_gpu):
         with pytest.warns(RuntimeWarning, match="nan at iteration 57"):
             run = quick(problem, recipe, network=Breaks({57}), **end)
         assert run.output.isfinite().all() and run.last.isfinite().all()
-        assert run.stopped_at == 50 and run.history.index[-1] == 50
+        assert run.stopped_at == len(run.history) == (58 if end else 60)
+    with pytest.warns(RuntimeWarning, match="nan at iteration 57"):
+        run = quick(problem, recipe, network=Breaks({57}), halt=After(58))
+    assert run.stopped_at == len(run.history) == 50 and run.output.isfinite().all()
+
+
+class After:
+    """Stands in for an event that is set after a number of looks."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def is_set(self):
+        self.looks -= 1
+        return self.looks <= 0
 
 
 def test_a_compiled_network_makes_the_same_fit(problem):
@@ -522,8 +549,10 @@ class Made(nn.Module):
         (nn.Conv2d, "is no torch.nn.Module"),
         ("hourglass", "is no torch.nn.Module"),
         (Made(lambda x: x.detach()), "has no gradient"),
-        (Made(lambda x: (255 * x).to(torch.uint8)), "has no gradient"),
-        (Made(lambda x: x.round().int()), "has no gradient"),
+        (Made(lambda x: (255 * x).to(torch.uint8)), "real floating numbers"),
+        (Made(lambda x: x.to(torch.complex64)), "real floating numbers"),
+        (Made(lambda x: x.to("meta")), "is on meta"),
+        (nn.Conv2d(8, 3, 3, padding=1, dtype=torch.complex64), "complex parameters"),
         (Made(lambda x: x.numpy()), "cannot take z"),
         (Made(lambda x: [x]), "makes a list out of z; a tensor"),
         (Made(lambda x: None), "makes a NoneType"),
@@ -618,6 +647,15 @@ def test_a_rule_decides_and_is_named(problem):
         {"stop": object()},
         {"seed": 1.5},
         {"problem": None},
+        {"halt": 5},
+        {"halt": lambda: False},
+        {"callback": 5},
+        {"save": True},
+        {"save": b"fit.dip"},
+        {"save": ""},
+        {"device": "meta"},
+        {"z": torch.zeros(1, 0, 64, 64)},
+        {"z": torch.zeros(1, 8, 64, 64, device="meta")},
         {"problem": torch.rand(3, 64, 64)},
         {"z": "noise"},
         {"z": torch.zeros(1, 8, 64, 64, dtype=torch.int64)},
@@ -636,9 +674,46 @@ def test_nonsense_is_refused_before_any_work(problem, wrong, monkeypatch):
             dip.fits({"one": wrong}, progress=False)
 
 
-def test_many_fits_without_a_problem():
-    with pytest.raises(InputError, match="where a problem belongs"):
-        dip.fits({"one": {}}, progress=False)
+@pytest.mark.parametrize("wanted", [{"one": {}}, {"one": None}, [1, 2], {"one": 5}, None])
+def test_many_fits_without_a_problem(wanted):
+    with pytest.raises(InputError):
+        dip.fits(wanted, progress=False)
+
+
+@pytest.mark.parametrize("run", [None, "fit.dip", 5])
+def test_only_a_run_can_go_on(run):
+    with pytest.raises(InputError, match="where a run belongs"):
+        dip.resume(run)
+
+
+def test_a_run_that_is_going_on_cannot_be_resumed(problem):
+    def look(run, step):
+        if step.iteration == 3:
+            with pytest.raises(InputError, match="is going on"):
+                dip.resume(run, progress=False)
+
+    assert len(quick(problem, iterations=5, callback=look).history) == 5
+
+
+class Slice(nn.Module):
+    """Filters of three dimensions over one slice."""
+
+    def __init__(self):
+        super().__init__()
+        self.filters = nn.Conv3d(8, 3, (1, 3, 3), padding=(0, 1, 1))
+
+    def forward(self, z):
+        return self.filters(z[:, :, None])[:, :, 0]
+
+
+def test_networks_of_all_sorts(problem):
+    """Filters of three dimensions; parameters that are never used, for Muon; two precisions."""
+    muon = TINY.but(optimiser="muon", iterations=3)
+    mixed = nn.Sequential(nn.Conv2d(8, 4, 3, padding=1), nn.Conv2d(4, 3, 1))
+    unused = Made(lambda x: x)
+    unused.other = nn.Linear(8, 8)
+    for network in (Slice(), mixed, unused, nn.Conv2d(8, 3, 1)):
+        assert quick(problem, muon, network=network).stopped_at == 3
 
 
 @pytest.mark.parametrize("number", [np.int64(5), np.uint8(5), np.float32(5), 5.0])

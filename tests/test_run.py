@@ -236,6 +236,34 @@ def test_a_rule_of_ones_own_is_wanted_again(tmp_path):
     assert dip.resume(run, progress=False).stopped_at == 90  # it has spoken
 
 
+def test_a_number_to_reach_is_no_other_rule():
+    """The rule that hides pixels goes on hiding them; a number of iterations gives way."""
+    whole = quick(noisy(), SHORT, stop="hold-out")
+    run = quick(noisy(), SHORT, stop="hold-out", halt=After(9))
+    dip.resume(run, 90, progress=False)
+    assert_same(whole, run, but=["seconds"])
+    run = quick(noisy(), SHORT, iterations=20, halt=After(9))
+    assert dip.resume(run, 30, progress=False).stopped_at == 30
+
+
+class Late(Own):
+    """Draws random numbers in later iterations only."""
+
+    passes = 0
+
+    def forward(self, z):
+        self.passes += 1
+        return super().forward(z) * (torch.rand(1) + 0.5 if self.passes > 3 else 1)
+
+
+def test_random_numbers_that_come_late_leave_the_global_state():
+    before = torch.get_rng_state()
+    networks = Late(), Late()
+    before = torch.get_rng_state()
+    first, again = (quick(noisy(), TINY.but(iterations=8), network=n) for n in networks)
+    assert torch.equal(first.last, again.last) and torch.equal(torch.get_rng_state(), before)
+
+
 class Dropping(Own):
     """A network that draws random numbers of its own."""
 
@@ -573,6 +601,32 @@ def test_a_callback_may_save_at_any_time(tmp_path):
         assert (run.stopped_by, run.stopped_at) == ("unfinished", iteration)
         if iteration < 9:
             assert_same(whole, dip.resume(run, progress=False), but=["seconds"])
+
+
+def test_what_a_rule_chose_can_be_read_again(tmp_path):
+    """A rule that computes in NumPy, and rules whose word is not to be believed."""
+
+    def chooses(picture, at=2):
+        class Chooses:
+            chosen, chosen_at = picture, at
+
+            def __call__(self, step):
+                return step.iteration == 4
+
+        return Chooses()
+
+    path, picture = tmp_path / "fit.dip", torch.full((3, 32, 32), 0.5)
+    for kind in (torch.float64, torch.float16, torch.bfloat16):
+        run = quick(noisy(), stop=chooses(picture.to(kind)), save=path)
+        assert torch.equal(Run.load(path).output, run.output)
+    for wrong in (picture.int(), picture > 0, picture.to(torch.complex64), [1], "picture"):
+        with pytest.raises(InputError, match="chose a picture"):
+            quick(noisy(), stop=chooses(wrong), save=path)
+        assert Run.load(path).stopped_at == 4
+    for at in (10**6, -3, "x"):
+        with pytest.raises(InputError, match="chose a picture"):
+            quick(noisy(), stop=chooses(picture, at), save=path)
+        assert Run.load(path).stopped_at == 4
 
 
 @pytest.mark.parametrize("chosen", [float("nan"), float("inf")])

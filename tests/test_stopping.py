@@ -229,13 +229,13 @@ def test_rules_by_name_number_and_object():
     assert choose("count", problem, recipe).iterations == 50
     assert isinstance(choose("discrepancy", problem, recipe), Discrepancy)
     rule = Count(3)
-    assert choose(rule, problem, recipe) is rule
+    assert choose(rule, problem, recipe).iterations == 3
     with pytest.raises(InputError, match="auto, count, hold-out"):
         choose("soon", problem, recipe)
     for number in (np.int64(7), np.uint8(7), np.float32(7), 7.0):
         assert choose(number, problem, recipe).iterations == 7
         assert type(choose(number, problem, recipe).iterations) is int
-    for wrong in (0, -1, 2.5, float("nan"), True, HoldOut, object(), [5], "", b"sure"):
+    for wrong in (0, -1, 2.5, float("nan"), True, np.True_, HoldOut, object(), [5], "", b"sure"):
         with pytest.raises(InputError):
             choose(wrong, problem, recipe)
 
@@ -300,14 +300,47 @@ def test_a_rule_that_served_before_begins_anew():
         assert torch.equal(again.output, fresh.output)
 
 
+def test_one_rule_object_may_serve_fits_side_by_side():
+    """Also of pictures of different sizes."""
+    recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=60, members=1)
+    sizes, rule = (32, 48, 40, 32), HoldOut(fraction=0.1)
+    problems = [dip.denoising(images.load("camera", size=size)) for size in sizes]
+
+    def wanted(make):
+        each = {"recipe": recipe, "device": "cpu"}
+        return {
+            n: {**each, "problem": p, "seed": n, "stop": make()} for n, p in enumerate(problems)
+        }
+
+    together = dip.fits(wanted(lambda: rule), cores=4, progress=False)
+    alone = dip.fits(wanted(lambda: HoldOut(fraction=0.1)), cores=1, progress=False)
+    for number, run in together.items():
+        assert torch.equal(run.output, alone[number].output)
+        assert run.chosen_at == alone[number].chosen_at
+    assert not rule.now
+
+
+def test_what_a_rule_shows_is_checked_before_the_fit():
+    problem = dip.denoising(images.load("camera", size=32))
+
+    class Shows:
+        def __call__(self, step):
+            return False
+
+    other = dip.denoising(images.load("camera", size=48))
+    for shown in (5, [], [None], [other]):
+        Shows.shown = shown
+        with pytest.raises(InputError, match="must show"):
+            dip.fit(problem, stop=Shows(), progress=False)
+
+
 def test_a_rule_that_comes_later_waits_for_its_windows():
     """Half a window of nothing is no window: its variance would be that of black pictures."""
     problem = dip.denoising(images.load("camera", size=32))
     recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=100)
     run = dip.fit(problem, recipe, stop=33, progress=False)
-    rule = WindowedVariance()
-    dip.resume(run, stop=rule, progress=False)
-    assert rule.now["steps"] == 67 and float(rule.now["score"]) < 1e-2
+    dip.resume(run, stop=WindowedVariance(), progress=False)
+    assert run.rule.now["steps"] == 67 and float(run.rule.now["score"]) < 1e-2
 
 
 def test_the_recipes_rule_where_it_applies():
