@@ -778,7 +778,7 @@ def fit(
     begin = functools.partial(State.begin, seed=seed, device=device, z=z, saved=save is not None)
     state = begin(problem, recipe, network)
     rule = stopping.choose(stop, problem, recipe)
-    return _advance(run, state, rule, progress, halt, save, callback)
+    return _advance(run, state, rule, recipe.iterations, progress, halt, save, callback)
 
 
 def _check_helpers(halt, callback):
@@ -984,7 +984,7 @@ def resume(
         stop = goal
     rule = _rule_again(run, recipe, stop, state)
     run.recipe = recipe
-    return _advance(run, state, rule, progress, halt, save, callback)
+    return _advance(run, state, rule, goal, progress, halt, save, callback)
 
 
 def _rule_again(run, recipe, stop, state):
@@ -1017,9 +1017,9 @@ SAVE_EVERY = 60.0
 """Seconds between two saves on the way."""
 
 
-def _advance(run, state, rule, progress, halt, save, callback):
-    """Drive the iterations, write them down, and close the record however they end."""
-    total = min(run.recipe.iterations, getattr(rule, "iterations", run.recipe.iterations))
+def _advance(run, state, rule, goal, progress, halt, save, callback):
+    """Drive the iterations up to a goal, and close the record however they end."""
+    total = min(goal, getattr(rule, "iterations", goal))
     bar = Progress(total, run.stopped_at, progress)
     state.follow(rule, run)
     run.begin(rule, state.network, functools.partial(_close, run, state, rule))
@@ -1029,7 +1029,8 @@ def _advance(run, state, rule, progress, halt, save, callback):
             contextlib.closing(bar),
             Hands(state.members, run.problem.shape, state.device) as hands,
         ):
-            stopped_by = _drive(run, state, rule, hands, bar, interrupted, halt, save, callback)
+            ends = functools.partial(_ended_by, rule, goal, interrupted, halt)
+            stopped_by = _drive(run, state, rule, hands, bar, ends, save, callback)
             trouble = _close(run, state, rule, stopped_by)
             run.end()
             if save is not None:
@@ -1059,7 +1060,7 @@ def _rescue(run, state, rule, save, error):
     error.add_note(f"diplearn: error.run holds the {run.stopped_at} iterations that were made")
 
 
-def _drive(run, state, rule, hands, bar, interrupted, halt, save, callback):
+def _drive(run, state, rule, hands, bar, ends, save, callback):
     """Make iterations until something ends them; return what that was."""
     begun, saved = time.perf_counter() - run.seconds, time.perf_counter()
     own, said = isinstance(rule, stopping.Own), {}
@@ -1074,18 +1075,27 @@ def _drive(run, state, rule, hands, bar, interrupted, halt, save, callback):
         stop = rule(step) if own else said["stop"]  # first: what a callback saves is then whole
         if callback is not None:
             callback(run, step)
-        if stop:
+        if reason := ends(step, stop):
             if not (trouble := state.look()):
-                return rule.name
-            warnings.warn(trouble, RuntimeWarning, stacklevel=4)  # a GPU's: it was no reason
-        if interrupted.is_set():
-            return "interrupted"
-        if halt is not None and halt.is_set():
-            return "halted"
+                return reason
+            warnings.warn(trouble, RuntimeWarning, stacklevel=4)  # a GPU's fit had gone back
+            if reason in ("interrupted", "halted"):
+                return reason
         if save is not None and time.perf_counter() - saved > SAVE_EVERY:
             _save(run, save)
             saved = time.perf_counter()
     return "setbacks" if state.given_up else "count"
+
+
+def _ended_by(rule, goal, interrupted, halt, step, stop):
+    """Return what ends the fit after this step, or None."""
+    if stop:
+        return rule.name
+    if interrupted.is_set():
+        return "interrupted"
+    if halt is not None and halt.is_set():
+        return "halted"
+    return "count" if step.iteration >= goal else None
 
 
 def _close(run, state, rule, stopped_by):

@@ -393,12 +393,13 @@ def test_what_a_gpu_did_after_a_nan_is_taken_back(problem, name, as_on_a_gpu):
     recipe = TINY.but(iterations=130, members=1)
     with pytest.warns(RuntimeWarning, match="nan at iteration 70; the fit goes on"):
         run = quick(problem, recipe, network=Breaks({70}), stop=name)
-    assert run.stopped_at == 130 and run.stopped_by in ("count", name)
-    assert list(run.history.index) == list(range(1, 131))  # what was taken back was made again
+    assert run.stopped_at in (100, 130) and run.stopped_by in ("count", name)
+    made = list(range(1, run.stopped_at + 1))
+    assert list(run.history.index) == made  # what was taken back was made again
     assert run.history.notna().all().all() and run.output.isfinite().all()
     now = [value for value in run.rule.now.values() if torch.is_tensor(value)]
     assert not any(value.isnan().any() for value in now)
-    assert run.rule.now["steps"] == 130
+    assert run.rule.now["steps"] == run.stopped_at
     assert list(run.snapshots) == sorted(set(run.snapshots))
 
 
@@ -497,7 +498,7 @@ def test_going_back_restores_weights_and_moments(problem):
     for _ in range(5):
         next(steps)
     assert any(not torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
-    assert "nan at iteration 10" in state._go_back(float("nan"), 10)
+    assert "nan at iteration 10" in state._go_back(float("nan"), 10, False)
     assert all(torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
     now = [v["exp_avg"] for v in state._moments()[0].values()]
     assert all(torch.equal(a, b) for a, b in zip(moments, now))
