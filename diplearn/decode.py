@@ -391,6 +391,7 @@ def _open_png(data, name):
         file = _Deep(name, header, b"".join(chunks[b"IDAT"]), chunks.get(b"tRNS"))
     else:  # without what Pillow may warn about or take for more frames
         image = PngImagePlugin.PngImageFile(io.BytesIO(b"".join(chunks["kept"])))
+        _mend_key(image, header)
         file = _Pillow(name, image)
     file.png, file.exif = chunks, chunks.get(b"eXIf") or _text_exif(chunks)
     if b"iCCP" in chunks:
@@ -401,6 +402,14 @@ def _open_png(data, name):
     if struct.unpack(">I", chunks.get(b"acTL", b"\0\0\0\1")[:4])[0] > 1:
         file.remarks.append("holds more than one frame; the first is taken")
     return file
+
+
+def _mend_key(image, header):
+    """Give the transparent grey the scale of the samples: Pillow leaves it as it is stored."""
+    key, (depth, kind) = image.info.get("transparency"), header[8:10]
+    if key is not None and kind == 0:
+        most = 2**depth - 1
+        image.info["transparency"] = (key & most) * 255 // most
 
 
 def _chunks(data, name):
