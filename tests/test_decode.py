@@ -694,7 +694,7 @@ def test_bytes_and_file_objects_are_read(tmp_path):
 def test_what_messages_call_a_picture_without_a_path(tmp_path):
     with pytest.raises(ImageError, match="^the picture is empty"):
         images.read(b"")
-    with pytest.raises(ImageError, match="^the picture is not a picture that can be read"):
+    with pytest.raises(ImageError, match="^the data are not a picture that can be read"):
         images.read(io.BytesIO(b"nothing of the kind"))
     (tmp_path / "a.txt").write_text("no picture")
     with open(tmp_path / "a.txt", "rb") as file:
