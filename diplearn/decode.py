@@ -90,9 +90,8 @@ def _drained(file, name):
         kind = _format_of(head)
         if kind is None:
             whose = {"the picture": "the data are", "the mask": "the data of the mask are"}
-            raise ImageError(
-                f"{whose.get(name, f'{name} is')} not a picture that can be read (known: {', '.join(_FORMATS)})"
-            )
+            whose, known = whose.get(name, f"{name} is"), ", ".join(_FORMATS)
+            raise ImageError(f"{whose} not a picture that can be read (known: {known})")
         whole = head + _read(file, LARGEST_FILE)
     except ImageError:
         raise
