@@ -60,7 +60,7 @@ def content(source, what="the picture"):
         name = name if isinstance(name, str) else what
         name = "standard input" if name == "<stdin>" else name
         return name, *_drained(source, name)
-    if isinstance(source, str) and re.match("(?i)[a-z][a-z0-9+.-]*://", source):
+    if isinstance(source, str) and re.match("(?i)[a-z][a-z0-9+.-]+://", source):
         raise ImageError(f"{source} is an address; download the file, then name it here")
     try:  # a path may hold a NUL byte or be too long: also the caller's mistake, said the same way
         path = Path(source)
