@@ -208,7 +208,7 @@ def _from_cicp(chunk, bands):
 
 
 def _from_icc(icc, bands):
-    kind = icc[16:20].decode("latin-1").strip()
+    kind = "".join(filter(str.isprintable, icc[16:20].decode("latin-1"))).strip()
     if {"GRAY": 1, "RGB": 3, "CMYK": 4}.get(kind) != bands and (kind, bands) != ("RGB", 1):
         pictures = {1: "grey", 3: "RGB", 4: "CMYK"}
         raise Unusable(f"it is for {kind or 'no'} colours, the picture is {pictures[bands]}")

@@ -51,15 +51,16 @@ _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2
 # The bytes.
 
 
-def content(source):
+def content(source, what="the picture"):
     """Read a path, bytes or a binary file object: the name for messages, the format, the bytes."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return "the picture", *_drained(io.BytesIO(source), "the picture")
+        return what, *_drained(io.BytesIO(source), what)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
-        name = name if isinstance(name, str) else "the picture"
+        name = name if isinstance(name, str) else what
+        name = "standard input" if name == "<stdin>" else name
         return name, *_drained(source, name)
-    if isinstance(source, str) and re.match("(?i)(https?|ftp)://", source):
+    if isinstance(source, str) and re.match("(?i)[a-z][a-z0-9+.-]+://", source):
         raise ImageError(f"{source} is an address; download the file, then name it here")
     try:  # a path may hold a NUL byte or be too long: also the caller's mistake, said the same way
         path = Path(source)
@@ -74,7 +75,8 @@ def content(source):
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {source}") from error
     except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read {source}: {error}") from error
+        why = getattr(error, "strerror", None) or error  # not the number, and the name once
+        raise ImageError(f"cannot read {source}: {why}") from error
     with file:
         return str(path), *_drained(file, path)
 
@@ -87,9 +89,9 @@ def _drained(file, name):
             raise ImageError(f"{name} is empty")
         kind = _format_of(head)
         if kind is None:
-            raise ImageError(
-                f"{name} is not a picture that can be read (known: {', '.join(_FORMATS)})"
-            )
+            whose = {"the picture": "the data are", "the mask": "the data of the mask are"}
+            whose, known = whose.get(name, f"{name} is"), ", ".join(_FORMATS)
+            raise ImageError(f"{whose} not a picture that can be read (known: {known})")
         whole = head + _read(file, LARGEST_FILE)
     except ImageError:
         raise
@@ -337,8 +339,14 @@ def opened(kind, data, name, largest, colours=True):
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is refused, its pixels are too many: {error}") from error
     except Exception as error:  # a decoder may fail in any way on damaged bytes
-        raise ImageError(f"{name} is damaged or not a picture: {error}") from error
+        raise _damaged(name, error) from error
     return file
+
+
+def _damaged(name, error):
+    """The ImageError for what a decoder raised; its reason only where it is one for a reader."""
+    clear = isinstance(error, (OSError, SyntaxError, zlib.error)) and error.__cause__ is None
+    return ImageError(f"{name} is damaged or not a picture" + (f": {error}" if clear else ""))
 
 
 def _claimed(kind, data):
@@ -391,6 +399,7 @@ def _open_png(data, name):
         file = _Deep(name, header, b"".join(chunks[b"IDAT"]), chunks.get(b"tRNS"))
     else:  # without what Pillow may warn about or take for more frames
         image = PngImagePlugin.PngImageFile(io.BytesIO(b"".join(chunks["kept"])))
+        _mend_key(image, header)
         file = _Pillow(name, image)
     file.png, file.exif = chunks, chunks.get(b"eXIf") or _text_exif(chunks)
     if b"iCCP" in chunks:
@@ -401,6 +410,14 @@ def _open_png(data, name):
     if struct.unpack(">I", chunks.get(b"acTL", b"\0\0\0\1")[:4])[0] > 1:
         file.remarks.append("holds more than one frame; the first is taken")
     return file
+
+
+def _mend_key(image, header):
+    """Give the transparent grey the scale of the samples: Pillow leaves it as it is stored."""
+    key, (depth, kind) = image.info.get("transparency"), header[8:10]
+    if key is not None and kind == 0:
+        most = 2**depth - 1
+        image.info["transparency"] = (key & most) * 255 // most
 
 
 def _chunks(data, name):
@@ -450,12 +467,7 @@ def _text_exif(chunks):
 
 
 def _open_tiff(data, name):
-    try:
-        file = tiff.Tiff(data, name)
-    except (struct.error, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{name} is damaged or not a picture: {error}") from error
+    file = tiff.Tiff(data, name)
     result = _Numbers(name, file) if file.numeric else _Pillow(name, file.picture())
     result.icc = file.icc() if file.photometric != 8 else None  # Lab has become sRGB already
     result.dpi = file.tags.dpi()
@@ -584,7 +596,7 @@ def decoded(file, plan, largest):
     except MemoryError as error:
         raise ImageError(f"{file.name} needs more memory than there is; make it smaller") from error
     except Exception as error:  # a decoder may fail in any way on damaged bytes
-        raise ImageError(f"{file.name} is damaged or not a picture: {error}") from error
+        raise _damaged(file.name, error) from error
 
 
 def _bring_down(file, plan, largest):

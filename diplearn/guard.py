@@ -12,6 +12,10 @@ SIGQUIT (Ctrl-\\) is not among them: it is how a person ends a program that does
 """
 
 
+class _Ended(KeyboardInterrupt):
+    """CPython kills a process that a plain KeyboardInterrupt left once, whatever its exit code."""
+
+
 class Guard:
     """Answer signals while a command runs, and tell truly what it has written by then.
 
@@ -62,7 +66,7 @@ class Guard:
             return
         self.number = self.number or number
         if not self._fitting or (number == signal.SIGINT and self._interrupted):
-            raise KeyboardInterrupt
+            raise _Ended
         self._interrupted |= number == signal.SIGINT
         self.halt.set()
 
@@ -72,7 +76,7 @@ class Guard:
         As in NumPy, which then fails in another way while it is imported.
         """
         if self.number is not None and not self._fitting:
-            raise KeyboardInterrupt
+            raise _Ended
 
     def began(self, run, step):
         """Take note, as the callback of `fit`, that there is something to keep from now on."""

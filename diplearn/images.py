@@ -299,8 +299,8 @@ def _plain_array(array):
     if isinstance(array, Image.Image):
         return _pixels(array)
     if isinstance(array, torch.Tensor):
-        array = array.detach().cpu().to_dense()
-        return (array.float() if array.dtype == torch.bfloat16 else array).numpy()  # NumPy has none
+        array = _present(array, "the array").detach().cpu().to_dense()
+        return (array.float() if _unknown_to_numpy(array) else array).numpy()
     _refuse_masked(array, "the array")
     try:
         return np.asarray(array)
@@ -308,8 +308,24 @@ def _plain_array(array):
         raise ImageError(f"a {type(array).__name__} that is no array: {error}") from None
 
 
+def _unknown_to_numpy(tensor):
+    return tensor.dtype == torch.bfloat16 or str(tensor.dtype).startswith("torch.float8")
+
+
+def _present(tensor, what):
+    if tensor.is_meta:
+        raise ImageError(f"{what} is a tensor on device meta, which holds no values")
+    if "float4" in str(tensor.dtype):
+        raise ImageError(f"{what} holds {tensor.dtype}, which PyTorch cannot convert")
+    return tensor
+
+
 def _pixels(image):
     """Return grey or RGB pixels of a Pillow image, whose own array may hold palette indices."""
+    try:
+        image.load()
+    except Exception as error:  # closed, or of a file that is damaged or gone
+        raise ImageError(f"the pixels of a Pillow image cannot be had: {error}") from None
     if image.mode in ("1", "L", "RGB", "I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image)
     if _transparency(image) is not None:
@@ -363,6 +379,7 @@ def as_tensor(values, what="the picture"):
     [[0.5, 1.0]]
     """
     if isinstance(values, torch.Tensor):
+        values = _present(values, what)
         return values if values.layout is torch.strided else values.to_dense()
     if isinstance(values, Image.Image):
         raise ImageError(f"{what} is a Pillow image, not a tensor; use images.from_array(image)")
@@ -372,7 +389,12 @@ def as_tensor(values, what="the picture"):
         if array.dtype.kind not in "buif":
             raise TypeError
     except Exception:  # words, rows of different lengths, foreign objects
-        words = f"{what} is a {type(values).__name__}, not a tensor; images.read(path) reads a file"
+        words = f"{what} is a {type(values).__name__}, not a tensor"
+        if isinstance(values, np.ndarray):
+            words = f"{what} is an array of {values.dtype}, not a tensor, and holds no numbers"
+        elif isinstance(values, str | os.PathLike):
+            reader = "read_mask" if what == "the mask" else "read"
+            words += f"; images.{reader}(path) reads a file"
         raise ImageError(words) from None
     native = np.dtype("f8") if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
     return torch.from_numpy(np.require(array, native, ["C_CONTIGUOUS", "WRITEABLE"]))
@@ -765,7 +787,7 @@ def _shrunk(height, width, longest, smallest):
     height, width = round(height * ratio), round(width * ratio)
     if min(height, width) < smallest:
         raise ImageError(
-            f"longest={longest} would leave {width}x{height} pixels; "
+            f"longest={longest} would leave {max(width, 1)}x{max(height, 1)} pixels; "
             f"a picture needs at least {smallest} on each side"
         )
     return height, width
@@ -807,6 +829,11 @@ def shrink_known(picture, known, longest):
     ImageError
         The two differ in size, nothing would stay known, or as in `shrink`.
 
+    Warns
+    -----
+    UserWarning
+        Less than half of the part that was known stays known.
+
     Examples
     --------
     >>> known = torch.ones(1, 400, 600, dtype=torch.bool)
@@ -828,7 +855,14 @@ def shrink_known(picture, known, longest):
             _resampling_weights(*sides).abs().to(picture)
             for sides in zip(picture.shape[1:], small.shape[1:])
         )
+        before = float(known.float().mean())
         known = rows @ (~known).to(picture) @ columns.T <= 1 / 255
+        if 0 < (after := float(known.float().mean())) < before / 2:
+            warnings.warn(
+                f"longest={longest} leaves {after:.1%} of the picture known, where {before:.1%} "
+                "were: take a larger longest",
+                stacklevel=2,
+            )
     if not known.any():
         raise ImageError(
             f"longest={longest} leaves nothing known, since something missing goes into every "
@@ -898,7 +932,7 @@ def _mask_of_image(image):
 
 def _mask_of_file(source):
     """Return alpha or colours of a file, its name, and whether its format is lossy."""
-    name, kind, data = decode.content(source)
+    name, kind, data = decode.content(source, "the mask")
     name = name if isinstance(source, str | os.PathLike) else "the mask"
 
     file = decode.opened(kind, data, name, LARGEST_AREA, colours=False)

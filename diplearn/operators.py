@@ -149,6 +149,8 @@ class Mask(Operator):
             raise InputError(f"a mask holds 0 (missing) and 1 (known), not {known.dtype}")
         if known.dtype in _NO_ORDER:
             known = known.to(torch.int64)
+        if known.is_floating_point() and known.element_size() == 1:  # float8 has no order, either
+            known = known.float()
         values = set(known.unique().tolist())
         if not values <= {0, 1}:
             found = ", ".join(f"{value:g}" for value in sorted(values)[:4])

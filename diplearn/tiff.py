@@ -37,6 +37,7 @@ _KEPT |= {529, _SUBSAMPLING, 532}
 
 _BYTEWISE = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits"}
 _BYTEWISE |= {34925: "LZMA", 50000: "Zstandard"}
+_MOST_RATIO = {5: 4000, 8: 1032, 32946: 1032, 32773: 64}  # no compression of the kind does better
 _NO_PREDICTOR = (1, 32773)
 _KINDS = {0: ("grey", 1), 1: ("grey", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
 _NOT_PICTURES = {4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
@@ -57,7 +58,7 @@ class Directory:
         start, width, inline = at + (8 if self.big else 2), *((20, 8) if self.big else (12, 4))
         if not 0 < count <= _MOST_ENTRIES or start + width * count > len(data):
             raise ValueError("its directory is damaged")
-        self.entries = {}
+        self.entries, self.lost = {}, set()  # lost: the tags whose values are not in the data
         for here in range(start, start + width * count, width):
             tag, kind = self._number("H", here), self._number("H", here + 2)
             values = self._number("Q" if self.big else "L", here + 4)
@@ -66,6 +67,8 @@ class Directory:
                 place = self._number("Q" if self.big else "L", place)
             if 0 < size <= len(data) - place:
                 self.entries.setdefault(tag, (kind, values, place, data[place : place + size]))
+            elif values:
+                self.lost.add(tag)
         self.link = start + width * count  # where the place of the next directory stands
         try:
             self.next = self._number("Q" if self.big else "L", self.link)
@@ -131,6 +134,8 @@ class Tiff:
     def __init__(self, data, name):
         self.data, self.name = data, name
         self.tags = tags = Directory(data)
+        if tags.lost & (_KEPT | {_ICC}):  # a default in the place of one is another picture
+            raise self._damaged("the end of it is missing")
         self.width, self.height = tags.first(_WIDTH, 0), tags.first(_LENGTH, 0)
         self.photometric = tags.first(_PHOTOMETRIC, 0)
         self.compression = tags.first(_COMPRESSION, 1)
@@ -149,6 +154,9 @@ class Tiff:
         return ImageError(
             f"{self.name} {why} and cannot be read; save it as RGB or grey with 8 or 16 bits"
         )
+
+    def _damaged(self, how):
+        return ImageError(f"{self.name} is damaged or not a picture: {how}")
 
     def _layout(self):
         """Samples a pixel, their depth and format, and which of them are alpha."""
@@ -223,12 +231,33 @@ class Tiff:
         self.segments = across * down
         if self.segments > _MOST_SEGMENTS:
             raise self.refused(f"is cut into {self.segments} pieces")
-        offsets, counts = _TILES if self.tiled else _STRIPS
+        self._check_segments(down)
+
+    def _check_segments(self, down):
+        """Refuse pieces that the file does not hold, and ones too short for their pixels."""
+        offsets, counts = (self.tags[tag] for tag in (_TILES if self.tiled else _STRIPS))
         planes = self.samples if self.planes == 2 else 1
-        if self.numeric and len(tags[offsets]) < self.segments * planes:
-            raise ImageError(f"{self.name} is damaged or not a picture: pieces of it are missing")
-        if self.compression != 1 and sum(tags[counts]) > len(self.data):
-            raise ImageError(f"{self.name} is damaged or not a picture: pieces of it overlap")
+        if self.compression == 6:  # JPEG of the old kind may say in another way where it is
+            return
+        if len(offsets) < self.segments * planes:
+            raise self._damaged("pieces of it are missing")
+        row = self._bytes_of(self.tile[0])
+        sizes = [row * self.tile[1]] * self.segments
+        if not self.tiled:
+            sizes[-1] = row * (self.height - (down - 1) * self.tile[1])
+        sizes *= planes
+        if self.compression == 1:  # the byte counts may be absent or wrong: nobody needs them
+            counts, offsets = sizes, offsets[: len(sizes)]
+        elif sum(counts) > len(self.data):
+            raise self._damaged("pieces of it overlap")
+        if len(offsets) != len(counts) or any(
+            not 8 <= start <= len(self.data) - count
+            for start, count in zip(offsets, counts, strict=True)
+        ):
+            raise self._damaged("pieces of it are missing")
+        most = _MOST_RATIO.get(self.compression, math.inf)
+        if any(size > most * count for size, count in zip(sizes, counts, strict=False)):
+            raise self._damaged("it holds fewer bytes than its pixels need")
 
     def icc(self):
         """The colour profile, or None."""

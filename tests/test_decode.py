@@ -694,7 +694,7 @@ def test_bytes_and_file_objects_are_read(tmp_path):
 def test_what_messages_call_a_picture_without_a_path(tmp_path):
     with pytest.raises(ImageError, match="^the picture is empty"):
         images.read(b"")
-    with pytest.raises(ImageError, match="^the picture is not a picture that can be read"):
+    with pytest.raises(ImageError, match="^the data are not a picture that can be read"):
         images.read(io.BytesIO(b"nothing of the kind"))
     (tmp_path / "a.txt").write_text("no picture")
     with open(tmp_path / "a.txt", "rb") as file:
@@ -961,3 +961,111 @@ def test_the_only_limit_on_pixels_is_our_own():
             for content in contents:
                 picture, said = quietly(content)
                 assert picture.shape == (200, 200, 3) and said == []
+
+
+# Files of which the end is missing, and a transparent colour.
+
+
+def cut_files():
+    """TIFFs of many kinds, as Pillow and as tifffile lay them out."""
+    colours = Image.fromarray(noise(40, 40, 3))
+    for mode in ("L", "RGB", "CMYK", "LA", "P", "1"):
+        for codec in ("raw", "tiff_lzw", "packbits", "tiff_deflate"):
+            yield f"{mode} {codec}", saved(colours.convert(mode), "TIFF", compression=codec)
+    yield "uint16", saved(Image.fromarray(noise(40, 40, dtype="u2")), "TIFF")
+    yield "float32", saved(Image.fromarray(noise(40, 40).astype("f4") / 255), "TIFF")
+    yield "JPEG", saved(colours, "TIFF", compression="jpeg")
+    yield "fax", saved(colours.convert("1"), "TIFF", compression="group4")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    yield "profile", saved(colours, "TIFF", icc_profile=profile)
+    for codec in (None, "zlib"):
+        for values in (noise(40, 40), noise(40, 40, dtype="u2"), noise(40, 40) / np.float32(255)):
+            yield f"tifffile {values.dtype} {codec}", tiff(values, codec=codec)
+    yield "tiles", tiff(noise(40, 40, 3), photometric="rgb", tile=(16, 16))
+    big = io.BytesIO()
+    tifffile.imwrite(big, noise(40, 40, 3), photometric="rgb", bigtiff=True)
+    yield "BigTIFF", big.getvalue()
+    yield "planar", tiff(noise(3, 40, 40), photometric="rgb", planarconfig="separate")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in cut_files()])
+def test_a_tiff_that_is_cut_is_refused_or_whole(data):
+    whole, _ = quietly(data)
+    for cut in (*range(1, 30), *range(30, 401, 37)):
+        try:
+            part, _ = quietly(data[:-cut])
+        except ImageError:
+            continue
+        np.testing.assert_array_equal(part, whole, err_msg=f"cut by {cut}")
+
+
+@pytest.mark.parametrize("tag", [258, 273, 277, 338, 339, 317])
+def test_a_tiff_whose_tag_points_nowhere_is_refused(tag):
+    data = bytearray(tiff(noise(20, 20, 4), photometric="rgb", extrasamples=["unassalpha"]))
+    count, at = struct.unpack_from("<H", data, 8)[0], 10
+    places = {struct.unpack_from("<H", data, at + 12 * k)[0]: at + 12 * k for k in range(count)}
+    place = places.get(tag, places[305])  # what is not there takes the place of the program's name
+    struct.pack_into("<HHLL", data, place, tag, 3, 4, len(data) - 1)
+    with pytest.raises(ImageError, match="damaged"):
+        images.read(bytes(data))
+
+
+@pytest.mark.parametrize(("number", "codec"), [(5, "LZW"), (8, "deflate"), (32773, "PackBits")])
+def test_a_strip_far_too_short_takes_no_memory(number, codec):
+    head = b"II*\0\x49\0\0\0" + bytes(65)
+    fields = [(256, 3, 1, 9999), (257, 3, 1, 9999), (258, 3, 1, 16), (259, 3, 1, number)]
+    fields += [(262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 9999), (279, 4, 1, 65)]
+    data = head + struct.pack("<H", len(fields))
+    data += b"".join(struct.pack("<HHLL", *field) for field in fields) + bytes(4)
+    tracemalloc.start()
+    try:
+        with (
+            mock.patch("PIL.Image.new", side_effect=AssertionError("pixels were asked for")),
+            pytest.raises(ImageError, match="fewer bytes than its pixels need"),
+        ):
+            images.read(data)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def small_png(values, depth, key, interlaced):
+    """A PNG of (H, W, C) with a transparent colour."""
+    height, width, channels = values.shape
+    passes = [(0, 0, 1, 1)]
+    if interlaced:
+        passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2)]
+        passes += [(0, 1, 2, 2), (1, 0, 2, 1)]
+    lines = b""
+    for top, left, down, across in passes:
+        part = values[top::down, left::across]
+        for row in part.reshape(len(part), -1) if part.size else ():
+            bits = row[:, None] >> np.arange(depth - 1, -1, -1) & 1
+            lines += b"\0" + np.packbits(bits.astype(np.uint8)).tobytes()
+    kind = 0 if channels == 1 else 2
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced)
+    parts = {b"IHDR": header, b"tRNS": struct.pack(f">{channels}H", *key)}
+    parts |= {b"IDAT": zlib.compress(lines), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts.items()
+    )
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png(depth, interlaced):
+    most = 2**depth - 1
+    values = np.arange(19 * 23).reshape(19, 23, 1) % (most + 1)
+    for key in range(min(most + 1, 256)) if depth < 16 else (0, 1, 2, 255, 256, 436, most):
+        got, _ = quietly(small_png(values, depth, [key], interlaced))
+        np.testing.assert_allclose(got, np.where(values == key, 1, values / most), atol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_of_a_transparent_grey_the_bits_of_the_samples_count(depth):
+    most = 2**depth - 1
+    values = np.arange(19 * 23).reshape(19, 23, 1) % (most + 1)
+    got, _ = quietly(small_png(values, depth, [most + 1 + 2], 0))
+    np.testing.assert_allclose(got, np.where(values == 2, 1, values / most), atol=1e-6)

@@ -920,3 +920,93 @@ def test_what_is_no_array(thing):
     for take in (images.check, images.from_array, images.as_tensor):
         with pytest.raises(ImageError):
             take(thing)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (b"hi", "the data are not a picture that can be read"),
+        (b"BM", "the picture is damaged or not a picture$"),
+        (b"P5 is a text", "the picture is damaged or not a picture$"),
+        (b"Pf 1 2 z", "the picture is damaged or not a picture$"),
+        (b"II*\0", "the picture is damaged or not a picture$"),
+        (b"\x89PNG\r\n\x1a\n", "the picture is damaged or not a picture$"),
+        ("file:///tmp/x.png", "is an address; download"),
+        ("s3://b/x.png", "is an address; download"),
+    ],
+)
+def test_what_is_no_picture_is_said_without_internals(source, words):
+    with pytest.raises(ImageError, match=words):
+        images.read(source)
+
+
+def test_what_is_no_mask_is_called_one():
+    with pytest.raises(ImageError, match="^the data of the mask are not a picture that can"):
+        images.read_mask(b"hi")
+    with pytest.raises(ImageError, match="^the mask is empty"):
+        images.read_mask(b"")
+    with pytest.raises(ImageError, match=r"images\.read_mask\(path\)"):
+        operators.Mask("mask.png")
+    for dtype in (object, complex, "M8[s]"):
+        with pytest.raises(ImageError, match=r"^the mask is an array of .* no numbers"):
+            operators.Mask(np.zeros((20, 20), dtype))
+
+
+def test_a_file_that_may_not_be_read_is_named_once(tmp_path):
+    refused = PermissionError(13, "Permission denied", str(tmp_path / "photo.png"))
+    with (
+        mock.patch.object(Path, "open", side_effect=refused),
+        pytest.raises(ImageError, match="photo.png: Permission denied$"),
+    ):
+        images.read(tmp_path / "photo.png")
+
+
+def test_empty_standard_input_is_called_so(tmp_path):
+    empty = io.BytesIO()
+    empty.name = "<stdin>"
+    with pytest.raises(ImageError, match="^standard input is empty"):
+        images.read(empty)
+
+
+def test_no_side_of_nothing_is_spoken_of():
+    with pytest.raises(ImageError, match="would leave 1x1000 pixels"):
+        images.shrink(torch.zeros(1, 1, 1).expand(1, 100_000, 16), 1000)
+
+
+def test_a_profile_of_zeros_is_named_in_print():
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(file, "PNG", icc_profile=bytes(200))
+    with pytest.warns(UserWarning, match="it is for no colours"):
+        images.read(file.getvalue())
+
+
+@pytest.mark.parametrize("name", [name for name in dir(torch) if name.startswith("float8_e")])
+def test_numbers_of_eight_bits_are_numbers(name):
+    ones = torch.ones(20, 20).to(getattr(torch, name))
+    assert torch.equal(images.from_array(ones), torch.ones(1, 20, 20))
+    assert torch.equal(operators.Mask(ones).known, torch.ones(1, 20, 20))
+
+
+@pytest.mark.parametrize("take", [images.from_array, operators.Mask, images.check])
+def test_a_tensor_without_values_is_refused(take):
+    with pytest.raises(ImageError, match="device meta"):
+        take(torch.empty(20, 20, device="meta"))
+
+
+@pytest.mark.parametrize("take", [images.from_array, images.read_mask, operators.Mask])
+def test_a_closed_image_is_refused(take):
+    image = Image.new("L", (20, 20))
+    image.close()
+    with pytest.raises(ImageError, match="closed"):
+        take(image)
+
+
+def test_a_mask_that_loses_nearly_all_that_is_known_says_so():
+    known = operators.Mask.text(128, 128).known > 0
+    with pytest.warns(UserWarning, match=r"leaves 0\.2% of the picture known, where 79\.6% were"):
+        images.shrink_known(torch.rand(3, 128, 128), known, 64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hole = torch.ones(1, 128, 128, dtype=torch.bool)
+        hole[:, 40:60, 40:60] = False
+        images.shrink_known(torch.rand(3, 128, 128), hole, 64)

@@ -388,3 +388,22 @@ def test_ctrl_c_while_the_process_ends_is_not_heard(tmp_path):
     assert done.returncode == 0 and "1/1" in done.stderr
     assert "Traceback" not in done.stderr and "KeyboardInterrupt" not in done.stderr
     assert images.read(tmp_path / "photo-denoised.png").shape == (1, 32, 32)
+
+
+@posix
+def test_the_exit_code_counts_where_exec_was_interrupted(tmp_path):
+    """CPython ends ``python -m`` by SIGINT after a plain KeyboardInterrupt has left an exec."""
+    (tmp_path / "command.py").write_text(
+        "import signal, sys\n"
+        "from diplearn.guard import Guard\n"
+        "guard = Guard()\n"
+        "with guard:\n"
+        "    try: exec('signal.raise_signal(signal.SIGTERM)')\n"
+        "    except KeyboardInterrupt: pass\n"
+        "    try: exec('guard.check()')\n"
+        "    except KeyboardInterrupt: pass\n"
+        "sys.exit(guard.ended_by())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-m", "command"], cwd=tmp_path, env=environment)
+    assert done.returncode == 143
