@@ -120,8 +120,8 @@ class Recipe:
             value = _python(getattr(self, field.name))
             _check_type(field, value)
             object.__setattr__(self, field.name, value)
-        for name in ("iterations", "members", "z_channels"):
-            object.__setattr__(self, name, whole(getattr(self, name), name, 1, 10**12))
+        for name, most in (("iterations", 10**12), ("members", 1000), ("z_channels", 10**12)):
+            object.__setattr__(self, name, whole(getattr(self, name), name, 1, most))
         _demand(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _demand(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "in [0, 1]")
         _demand(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
