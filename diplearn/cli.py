@@ -340,12 +340,14 @@ def _restore(options, guard):
         work, about = _problem(options)
     else:
         work = _load(options)
-    out = _check_outputs(options, work)
+    beside = _beside(options, work) if options.out is None else None
+    out = _check_outputs(options, beside)
     _start("torch._dynamo", guard)  # the optimisers would
     shared = {"stop": options.stop, "iterations": options.iterations, "save": options.save}
     shared |= {"halt": guard.halt, "callback": guard.began}
     guard.watch(*(Path(path) for path in (out, options.film, options.save) if path is not None))
-    outputs = Outputs(options, about, out, _own_stdout() if out is None else None, guard)
+    pipe = _own_stdout() if out is None else None
+    outputs = Outputs(options, about, out, beside, pipe, guard)
     try:
         if options.resume is None:
             run = fit(work, options.recipe, seed=options.seed or 0, **shared)
@@ -496,20 +498,18 @@ def _erased(source):
 # What is written.
 
 
-def _check_outputs(options, work):
+def _check_outputs(options, beside):
     """Say now what could not be written later; return where the picture goes, None for a pipe."""
     from . import images
     from .files import check_writable
     from .run import check_film
 
     if options.out == "-":
-        wanted = out = None
+        out = None
         if "stdout" in _closed or sys.stdout.isatty():
             raise InputError("--out - writes to standard output, which must be a pipe or a file")
     else:
-        wanted = out = Path(options.out) if options.out else _beside(options, work)
-        if options.out is None:
-            out = next(path for path in _names(wanted) if not os.path.lexists(path))
+        out = next(_free(beside)) if beside else Path(options.out)
         images.check_suffix(out)
         check_writable(out)
     _check_files(options, out)
@@ -517,8 +517,8 @@ def _check_outputs(options, work):
         check_film(options.film)
     if options.save is not None and images.image_format(options.save) is not None:
         raise InputError(f"--save {options.save} would hold the fit, no picture: see --out")
-    if out != wanted:
-        _complain(f"{wanted} is there already: the result will be {out}")
+    if beside and out != beside:
+        _complain(f"{beside} is there already: the result will be {out}")
     return out
 
 
@@ -531,11 +531,10 @@ def _beside(options, work):
     return source.parent / f"{source.stem}-{_suffix(options.command, settings)}.png"
 
 
-def _names(path):
-    """Give the name, and others for when it is taken."""
-    yield path
-    for number in itertools.count(2):
-        yield path.with_stem(f"{path.stem}-{number}")
+def _free(path):
+    """Yield names that are not taken: this one, and others."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return (name for name in itertools.chain([path], numbered) if not os.path.lexists(name))
 
 
 def _suffix(command, settings):
@@ -584,11 +583,15 @@ def _own_stdout():
 
 @dataclasses.dataclass
 class Outputs:
-    """What a command writes: the picture to `out`, or through `pipe`; the run and a film."""
+    """What a command writes: the picture to `out`, or through `pipe`; the run and a film.
+
+    Where nobody named `out`, it is the first name from `beside` on that is free.
+    """
 
     options: SimpleNamespace
     about: object
     out: Path | None
+    beside: Path | None
     pipe: int | None
     guard: Guard
 
@@ -620,7 +623,7 @@ class Outputs:
             with os.fdopen(self.pipe, "wb") as file:
                 file.write(content)
             _complain(f"standard output: {_summary(run)}")
-        elif self.options.out is not None:
+        elif self.beside is None:
             images.write(run.output, self.out, self.about)
             _print(f"{self.out}: {_summary(run)}")
         else:
@@ -637,9 +640,7 @@ class Outputs:
         hidden = self.out.with_name(f".diplearn-{os.getpid()}{self.out.suffix}")
         images.write(picture, hidden, self.about)
         try:
-            for name in _names(self.out):
-                if os.path.lexists(name):
-                    continue
+            for name in _free(self.beside):
                 self.guard.watch(name)
                 try:
                     os.link(hidden, name)

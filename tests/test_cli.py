@@ -263,6 +263,9 @@ def test_a_name_that_was_free_may_be_taken_when_the_fit_ends(folder, capfd, monk
     assert capfd.readouterr().out.startswith("noisy-denoised-2.png: ")
     assert (folder / "noisy-denoised.png").read_text() == "another's"
     assert images.read("noisy-denoised-2.png").shape == (3, 48, 48)
+    during_the_fit(monkeypatch, lambda: (folder / "noisy-denoised-3.png").write_text("another's"))
+    assert diplearn("denoise", "noisy.png", "--iterations", 1) == 0
+    assert capfd.readouterr().out.startswith("noisy-denoised-4.png: ")
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
