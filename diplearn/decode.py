@@ -1,7 +1,8 @@
 """Files to pictures: PNG, JPEG, TIFF, BMP, GIF, WebP and PPM, with all the bits that a file has.
 
 Every way in which bytes can fail to be a picture ends as an ImageError. No setting of the process
-is changed: Pillow's warnings are not silenced, what it would warn about is kept from it.
+is changed. Warning filters are left alone: whatever would make Pillow warn is removed from the
+bytes first.
 """
 
 import contextlib
@@ -53,7 +54,9 @@ _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2
 
 def content(source):
     """Read a path, bytes or a binary file object: the name for messages, the format, the bytes."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
+    if isinstance(source, bytes):
         return "the picture", *_drained(io.BytesIO(source), "the picture")
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
@@ -81,37 +84,35 @@ def content(source):
 
 def _drained(file, name):
     """Read a file to its end, or no further than its first bytes if they are no picture's."""
+    whole = io.BytesIO()  # hands its bytes out without a copy
     try:
-        head = _read(file, 16)
-        if not head:
+        _read(file, 16, whole)
+        if not whole.tell():
             raise ImageError(f"{name} is empty")
-        kind = _format_of(head)
+        kind = _format_of(whole.getvalue())
         if kind is None:
             raise ImageError(
                 f"{name} is not a picture that can be read (known: {', '.join(_FORMATS)})"
             )
-        whole = head + _read(file, LARGEST_FILE)
+        _read(file, LARGEST_FILE, whole)
     except ImageError:
         raise
     except Exception as error:  # somebody's own file object may fail in any way
         raise ImageError(f"cannot read {name}: {error}") from error
-    if len(whole) >= LARGEST_FILE:
+    if whole.tell() >= LARGEST_FILE:
         raise ImageError(f"{name} is larger than {LARGEST_FILE // 1_000_000} MB: too large to read")
-    return kind, whole
+    return kind, whole.getvalue()
 
 
-def _read(file, most):
-    """Read up to so many bytes, however few a pipe hands out at a time."""
-    pieces = []
-    while most > 0:
+def _read(file, end, whole):
+    """Read on until there are so many bytes, however few a pipe hands out at a time."""
+    while (most := end - whole.tell()) > 0:
         piece = file.read(min(most, 2**20))
         if not piece:
             break
         if isinstance(piece, str):
             raise TypeError('it is opened as text; open it with "rb"')
-        pieces.append(bytes(piece))
-        most -= len(piece)
-    return b"".join(pieces)
+        whole.write(piece)
 
 
 def _format_of(head):
@@ -125,11 +126,13 @@ class Opened:
     """What a file says before its pixels are decoded, and how to get at them.
 
     Attributes: `width`, `height` as stored; `orientation` (EXIF, 1 to 8); `bits`, 8 or 16 a
-    channel; `bytes_per_pixel` that decoding takes; `icc`, `exif`, `dpi`, `png`; `remarks`.
+    channel; `bytes_per_pixel` that decoding takes; `held`, bytes of the file that are there until it
+    is decoded; `icc`, `exif`, `dpi`, `png`; `remarks`.
     """
 
     orientation, bits, icc, exif, dpi, png, key, space = 1, 8, *[None] * 6
     white, bytes_per_pixel, premultiplied, negative, drafts = 255, 4, False, False, False
+    held = 0
 
     def __init__(self, name, width, height):
         self.name, self.width, self.height, self.remarks = name, width, height, []
@@ -178,9 +181,10 @@ class _Pillow(Opened):
         self.width, self.height = self.image.size
 
     def load(self):
-        if self.image.format == "TIFF":
-            tiff.loaded(self.image)
-        self.image.load()
+        with self.image.fp:  # Pillow would keep the file's bytes for further frames
+            if self.image.format == "TIFF":
+                tiff.loaded(self.image)
+            self.image.load()
 
     def rows(self, top, bottom):
         strip = self.image.crop((0, top, self.width, bottom))
@@ -250,7 +254,7 @@ class _Numbers(Opened):
     def load(self):
         planes = self.bands + self.alpha if self.file.planes == 2 else 1
         self.images = [tiff.loaded(self.file.bytes_image(plane)) for plane in range(planes)]
-        self.file.data = self.file.tags.data = None
+        self.file.stream.close()
 
     def rows(self, top, bottom):
         parts = [
@@ -264,17 +268,19 @@ class _Numbers(Opened):
 class _Netpbm(Opened):
     """PGM and PPM with 16 bits a channel."""
 
-    bits, alpha, bytes_per_pixel = 16, False, 2
+    bits, alpha = 16, False
 
     def __init__(self, name, header, data):
         kind, width, height, white = (int(group) for group in header.groups())
         super().__init__(name, width, height)
         self.white, self.bands = white, 3 if kind == 6 else 1
+        self.bytes_per_pixel = 2 * self.bands
         self.data, self.start = data, header.end()
 
     def load(self):
         count = self.width * self.height * self.bands
         values = np.frombuffer(self.data, ">u2", count, self.start)
+        self.data = None
         self.values = values.reshape(self.height, self.width, self.bands)
 
     def rows(self, top, bottom):
@@ -289,7 +295,7 @@ class _Alpha(Opened):
     def __init__(self, file):
         super().__init__(file.name, file.width, file.height)
         self.file, self.remarks, self.orientation = file, file.remarks, file.orientation
-        self.white, self.bytes_per_pixel = file.white, file.bytes_per_pixel
+        self.white, self.bytes_per_pixel, self.held = file.white, file.bytes_per_pixel, file.held
 
     def load(self):
         self.file.load()
@@ -329,6 +335,7 @@ def opened(kind, data, name, largest, colours=True):
         if width * height > largest:
             raise _too_large(name, width, height, largest)
         file = _OPENERS[kind](data, name)
+        file.held = len(data)
         adobe_rgb = _understand(file, data)
         if colours:
             _find_colours(file, adobe_rgb)
@@ -366,6 +373,12 @@ def _open_with(plugin):
     return lambda data, name: _Pillow(name, plugin(io.BytesIO(data)))
 
 
+def _open_webp(data, name):
+    file = _Pillow(name, WebPImagePlugin.WebPImageFile(io.BytesIO(data)))
+    file.bytes_per_pixel = 16  # two canvases of the decoder's, its answer, Pillow's image
+    return file
+
+
 def _open_jpeg(data, name):
     if data.count(b"\xff\xda") > _MOST_SCANS:
         raise ImageError(f"{name} is refused: a JPEG of more than {_MOST_SCANS} scans")
@@ -392,6 +405,7 @@ def _open_png(data, name):
     else:  # without what Pillow may warn about or take for more frames
         image = PngImagePlugin.PngImageFile(io.BytesIO(b"".join(chunks["kept"])))
         file = _Pillow(name, image)
+    del chunks[b"IDAT"], chunks["kept"]
     file.png, file.exif = chunks, chunks.get(b"eXIf") or _text_exif(chunks)
     if b"iCCP" in chunks:
         file.icc = _inflated(chunks[b"iCCP"].partition(b"\0")[2][1:])
@@ -456,10 +470,11 @@ def _open_tiff(data, name):
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name} is damaged or not a picture: {error}") from error
+    exif = file.exif()  # before the file is handed over to Pillow
     result = _Numbers(name, file) if file.numeric else _Pillow(name, file.picture())
     result.icc = file.icc() if file.photometric != 8 else None  # Lab has become sRGB already
     result.dpi = file.tags.dpi()
-    result.exif, result.orientation = file.exif(), file.tags.first(tiff.ORIENTATION, 1)
+    result.exif, result.orientation = exif, file.tags.first(tiff.ORIENTATION, 1)
     if file.ignored:
         result.remarks.append(
             f"holds {file.samples} channels; the ones beside {file.kind} are left out"
@@ -488,7 +503,7 @@ _OPENERS = {
     "TIFF": _open_tiff,
     "BMP": _open_with(BmpImagePlugin.BmpImageFile),
     "GIF": _open_with(GifImagePlugin.GifImageFile),
-    "WEBP": _open_with(WebPImagePlugin.WebPImageFile),
+    "WEBP": _open_webp,
     "PPM": _open_netpbm,
 }
 
@@ -607,9 +622,11 @@ def _check_room(file, part, sides):
 
     pixels = file.width * file.height
     channels = 1 if file.bands == 1 else 3
-    stored = pixels * (file.bytes_per_pixel + (4 if file.orientation > 1 else 0))
+    depth = max(file.bytes_per_pixel, (file.bands + file.alpha) * (1 if file.white == 255 else 2))
+    stored = pixels * (file.bytes_per_pixel + (depth if file.orientation > 1 else 0))
     shrunk = sides[0] if sides[0] != part[2] else 0
-    needed = stored + 4 * channels * sides[1] * (part[2] + shrunk) + 100 * _BAND
+    result = 4 * channels * sides[1] * (part[2] + shrunk)
+    needed = max(2 * file.held, stored + max(file.held, result)) + 100 * _BAND
     room = memory.available(torch.device("cpu"))
     if needed > room / 2 and needed > 100_000_000:
         raise ImageError(

@@ -219,6 +219,7 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
 def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
     name, kind, data = decode.content(source)
     file = decode.opened(kind, data, name, LARGEST_AREA, colours)
+    del data  # what has to be decoded, `file` holds
 
     def plan(height, width):
         """What is cut out, and how large it shall become: known before anything is decoded."""
