@@ -126,13 +126,13 @@ class Opened:
     """What a file says before its pixels are decoded, and how to get at them.
 
     Attributes: `width`, `height` as stored; `orientation` (EXIF, 1 to 8); `bits`, 8 or 16 a
-    channel; `bytes_per_pixel` that decoding takes; `held`, bytes of the file that are there until it
-    is decoded; `icc`, `exif`, `dpi`, `png`; `remarks`.
+    channel; `bytes_per_pixel` that decoding takes; `held`, bytes of the file that are there until
+    then; `icc`, `exif`, `dpi`, `png`; `remarks`; `transparent`, known when it is decoded.
     """
 
     orientation, bits, icc, exif, dpi, png, key, space = 1, 8, *[None] * 6
     white, bytes_per_pixel, premultiplied, negative, drafts = 255, 4, False, False, False
-    held = 0
+    held, transparent = 0, False
 
     def __init__(self, name, width, height):
         self.name, self.width, self.height, self.remarks = name, width, height, []
@@ -546,21 +546,19 @@ def _find_colours(file, adobe_rgb):
         file.bits = 8
 
 
-def exif_for_result(file):
+def exif_for_result(exif):
     """EXIF data for the picture as it is now: upright, sRGB, without a stale thumbnail; or None."""
-    exif = file.exif and (file.exif[6:] if file.exif[:6] == b"Exif\0\0" else file.exif)
+    exif = exif and (exif[6:] if exif[:6] == b"Exif\0\0" else exif)
     tags = _directory(exif or b"")
-    if tags is None or len(exif) > 65_000:  # a JPEG's segment holds no more
+    if tags is None:
         return None
     changed = bytearray(exif)
-    short = tags.order + "H"
-    if tags.entries.get(tiff.ORIENTATION, [0])[0] == 3:
-        struct.pack_into(short, changed, tags.entries[tiff.ORIENTATION][2], 1)
+    tags.reset(changed, tiff.ORIENTATION)
     if tags.link + 4 <= len(changed):
         changed[tags.link : tags.link + 4] = bytes(4)
     camera = tags.sub(tiff.EXIF)
-    if camera and camera.entries.get(tiff.COLOUR_SPACE, [0])[0] == 3:
-        struct.pack_into(short, changed, camera.entries[tiff.COLOUR_SPACE][2], 1)
+    if camera:
+        camera.reset(changed, tiff.COLOUR_SPACE)
     interoperable = camera and camera.sub(tiff.INTEROPERABILITY)
     if interoperable and interoperable.entries.get(1, [b""])[-1][:3] == b"R03":
         place = interoperable.entries[1][2]
@@ -653,8 +651,7 @@ def _picture(file, part, sides):
         strip = torch.from_numpy(np.ascontiguousarray(floats.transpose(2, 0, 1)))
         result[:, start - top : end - top] = _resized(strip, (end - start, sides[1]))
     file.release()
-    if lowest_alpha < 1:
-        file.remarks.append("is transparent in places; white shows there")
+    file.transparent = lowest_alpha < 1
     if 0 < highest < 2**14 and not file.negative:
         file.remarks.append(
             f"has 16 bits per channel, but its values reach {highest} of 65535 only "

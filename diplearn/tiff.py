@@ -89,6 +89,13 @@ class Directory:
         """The first value, or what else is to be assumed."""
         return (self[tag] or [default])[0]
 
+    def reset(self, content, tag):
+        """Let a tag of integers, if it is there, be 1 in a copy of the bytes."""
+        kind, count, place, _ = self.entries.get(tag, (0, 0, 0, b""))
+        if kind in _INTEGERS:
+            number = np.array(1, self.order + _INTEGERS[kind]).tobytes()
+            content[place : place + len(number)] = number
+
     def sub(self, tag):
         """The directory that a tag points to, or None."""
         try:

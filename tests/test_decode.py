@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 import warnings
 import zlib
@@ -888,7 +887,7 @@ def stored_png(values):
 @not_on_windows
 @pytest.mark.parametrize("name", ["planar.tif", "packed.tif", "deep.png", "deep.ppm", "a.webp"])
 def test_the_memory_that_reading_takes_is_known_beforehand(tmp_path, name):
-    """The file's own bytes, and copies of them, count: 16-bit colours took 3 times what was said."""
+    """The file's own bytes, and copies of them, count: 16 bits took three times what was said."""
     side, path = 3000, tmp_path / name
     values = np.full((side, side, 3), 40_000, np.uint16)
     if name == "planar.tif":
