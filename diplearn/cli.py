@@ -633,25 +633,19 @@ class Outputs:
         """Write to the first name that is free, and return it.
 
         The free name of before the fit may be taken by now: by another fit, of photo.jpg beside
-        photo.png. A link is made only where nothing is, so that neither writes over the other.
+        photo.png.
         """
-        from . import images
+        from . import files, images
 
-        hidden = self.out.with_name(f".diplearn-{os.getpid()}{self.out.suffix}")
-        images.write(picture, hidden, self.about)
-        try:
-            for name in _free(self.beside):
-                self.guard.watch(name)
-                try:
-                    os.link(hidden, name)
-                except FileExistsError:
-                    self.guard.forget(name)
-                    continue
-                except OSError:  # a disk without links
-                    os.replace(hidden, name)
-                return name
-        finally:
-            hidden.unlink(missing_ok=True)
+        content = images.encode(picture, images.image_format(self.out), self.about)
+        return files.write_new(content, self._names())
+
+    def _names(self):
+        """Yield names that are free, and watch the last one, which will be the file's."""
+        for name in _free(self.beside):
+            self.guard.watch(name)
+            yield name
+            self.guard.forget(name)
 
     def _rescue(self, run):
         """Put a result that cannot go where it should where temporary files go; say so."""
