@@ -126,8 +126,8 @@ class Opened:
     """What a file says before its pixels are decoded, and how to get at them.
 
     Attributes: `width`, `height` as stored; `orientation` (EXIF, 1 to 8); `bits`, 8 or 16 a
-    channel; `bytes_per_pixel` that decoding takes; `held`, bytes of the file that are there until
-    then; `icc`, `exif`, `dpi`, `png`; `remarks`; `transparent`, known when it is decoded.
+    channel; `bytes_per_pixel` that decoding takes; `held`, bytes that are there until then, such as
+    the file's; `icc`, `exif`, `dpi`, `png`; `remarks`; `transparent`, known when it is decoded.
     """
 
     orientation, bits, icc, exif, dpi, png, key, space = 1, 8, *[None] * 6
@@ -335,7 +335,7 @@ def opened(kind, data, name, largest, colours=True):
         if width * height > largest:
             raise _too_large(name, width, height, largest)
         file = _OPENERS[kind](data, name)
-        file.held = len(data)
+        file.held += len(data)
         adobe_rgb = _understand(file, data)
         if colours:
             _find_colours(file, adobe_rgb)
@@ -475,6 +475,9 @@ def _open_tiff(data, name):
     result.icc = file.icc() if file.photometric != 8 else None  # Lab has become sRGB already
     result.dpi = file.tags.dpi()
     result.exif, result.orientation = exif, file.tags.first(tiff.ORIENTATION, 1)
+    if file.compression != 1:  # libtiff unpacks a piece at a time, which may be the whole
+        samples = file.samples if file.planes == 1 else 1
+        result.held = math.prod(file.tile) * samples * file.bits // 8
     if file.ignored:
         result.remarks.append(
             f"holds {file.samples} channels; the ones beside {file.kind} are left out"
