@@ -368,6 +368,8 @@ def _restore(options, guard):
 def _check_together(options):
     """Refuse options that contradict one another."""
     if options.resume is None:
+        if getattr(options, "invert", None) and options.mask is None:
+            raise InputError("--invert turns a mask round: name one with --mask")
         if options.picture is None:
             raise InputError(f"which picture? For example: diplearn {options.command} photo.jpg")
         return
@@ -379,7 +381,7 @@ def _check_together(options):
 
 
 def _check_names(options):
-    """Refuse names that no file can have, and - where it is no pipe."""
+    """Refuse impossible file names, and `-` for options that cannot use a pipe."""
     names = {
         "PICTURE" if key == "picture" else f"--{key}": getattr(options, key, None)
         for key in ("picture", "truth", "mask", "resume", "out", "film", "save")
@@ -468,31 +470,29 @@ def _holed(options, source):
     from . import images, operators
 
     if options.mask is None:
-        observation, mask = _erased(source), source
+        observation, known = _erased(source)
     else:
-        observation, mask = images.read(source), _source(options.mask)
-    known = images.read_mask(mask, invert=bool(options.invert))
+        observation = images.read(source)
+        known = images.read_mask(_source(options.mask), invert=bool(options.invert))
     if options.longest is not None:
         observation, known = images.shrink_known(observation, known, options.longest)
     return observation, operators.Mask(known)
 
 
 def _erased(source):
-    """Read a picture that is its own mask; that white shows where it was erased matters not."""
+    """Read a picture that is its own mask.
+
+    The erased pixels read as white; they are masked, so their value is irrelevant.
+    """
     from . import images
 
-    with warnings.catch_warnings(record=True) as remarks:
-        warnings.simplefilter("always")
-        picture = images.read(source)
-    others = [each for each in remarks if "transparent in places" not in str(each.message)]
-    if len(others) == len(remarks):
+    picture, known = images.read_erased(source)
+    if known.all():
         raise InputError(
             "inpaint needs --mask, a picture that is black where to fill in; or a PICTURE that is "
             "transparent there, as an eraser leaves it"
         )
-    for remark in others:
-        warnings.warn(remark.message, stacklevel=2)
-    return picture
+    return picture, known
 
 
 # What is written.
@@ -633,25 +633,19 @@ class Outputs:
         """Write to the first name that is free, and return it.
 
         The free name of before the fit may be taken by now: by another fit, of photo.jpg beside
-        photo.png. A link is made only where nothing is, so that neither writes over the other.
+        photo.png.
         """
-        from . import images
+        from . import files, images
 
-        hidden = self.out.with_name(f".diplearn-{os.getpid()}{self.out.suffix}")
-        images.write(picture, hidden, self.about)
-        try:
-            for name in _free(self.beside):
-                self.guard.watch(name)
-                try:
-                    os.link(hidden, name)
-                except FileExistsError:
-                    self.guard.forget(name)
-                    continue
-                except OSError:  # a disk without links
-                    os.replace(hidden, name)
-                return name
-        finally:
-            hidden.unlink(missing_ok=True)
+        content = images.encode(picture, images.image_format(self.out), self.about)
+        return files.write_new(content, self._names())
+
+    def _names(self):
+        """Yield names that are free, and watch the last one, which will be the file's."""
+        for name in _free(self.beside):
+            self.guard.watch(name)
+            yield name
+            self.guard.forget(name)
 
     def _rescue(self, run):
         """Put a result that cannot go where it should where temporary files go; say so."""

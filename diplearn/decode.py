@@ -1,7 +1,8 @@
 """Files to pictures: PNG, JPEG, TIFF, BMP, GIF, WebP and PPM, with all the bits that a file has.
 
 Every way in which bytes can fail to be a picture ends as an ImageError. No setting of the process
-is changed: Pillow's warnings are not silenced, what it would warn about is kept from it.
+is changed. Warning filters are left alone: whatever would make Pillow warn is removed from the
+bytes first.
 """
 
 import contextlib
@@ -53,7 +54,9 @@ _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2
 
 def content(source, what="the picture"):
     """Read a path, bytes or a binary file object: the name for messages, the format, the bytes."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
+    if isinstance(source, bytes):
         return what, *_drained(io.BytesIO(source), what)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
@@ -83,37 +86,35 @@ def content(source, what="the picture"):
 
 def _drained(file, name):
     """Read a file to its end, or no further than its first bytes if they are no picture's."""
+    whole = io.BytesIO()  # hands its bytes out without a copy
     try:
-        head = _read(file, 16)
-        if not head:
+        _read(file, 16, whole)
+        if not whole.tell():
             raise ImageError(f"{name} is empty")
-        kind = _format_of(head)
+        kind = _format_of(whole.getvalue())
         if kind is None:
             whose = {"the picture": "the data are", "the mask": "the data of the mask are"}
             whose, known = whose.get(name, f"{name} is"), ", ".join(_FORMATS)
             raise ImageError(f"{whose} not a picture that can be read (known: {known})")
-        whole = head + _read(file, LARGEST_FILE)
+        _read(file, LARGEST_FILE, whole)
     except ImageError:
         raise
     except Exception as error:  # somebody's own file object may fail in any way
         raise ImageError(f"cannot read {name}: {error}") from error
-    if len(whole) >= LARGEST_FILE:
+    if whole.tell() >= LARGEST_FILE:
         raise ImageError(f"{name} is larger than {LARGEST_FILE // 1_000_000} MB: too large to read")
-    return kind, whole
+    return kind, whole.getvalue()
 
 
-def _read(file, most):
-    """Read up to so many bytes, however few a pipe hands out at a time."""
-    pieces = []
-    while most > 0:
+def _read(file, end, whole):
+    """Read on until there are so many bytes, however few a pipe hands out at a time."""
+    while (most := end - whole.tell()) > 0:
         piece = file.read(min(most, 2**20))
         if not piece:
             break
         if isinstance(piece, str):
             raise TypeError('it is opened as text; open it with "rb"')
-        pieces.append(bytes(piece))
-        most -= len(piece)
-    return b"".join(pieces)
+        whole.write(piece)
 
 
 def _format_of(head):
@@ -127,11 +128,13 @@ class Opened:
     """What a file says before its pixels are decoded, and how to get at them.
 
     Attributes: `width`, `height` as stored; `orientation` (EXIF, 1 to 8); `bits`, 8 or 16 a
-    channel; `bytes_per_pixel` that decoding takes; `icc`, `exif`, `dpi`, `png`; `remarks`.
+    channel; `bytes_per_pixel` that decoding takes; `held`, bytes that are there until then, such as
+    the file's; `icc`, `exif`, `dpi`, `png`; `remarks`; `transparent`, known when it is decoded.
     """
 
     orientation, bits, icc, exif, dpi, png, key, space = 1, 8, *[None] * 6
     white, bytes_per_pixel, premultiplied, negative, drafts = 255, 4, False, False, False
+    held, transparent = 0, False
 
     def __init__(self, name, width, height):
         self.name, self.width, self.height, self.remarks = name, width, height, []
@@ -180,9 +183,10 @@ class _Pillow(Opened):
         self.width, self.height = self.image.size
 
     def load(self):
-        if self.image.format == "TIFF":
-            tiff.loaded(self.image)
-        self.image.load()
+        with self.image.fp:  # Pillow would keep the file's bytes for further frames
+            if self.image.format == "TIFF":
+                tiff.loaded(self.image)
+            self.image.load()
 
     def rows(self, top, bottom):
         strip = self.image.crop((0, top, self.width, bottom))
@@ -252,7 +256,7 @@ class _Numbers(Opened):
     def load(self):
         planes = self.bands + self.alpha if self.file.planes == 2 else 1
         self.images = [tiff.loaded(self.file.bytes_image(plane)) for plane in range(planes)]
-        self.file.data = self.file.tags.data = None
+        self.file.stream.close()
 
     def rows(self, top, bottom):
         parts = [
@@ -266,17 +270,19 @@ class _Numbers(Opened):
 class _Netpbm(Opened):
     """PGM and PPM with 16 bits a channel."""
 
-    bits, alpha, bytes_per_pixel = 16, False, 2
+    bits, alpha = 16, False
 
     def __init__(self, name, header, data):
         kind, width, height, white = (int(group) for group in header.groups())
         super().__init__(name, width, height)
         self.white, self.bands = white, 3 if kind == 6 else 1
+        self.bytes_per_pixel = 2 * self.bands
         self.data, self.start = data, header.end()
 
     def load(self):
         count = self.width * self.height * self.bands
         values = np.frombuffer(self.data, ">u2", count, self.start)
+        self.data = None
         self.values = values.reshape(self.height, self.width, self.bands)
 
     def rows(self, top, bottom):
@@ -291,7 +297,7 @@ class _Alpha(Opened):
     def __init__(self, file):
         super().__init__(file.name, file.width, file.height)
         self.file, self.remarks, self.orientation = file, file.remarks, file.orientation
-        self.white, self.bytes_per_pixel = file.white, file.bytes_per_pixel
+        self.white, self.bytes_per_pixel, self.held = file.white, file.bytes_per_pixel, file.held
 
     def load(self):
         self.file.load()
@@ -331,6 +337,7 @@ def opened(kind, data, name, largest, colours=True):
         if width * height > largest:
             raise _too_large(name, width, height, largest)
         file = _OPENERS[kind](data, name)
+        file.held += len(data)
         adobe_rgb = _understand(file, data)
         if colours:
             _find_colours(file, adobe_rgb)
@@ -374,6 +381,12 @@ def _open_with(plugin):
     return lambda data, name: _Pillow(name, plugin(io.BytesIO(data)))
 
 
+def _open_webp(data, name):
+    file = _Pillow(name, WebPImagePlugin.WebPImageFile(io.BytesIO(data)))
+    file.bytes_per_pixel = 16  # two canvases of the decoder's, its answer, Pillow's image
+    return file
+
+
 def _open_jpeg(data, name):
     if data.count(b"\xff\xda") > _MOST_SCANS:
         raise ImageError(f"{name} is refused: a JPEG of more than {_MOST_SCANS} scans")
@@ -401,6 +414,7 @@ def _open_png(data, name):
         image = PngImagePlugin.PngImageFile(io.BytesIO(b"".join(chunks["kept"])))
         _mend_key(image, header)
         file = _Pillow(name, image)
+    del chunks[b"IDAT"], chunks["kept"]
     file.png, file.exif = chunks, chunks.get(b"eXIf") or _text_exif(chunks)
     if b"iCCP" in chunks:
         file.icc = _inflated(chunks[b"iCCP"].partition(b"\0")[2][1:])
@@ -468,10 +482,14 @@ def _text_exif(chunks):
 
 def _open_tiff(data, name):
     file = tiff.Tiff(data, name)
+    exif = file.exif()  # before the file is handed over to Pillow
     result = _Numbers(name, file) if file.numeric else _Pillow(name, file.picture())
     result.icc = file.icc() if file.photometric != 8 else None  # Lab has become sRGB already
     result.dpi = file.tags.dpi()
-    result.exif, result.orientation = file.exif(), file.tags.first(tiff.ORIENTATION, 1)
+    result.exif, result.orientation = exif, file.tags.first(tiff.ORIENTATION, 1)
+    if file.compression != 1:  # libtiff unpacks a piece at a time, which may be the whole
+        samples = file.samples if file.planes == 1 else 1
+        result.held = math.prod(file.tile) * samples * file.bits // 8
     if file.ignored:
         result.remarks.append(
             f"holds {file.samples} channels; the ones beside {file.kind} are left out"
@@ -500,7 +518,7 @@ _OPENERS = {
     "TIFF": _open_tiff,
     "BMP": _open_with(BmpImagePlugin.BmpImageFile),
     "GIF": _open_with(GifImagePlugin.GifImageFile),
-    "WEBP": _open_with(WebPImagePlugin.WebPImageFile),
+    "WEBP": _open_webp,
     "PPM": _open_netpbm,
 }
 
@@ -543,21 +561,19 @@ def _find_colours(file, adobe_rgb):
         file.bits = 8
 
 
-def exif_for_result(file):
+def exif_for_result(exif):
     """EXIF data for the picture as it is now: upright, sRGB, without a stale thumbnail; or None."""
-    exif = file.exif and (file.exif[6:] if file.exif[:6] == b"Exif\0\0" else file.exif)
+    exif = exif and (exif[6:] if exif[:6] == b"Exif\0\0" else exif)
     tags = _directory(exif or b"")
-    if tags is None or len(exif) > 65_000:  # a JPEG's segment holds no more
+    if tags is None:
         return None
     changed = bytearray(exif)
-    short = tags.order + "H"
-    if tags.entries.get(tiff.ORIENTATION, [0])[0] == 3:
-        struct.pack_into(short, changed, tags.entries[tiff.ORIENTATION][2], 1)
+    tags.reset(changed, tiff.ORIENTATION)
     if tags.link + 4 <= len(changed):
         changed[tags.link : tags.link + 4] = bytes(4)
     camera = tags.sub(tiff.EXIF)
-    if camera and camera.entries.get(tiff.COLOUR_SPACE, [0])[0] == 3:
-        struct.pack_into(short, changed, camera.entries[tiff.COLOUR_SPACE][2], 1)
+    if camera:
+        camera.reset(changed, tiff.COLOUR_SPACE)
     interoperable = camera and camera.sub(tiff.INTEROPERABILITY)
     if interoperable and interoperable.entries.get(1, [b""])[-1][:3] == b"R03":
         place = interoperable.entries[1][2]
@@ -619,9 +635,11 @@ def _check_room(file, part, sides):
 
     pixels = file.width * file.height
     channels = 1 if file.bands == 1 else 3
-    stored = pixels * (file.bytes_per_pixel + (4 if file.orientation > 1 else 0))
+    depth = max(file.bytes_per_pixel, (file.bands + file.alpha) * (1 if file.white == 255 else 2))
+    stored = pixels * (file.bytes_per_pixel + (depth if file.orientation > 1 else 0))
     shrunk = sides[0] if sides[0] != part[2] else 0
-    needed = stored + 4 * channels * sides[1] * (part[2] + shrunk) + 100 * _BAND
+    result = 4 * channels * sides[1] * (part[2] + shrunk)
+    needed = max(2 * file.held, stored + max(file.held, result)) + 100 * _BAND
     room = memory.available(torch.device("cpu"))
     if needed > room / 2 and needed > 100_000_000:
         raise ImageError(
@@ -648,8 +666,7 @@ def _picture(file, part, sides):
         strip = torch.from_numpy(np.ascontiguousarray(floats.transpose(2, 0, 1)))
         result[:, start - top : end - top] = _resized(strip, (end - start, sides[1]))
     file.release()
-    if lowest_alpha < 1:
-        file.remarks.append("is transparent in places; white shows there")
+    file.transparent = lowest_alpha < 1
     if 0 < highest < 2**14 and not file.negative:
         file.remarks.append(
             f"has 16 bits per channel, but its values reach {highest} of 65535 only "

@@ -6,6 +6,7 @@ import platform
 import re
 import secrets
 import stat
+import time
 import zlib
 from pathlib import Path
 
@@ -66,18 +67,65 @@ def replacing(path):
     'whole or not at all'
     """
     target, earlier = _target(path)
-    with _temporary(target, earlier) as temporary:
-        made = temporary.stat()
-        mode = (earlier or made).st_mode & 0o777
-        if made.st_mode & 0o600 != 0o600:  # under a umask that takes away one's own rights
-            temporary.chmod(0o600)
-        _remove_abandoned(target.parent, made.st_mtime)
+    with _ready(target, earlier) as (temporary, mode):
         yield temporary
         with _naming(target):
-            with open(temporary, "rb+") as written:  # on the disk before it gets its name
-                os.fsync(written.fileno())
-            _take_over(temporary, earlier, mode)
+            _finish(temporary, earlier, mode)
             os.replace(temporary, target)
+
+
+def write_new(content, names):
+    """Write a new file, whole or not at all, under the first of some names that is free.
+
+    Two processes that write at the same time get two names: neither writes over the other.
+
+    Parameters
+    ----------
+    content : bytes
+    names : iterable of pathlib.Path
+        All in one folder.
+
+    Returns
+    -------
+    pathlib.Path
+        The name that the file has got. No later one was asked for.
+
+    Raises
+    ------
+    OSError
+        The folder is not there or cannot be written, or the disk is full.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     names = Path(folder, "a.txt"), Path(folder, "b.txt")
+    ...     [write_new(b"", names).name for _ in range(2)]
+    ['a.txt', 'b.txt']
+    """
+    names = iter(names)
+    name = next(names)
+    with _ready(name, None) as (temporary, mode), _naming(name):
+        temporary.write_bytes(content)
+        _finish(temporary, None, mode)
+        while not _named(temporary, name):
+            name = next(names)
+    return name
+
+
+def _named(temporary, name):
+    """Give a file another name if that is free; return whether it was."""
+    try:
+        os.link(temporary, name)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        try:
+            open(name, "xb").close()  # now the name is ours
+        except FileExistsError:
+            return False
+        os.replace(temporary, name)
+    return True
 
 
 def check_writable(path):
@@ -188,6 +236,20 @@ def _naming(target):
 
 
 @contextlib.contextmanager
+def _ready(target, earlier):
+    """Make a temporary file to write into, and say which permissions it shall have in the end.
+
+    What killed processes left beside it is removed.
+    """
+    with _temporary(target, earlier) as temporary:
+        made = temporary.stat()
+        if made.st_mode & 0o600 != 0o600:  # under a umask that takes away one's own rights
+            temporary.chmod(0o600)
+        _tidy(target.parent, made.st_mtime)
+        yield temporary, (earlier or made).st_mode & 0o777
+
+
+@contextlib.contextmanager
 def _temporary(target, earlier):
     """Make an empty file beside `target`, locked while the block runs and gone after it."""
     with _naming(target):
@@ -217,14 +279,31 @@ def _create(target, mode):
         file.close()  # another process removed it before it was locked
 
 
-def _take_over(temporary, earlier, mode):
-    """Give a file its permissions, and the owner of the one that it replaces."""
+def _finish(temporary, earlier, mode):
+    """Put a file on the disk; give it its permissions, and the owner of what it replaces."""
+    with open(temporary, "rb+") as written:
+        os.fsync(written.fileno())
     made = temporary.stat()
     if earlier and (made.st_uid, made.st_gid) != (earlier.st_uid, earlier.st_gid):
         with contextlib.suppress(OSError):  # only root may give a file away
             os.chown(temporary, earlier.st_uid, earlier.st_gid)
     if stat.S_IMODE(made.st_mode) != mode:
         temporary.chmod(mode)
+
+
+_rests = {}  # folder -> when it may be looked through again
+
+
+def _tidy(folder, now):
+    """Remove what was abandoned, unless that would take more than a hundredth of the time."""
+    begun = time.monotonic()
+    if begun < _rests.get(folder, 0):
+        return
+    _remove_abandoned(folder, now)
+    ended = time.monotonic()
+    if len(_rests) > 1000:
+        _rests.clear()
+    _rests[folder] = ended + 100 * (ended - begun)  # a large folder takes long
 
 
 def _remove_abandoned(folder, now):

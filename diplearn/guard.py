@@ -107,7 +107,7 @@ class Guard:
         del self._stamps[path]
 
     def sends(self, what):
-        """Take note of what goes where no file is to look at later."""
+        """Record an output that is not a file, such as standard output."""
         self._sent.append(what)
 
     def told(self):

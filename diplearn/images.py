@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, PngImagePlugin, features
+from PIL import Image, ImageOps, PngImagePlugin, features
 
 from . import decode
 from .errors import ImageError, InputError, whole
@@ -154,7 +154,7 @@ def about(source):
     """
     name, kind, data = decode.content(source)
     file = decode.opened(kind, data, name, LARGEST_AREA)
-    return About(file.bits, decode.exif_for_result(file), file.dpi)
+    return About(file.bits, decode.exif_for_result(file.exif), file.dpi)
 
 
 def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
@@ -216,9 +216,66 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     return _read(source, size, longest, smallest)
 
 
-def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
+def read_erased(source):
+    """Read a picture and what is known of it: all but what was erased, which is transparent.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes or binary file object
+        As in `read`.
+
+    Returns
+    -------
+    picture : torch.Tensor
+        The picture, (C, H, W) float32 in [0, 1], white where it was erased.
+    known : torch.Tensor
+        (1, H, W) bool, True where a pixel is opaque.
+
+    Raises
+    ------
+    ImageError
+        The picture is half transparent, rather than erased in places; or as in `read`.
+
+    Warns
+    -----
+    UserWarning
+        As `read`, but for transparency.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(torch.zeros(3, 16, 32), Path(folder, "black.png"))
+    ...     picture, known = read_erased(Path(folder, "black.png"))
+    >>> picture.shape, known.all().item()  # nothing was erased
+    (torch.Size([3, 16, 32]), True)
+    """
     name, kind, data = decode.content(source)
+    picture, file = _decoded(data, name=name)
+    for remark in file.remarks:
+        warnings.warn(f"{name} {remark}", stacklevel=2)
+    if not file.transparent:
+        return picture, torch.ones(1, *picture.shape[1:], dtype=torch.bool)
+    alpha = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
+    alpha = _black_and_white(_whole(decode.alpha_only(alpha)), name, _NO_HOLE)
+    return picture, alpha > 1 - _edge(kind)
+
+
+def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
+    picture, file = _decoded(source, size, longest, smallest, colours)
+    if file.transparent:
+        file.remarks.append("is transparent in places; white shows there")
+    for remark in file.remarks:
+        warnings.warn(f"{file.name} {remark}", stacklevel=3)
+    return picture
+
+
+def _decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True, name=None):
+    """Return the picture, and the file with what is to be said of it."""
+    found, kind, data = decode.content(source)
+    name = name or found
     file = decode.opened(kind, data, name, LARGEST_AREA, colours)
+    del data  # what has to be decoded, `file` holds
 
     def plan(height, width):
         """What is cut out, and how large it shall become: known before anything is decoded."""
@@ -236,9 +293,7 @@ def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True)
     picture = decode.decoded(file, plan, LARGEST_AREA)
     if size is not None and longest is not None:
         picture = shrink(picture, longest)
-    for remark in file.remarks:
-        warnings.warn(f"{name} {remark}", stacklevel=3)
-    return picture
+    return picture, file
 
 
 def _from_numpy(values, top):
@@ -265,7 +320,7 @@ def from_array(array):
     Returns
     -------
     torch.Tensor
-        The picture, (C, H, W) float32 in [0, 1].
+        The picture, (C, H, W) float32 in [0, 1]; a Pillow image is turned as its EXIF data say.
 
     Raises
     ------
@@ -326,6 +381,7 @@ def _pixels(image):
         image.load()
     except Exception as error:  # closed, or of a file that is damaged or gone
         raise ImageError(f"the pixels of a Pillow image cannot be had: {error}") from None
+    image = _upright(image)
     if image.mode in ("1", "L", "RGB", "I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image)
     if _transparency(image) is not None:
@@ -339,10 +395,19 @@ def _pixels(image):
         raise ImageError(f"an image of mode {image.mode} cannot be converted: {error}") from None
 
 
+def _upright(image):
+    """Return a Pillow image as a viewer shows it: a camera's rotation (EXIF) is applied."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data, which `read` leaves aside, too
+        return image
+
+
 def _transparency(image):
-    """Return the alpha channel of a Pillow image, or None where all of it is opaque."""
+    """Return the upright alpha channel of a Pillow image; None where all of it is opaque."""
     if image.mode not in ("LA", "PA", "RGBA", "La", "RGBa") and "transparency" not in image.info:
         return None
+    image = _upright(image)
     try:
         whole = image.convert("LA") if image.mode == "La" else image
         alpha = whole.convert("RGBA").getchannel("A")
@@ -583,21 +648,21 @@ def _kept(name, about, picture):
     return {key: value for key, value in kept.items() if value is not None}
 
 
-# Tags that tell how a TIFF file stores its pixels: they are the old file's.
-_STORAGE = (*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 317, *range(320, 326), 330, 338,
-            339, 347, *range(512, 522), *range(529, 533), 34675)  # fmt: skip
-_ORIENTATION, _CAMERA, _COLOUR_SPACE, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA001, 0xA002, 0xA003
+# Tags that tell how a file stores its pixels: they are the old file's.
+_STORAGE = (*range(254, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, *range(320, 326), 330,
+            338, 339, 347, *range(512, 522), *range(529, 533), 34675)  # fmt: skip
+_CAMERA, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
 
 def _updated_exif(content, picture):
     """Bring up to date what EXIF says about the pixels; None where it is damaged."""
     try:
         exif = Image.Exif()
-        exif.load(content)
-        for tag in (_ORIENTATION, *_STORAGE):
+        exif.load(decode.exif_for_result(content))
+        for tag in _STORAGE:
             exif.pop(tag, None)
         camera = exif.get_ifd(_CAMERA)
-        now = {_COLOUR_SPACE: 1, _WIDTH: picture.shape[2], _HEIGHT: picture.shape[1]}
+        now = {_WIDTH: picture.shape[2], _HEIGHT: picture.shape[1]}
         camera.update({tag: value for tag, value in now.items() if tag in camera})
         return exif.tobytes()
     except Exception:
@@ -813,7 +878,7 @@ def shrink_known(picture, known, longest):
     picture : torch.Tensor
         (C, H, W); its missing pixels may hold anything, NaN too.
     known : torch.Tensor
-        (1, H, W) or (C, H, W), True where a pixel is known.
+        (H, W), (1, H, W) or (C, H, W), True where a pixel is known.
     longest : int
         Pixels of the longer side, as in `shrink`.
 
@@ -843,6 +908,7 @@ def shrink_known(picture, known, longest):
     (torch.Size([3, 200, 300]), 2904)
     """
     picture, known = as_tensor(picture), as_tensor(known, "the mask") > 0
+    known = known[None] if known.ndim == 2 else known
     channels = (1, picture.shape[0])
     if known.ndim != 3 or known.shape[1:] != picture.shape[1:] or known.shape[0] not in channels:
         raise ImageError(
@@ -912,26 +978,27 @@ def read_mask(source, invert=False):
     384
     """
     from_pillow = isinstance(source, Image.Image)
-    values, name, lossy = (_mask_of_image if from_pillow else _mask_of_file)(source)
+    values, name, kind = (_mask_of_image if from_pillow else _mask_of_file)(source)
     values = _black_and_white(values.mean(dim=0, keepdim=True), name)
-    # JPEG rings by up to a fifth around edges; elsewhere a grey pixel is partly missing.
-    edge = 0.2 if lossy else 0.02
+    edge = _edge(kind)
     return values < edge if invert else values > 1 - edge
 
 
-_LOSSY = ("JPEG", "WEBP")
+def _edge(kind):
+    """JPEG rings by up to a fifth around edges; elsewhere a grey pixel is partly missing."""
+    return 0.2 if kind in ("JPEG", "WEBP") else 0.02
 
 
 def _mask_of_image(image):
-    """Return alpha or colours of a Pillow image, its name, and whether its format is lossy."""
+    """Return alpha or colours of a Pillow image, its name, and its format."""
     alpha = _transparency(image)
     pixels = _pixels(image) if alpha is None else np.asarray(alpha)
     values = check(_from_numpy(pixels, _white(pixels)), "the mask", smallest=1)
-    return values, "the mask", image.format in _LOSSY
+    return values, "the mask", image.format
 
 
 def _mask_of_file(source):
-    """Return alpha or colours of a file, its name, and whether its format is lossy."""
+    """Return alpha or colours of a file, its name, and its format."""
     name, kind, data = decode.content(source, "the mask")
     name = name if isinstance(source, str | os.PathLike) else "the mask"
 
@@ -941,22 +1008,32 @@ def _mask_of_file(source):
     if file.alpha:
         alpha = _whole(decode.alpha_only(file))
         if alpha.min() < 1:
-            return alpha, name, kind in _LOSSY
+            return alpha, name, kind
         file = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
-    return _whole(file), name, kind in _LOSSY
+    return _whole(file), name, kind
 
 
 def _whole(file):
     return decode.decoded(file, lambda *sides: ((0, 0, *sides), sides), LARGEST_AREA)
 
 
-def _black_and_white(values, name):
+_NO_MASK = (
+    "{} is no mask, since {:.0%} of it is neither black nor white: a mask is white where the "
+    "picture is known and black, or transparent, where it is missing"
+)
+_NO_HOLE = (
+    "{} does not show what was erased, since {:.0%} of it is half transparent: erase wholly what "
+    "is missing, or name a mask"
+)
+
+
+def _black_and_white(values, name, refusal=_NO_MASK):
     """Return the mask's values if they are nearly two, black and white; raise ImageError if not.
 
-    Edges make grey pixels beside black or white ones: one with none of them within two pixels is no
-    edge. In masks of text of any size, also after JPEG or a slight blur, such pixels are under 2%
-    of the bright or of the dark ones, whichever are fewer; in most photographs they are more than
-    these. And at least 39% of a mask was as good as black or white, of photographs at most 23%.
+    A grey pixel with no black or white within two pixels is not an edge. In masks, also after JPEG
+    or a slight blur, such pixels number under 2 % of the smaller class (bright or dark); in most
+    photographs more than 100 %. And at least 39% of a mask was as good as black or white, of
+    photographs at most 23%.
     """
     low, high = float(values.min()), float(values.max())
     if low < 0.1 and (high > 0.9 or values.unique().numel() == 2):  # 16 and 235, or 0 and 1 of 255
@@ -966,10 +1043,7 @@ def _black_and_white(values, name):
     bright = int((values > 0.5).sum())
     extreme = float(((values < 0.02) | (values > 0.98)).float().mean())
     if stray > 0.1 * min(bright, values.numel() - bright) or extreme < 0.3:
-        raise ImageError(
-            f"{name} is no mask, since {1 - extreme:.0%} of it is neither black nor white: a mask "
-            "is white where the picture is known and black, or transparent, where it is missing"
-        )
+        raise ImageError(refusal.format(name, 1 - extreme))
     return values
 
 

@@ -86,10 +86,16 @@ class Problem:
                 f"at least {SMALLEST_SIDE} on each side are needed"
             )
         expected = tuple(self.operator.observed_shape(self.shape))
-        if expected != tuple(self.observation.shape):
+        found = tuple(self.observation.shape)
+        if expected != found and self.truth is not None and expected == self.shape:
+            raise InputError(
+                f"the truth has shape {self.shape} and the observation {found}; they must have the "
+                "same one"
+            )
+        if expected != found:
             raise InputError(
                 f"the operator makes {expected} out of a picture of shape {self.shape}, "
-                f"but the observation has shape {tuple(self.observation.shape)}"
+                f"but the observation has shape {found}"
             )
 
     def __repr__(self):  # the tensors' values would fill a page

@@ -538,7 +538,10 @@ class Result(typing.NamedTuple):
 _own = threading.local()  # in a worker's thread: `halt`, the event that ends its fit early
 
 _ALONE = threading.Lock()
-"""One fit at a time in a process: weights are drawn from torch's global generator."""
+"""One fit at a time in a process, where PyTorch has one number of cores for all new threads.
+
+It is part of a fit's result, and the end of another fit would change it.
+"""
 
 
 def run_case(case, key, threads=1):
@@ -839,6 +842,8 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}" if error.filename else error
             raise Stopped(f"{reason}; {keeper.tally()}") from error
+        finally:
+            _read.cache_clear()  # whole pictures
     if keeper.done < keeper.total:
         warnings.warn(f"interrupted: {keeper.tally()}", RuntimeWarning, stacklevel=2)
     return rows

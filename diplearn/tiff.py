@@ -92,6 +92,13 @@ class Directory:
         """The first value, or what else is to be assumed."""
         return (self[tag] or [default])[0]
 
+    def reset(self, content, tag):
+        """Let a tag of integers, if it is there, be 1 in a copy of the bytes."""
+        kind, count, place, _ = self.entries.get(tag, (0, 0, 0, b""))
+        if kind in _INTEGERS:
+            number = np.array(1, self.order + _INTEGERS[kind]).tobytes()
+            content[place : place + len(number)] = number
+
     def sub(self, tag):
         """The directory that a tag points to, or None."""
         try:
@@ -107,10 +114,10 @@ class Directory:
 
 
 def loaded(image):
-    """Decode; Pillow's own limit on pixels is passed by, for ours has been kept, of true pixels."""
+    """Decode without Pillow's pixel limit: ours was checked before; Pillow's would count bytes."""
     image.im = Image.new(image.mode, image.size).im
     image.load()
-    image.fp = None  # the file's bytes can go
+    image.fp = None
     return image
 
 
@@ -132,7 +139,7 @@ class Tiff:
     """A TIFF file's first picture, not decoded yet."""
 
     def __init__(self, data, name):
-        self.data, self.name = data, name
+        self.data, self.name, self.stream = data, name, None
         self.tags = tags = Directory(data)
         if tags.lost & (_KEPT | {_ICC}):  # a default in the place of one is another picture
             raise self._damaged("the end of it is missing")
@@ -299,12 +306,16 @@ class Tiff:
         return kind, count, raw
 
     def _opened(self, entries):
-        order, file = self.tags.order, io.BytesIO(self.data)
-        at = file.seek(0, io.SEEK_END)
-        at += file.write(bytes(at % 2))
-        file.write(written(entries, at, order))
+        order = self.tags.order
+        if self.stream is None:  # the one copy, of which each plane gets the end
+            self.end = len(self.data) + len(self.data) % 2
+            self.stream = io.BytesIO(self.data)
+            self.data = self.tags.data = None
+        file = self.stream
+        file.seek(self.end)  # a gap is filled with zeros
+        file.write(written(entries, self.end, order))
         file.seek(0)
-        file.write((b"II" if order == "<" else b"MM") + struct.pack(order + "HL", 42, at))
+        file.write((b"II" if order == "<" else b"MM") + struct.pack(order + "HL", 42, self.end))
         file.seek(0)
         return TiffImagePlugin.TiffImageFile(file)
 

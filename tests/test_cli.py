@@ -400,7 +400,10 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         (f"upscale small.png --factor {10**30}", "more than 100 million are refused"),
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
         ("denoise noisy.png --stop never", "'never'; there are auto, count"),
-        ("denoise noisy.png --truth small.png", "has shape"),
+        ("denoise noisy.png --truth small.png", "truth has shape (3, 24, 24) and the observation"),
+        ("inpaint holed.png --invert", "--invert turns a mask round: name one with --mask"),
+        ("inpaint erased.png --invert", "--invert turns a mask round: name one with --mask"),
+        ("inpaint grad.png", "grad.png does not show what was erased"),
         ("inpaint holed.png", "inpaint needs --mask"),
         ("inpaint holed.png --mask wide.png", "(1, 48, 64) and the picture (3, 48, 48)"),
         ("inpaint holed.png --mask noisy.png", "noisy.png is no mask"),
@@ -436,6 +439,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
 def test_a_mistake_is_one_line_and_exit_code_2(folder, refused, monkeypatch, words, saying):
     (folder / "text.jpg").write_text("this is no picture")
     (folder / "there.png").mkdir()
+    Image.merge("LA", 2 * [Image.linear_gradient("L")]).save("grad.png")
     os.link("noisy.png", "link.png")
     Image.new("L", (48, 48)).save("black.png")
     Image.new("L", (64, 48), 255).save("wide.png")

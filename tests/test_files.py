@@ -597,3 +597,51 @@ def test_many_save_at_once_in_one_folder(tmp_path):
         list(pool.map(work, range(8)))
     assert names(tmp_path) == ["0.txt", "1.txt", "2.txt", "3.txt"]
     assert {path.read_text() for path in tmp_path.iterdir()} == {"99"}
+
+
+def test_a_large_folder_is_not_looked_through_at_every_save(tmp_path, monkeypatch):
+    """A sweep of 100,000 cases took longer and longer for each of its files."""
+    scans, clock = [], iter(range(10_000))  # each look at the clock is a second later
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(files, "_remove_abandoned", lambda *_: scans.append(None))
+    for _ in range(50):
+        save(tmp_path / "a.txt")
+    assert len(scans) == 1
+    for _ in range(100):
+        save(tmp_path / "a.txt")
+    assert len(scans) == 2
+
+
+# A new file under a name that is free.
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_new_files_written_at_once_all_get_names_of_their_own(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", mock.Mock(side_effect=OSError(errno.EPERM, "no links")))
+    wanted = [tmp_path / f"a-{number}.txt" for number in range(20)]
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda n: files.write_new(b"%d" % n, wanted), range(20)))
+    assert sorted(made) == sorted(wanted)
+    assert [path.read_bytes() for path in made] == [b"%d" % number for number in range(20)]
+    assert names(tmp_path) == sorted(path.name for path in wanted)  # and nothing else
+
+
+@not_on_windows
+def test_a_new_file_has_the_usual_permissions(tmp_path):
+    files.write_new(b"", [tmp_path / "new.txt"])
+    (tmp_path / "usual.txt").write_text("")
+    new, usual = (
+        stat.S_IMODE((tmp_path / f"{name}.txt").stat().st_mode) for name in ("new", "usual")
+    )
+    assert new == usual
+
+
+@not_on_windows
+def test_what_a_kill_left_of_a_new_file_is_gone_after_the_next(tmp_path):
+    code = "from diplearn import files; files.os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+    code += "files.write_new(b'half', [folder / 'a.png'])"
+    assert python(code, tmp_path).wait(60) == -9
+    assert len(names(tmp_path)) == 1
+    save(tmp_path / "b.txt")
+    assert names(tmp_path) == ["b.txt"]

@@ -8,7 +8,6 @@ import math
 import os
 import struct
 import threading
-import time
 import tracemalloc
 import warnings
 import zlib
@@ -336,11 +335,9 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, side):
     (tmp_path / "bomb.png").write_bytes(bomb(side, side))
     with mock.patch.object(Image.core, "fill", side_effect=AssertionError("decoded")):
         with mock.patch.object(Image.core, "new", side_effect=AssertionError("decoded")):
-            begun = time.perf_counter()
             with pytest.raises(ImageError, match="bomb.png .*pixels") as caught:
                 images.read(tmp_path / "bomb.png")
     assert "decoded" not in str(caught.value)
-    assert time.perf_counter() - begun < 2
 
 
 # Whatever the bytes: a picture or an ImageError.

@@ -309,7 +309,13 @@ def test_where_nothing_stays_known_a_larger_side_is_asked_for():
         images.shrink_known(torch.rand(1, 160, 160), Mask.pixels(160, 160, 0.5).known, 40)
 
 
-@pytest.mark.parametrize("shape", [(1, 40, 51), (2, 40, 50), (40, 50)])
+def test_a_mask_of_two_dimensions_is_as_good_as_one_of_three():
+    picture, known = torch.rand(3, 40, 50), torch.arange(2000).reshape(40, 50) < 1000
+    for flat, deep in zip(*(images.shrink_known(picture, k, 30) for k in (known, known[None]))):
+        assert torch.equal(flat, deep)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 51), (2, 40, 50), (50, 40)])
 def test_a_mask_that_does_not_fit_the_picture(shape):
     with pytest.raises(ImageError, match="must be of the same size"):
         images.shrink_known(torch.rand(3, 40, 50), torch.ones(shape), 30)
@@ -429,3 +435,45 @@ def test_a_channel_may_be_missing_altogether():
     assert problem.observation[1].abs().max() == 0
     assert problem.operator.missing == pytest.approx(1 / 3)
     assert torch.equal(operators.Mask(known.numpy()).known, known)
+
+
+# A rotated Pillow image, and a picture that is its own mask.
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_pillow_image_is_turned_as_its_file_is(mode):
+    image = Image.new("RGBA", (40, 30), (255, 255, 255, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 10, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    memory = io.BytesIO()
+    image.convert(mode).save(memory, "PNG", exif=exif)
+    opened = Image.open(io.BytesIO(memory.getvalue()))
+    from_file, from_image = images.read_mask(memory.getvalue()), images.read_mask(opened)
+    assert from_file.shape == (1, 40, 30) and torch.equal(from_image, from_file)
+    if mode != "RGBA":
+        array = images.from_array(Image.open(io.BytesIO(memory.getvalue())))
+        assert torch.equal(array, images.read(memory.getvalue()))
+
+
+def test_a_picture_is_its_own_mask_and_each_remark_is_made_once(tmp_path):
+    frames = [Image.new("RGBA", (40, 30), (90, 90, 90, 255)) for _ in range(2)]
+    for number, frame in enumerate(frames):
+        frame.paste((0, 0, 0, 0), (5, 5, 9 + number, 9))
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    for source in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes()):
+        with pytest.warns(UserWarning) as said:
+            picture, known = images.read_erased(source)
+        assert len(said) == 1 and "more than one frame" in str(said[0].message)
+        missing = torch.zeros(1, 30, 40, dtype=torch.bool)
+        missing[:, 5:9, 5:9] = True
+        assert torch.equal(~known, missing)
+        assert torch.allclose(picture, torch.where(known, 90 / 255, 1.0).expand(3, -1, -1))
+
+
+def test_a_picture_that_is_half_transparent_shows_no_hole(tmp_path):
+    Image.merge("LA", [Image.new("L", (256, 256)), Image.linear_gradient("L")]).save(
+        tmp_path / "grad.png"
+    )
+    with pytest.raises(ImageError, match=r"grad\.png does not show what was erased, since \d+%"):
+        images.read_erased(tmp_path / "grad.png")

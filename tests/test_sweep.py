@@ -483,6 +483,11 @@ def test_a_bar_that_begins_half_way_knows_its_pace(monkeypatch, capfd):
 # Where fits run.
 
 
+def test_no_picture_is_kept_after_a_sweep(few, tmp_path):
+    sweep.sweep(few, results=tmp_path, progress=False)
+    assert sweep._read.cache_info().currsize == 0
+
+
 def test_threads_give_the_same_rows(serial, cases, tmp_path):
     with ThreadPoolExecutor(3) as executor:
         rows = sweep.sweep(cases[:4], executor, results=tmp_path, progress=False)

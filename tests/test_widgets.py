@@ -534,6 +534,27 @@ def test_playground_uploads_marks_fits_and_offers():
     assert "download=" not in page_.download.value
 
 
+def test_playground_gives_back_the_depth_and_the_resolution_of_the_upload():
+    """A scan of 16 bits and 300 dpi came back with 8 bits, and with nothing said of its colours."""
+    page_ = play.playground(size=96)
+    scan = images.About(16, None, (300.0, 300.0))
+    upload(page_, images.encode(images.load("coffee", size=64), "PNG", scan))
+    page_.task.value = play.NOISE
+    page_.panel.iterations.value = 4
+    page_.panel.start.click()
+    until(lambda: "download=" in page_.download.value)
+    address = re.search(r'href="([^"]*)"', page_.download.value).group(1)
+    content = base64.b64decode(address.partition(",")[2])
+    about = images.about(content)
+    assert about.bits == 16 and about.dpi == pytest.approx((300, 300), abs=0.1)
+    assert b"sRGB" in content and images.read(content).shape == (3, 64, 64)
+    page_.bundled.value = "camera"  # which says nothing
+    page_.panel.start.click()
+    until(lambda: "download=" in page_.download.value)
+    address = re.search(r'href="([^"]*)"', page_.download.value).group(1)
+    assert images.about(base64.b64decode(address.partition(",")[2])).bits == 8
+
+
 def shown_by(page_):
     return decoded(page_.mark.picture)
 

@@ -407,7 +407,7 @@ class Panel(Box):
         if self._waits():
             return words + "paused; Start goes on"
         if run.stopped_by == _GAVE_UP:
-            return words + "gave up, for the loss kept breaking; a lower learning rate may help"
+            return words + "gave up: the loss diverged three times; a lower learning rate may help"
         if _by_a_rule(run):
             return words + f"stopped by itself ({run.stopped_by}), picture of {run.chosen_at}"
         return words + "done; a higher iteration count and Start go on"

@@ -15,7 +15,7 @@ from PIL import Image
 from .. import images, operators, problems
 from ..errors import ImageError, InputError
 from ..figures import ORANGE
-from ..images import to_uint8
+from ..images import encode
 from ..problems import Problem
 from .live import _WIDE, Box, Panel
 from .upload import LARGEST, Upload
@@ -42,10 +42,8 @@ class Mark(anywidget.AnyWidget):
 
     def show(self, picture):
         """Take another picture, a tensor, with nothing painted on it."""
-        memory = io.BytesIO()
-        Image.fromarray(to_uint8(picture)).save(memory, format="PNG")
         self.hole = ""
-        self.picture = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+        self.picture = _address(picture)
 
     def known(self, height, width):
         """Return the pixels that were not painted.
@@ -71,6 +69,11 @@ class Mark(anywidget.AnyWidget):
         return torch.from_numpy((alpha < 128).astype(np.float32))[None]
 
 
+def _address(picture, about=None):
+    """Return a picture as a PNG in a data URL."""
+    return "data:image/png;base64," + base64.b64encode(encode(picture, "PNG", about)).decode()
+
+
 def _alpha(address, height, width):
     """Return the opacity of a PNG of this size, from its data URL; refuse all else."""
     kind, _, data = address.partition(",")
@@ -92,7 +95,7 @@ class Playground(Box):
     """A page to play on: see `playground`."""
 
     def __init__(self, size=192):
-        self._picture = self._upload = None
+        self._picture = self._upload = self._about = None
         self.upload = Upload(accept="image/*", description="Upload yours")
         self.bundled = w.Dropdown(options=images.names(), value="chelsea", description="or take")
         self.longest = w.Dropdown(
@@ -155,13 +158,14 @@ class Playground(Box):
         longest = self.longest.value
         try:
             if isinstance(source, bytes):
-                self._picture = images.read(source, longest=longest)
+                picture, about = images.read(source, longest=longest), images.about(source)
             else:
-                self._picture = images.shrink(images.load(source), longest)
+                picture, about = images.shrink(images.load(source), longest), None
         except InputError as error:
             self._refuse(error)
             return False
-        height, width = self._picture.shape[-2:]
+        self._picture, self._about = picture, about
+        height, width = picture.shape[-2:]
         self.upload.note, self.told.value = "", f"{width}×{height} pixels are worked on."
         self.mark.show(self._picture)
         self._renew()
@@ -196,9 +200,7 @@ class Playground(Box):
 
     def _offer(self, run):
         """Put a link below the picture once the fit rests."""
-        memory = io.BytesIO()
-        Image.fromarray(to_uint8(run.output)).save(memory, format="PNG")
-        source = "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
+        source = _address(run.output, self._about)
         self.download.value = (
             f'<a download="restored.png" href="{source}"><b>Download the restored picture</b></a> '
             f"(PNG, iteration {run.chosen_at})"
