@@ -87,14 +87,10 @@ class Problem:
             )
         expected = tuple(self.operator.observed_shape(self.shape))
         found = tuple(self.observation.shape)
-        if expected != found and self.truth is not None and expected == self.shape:
-            raise InputError(
-                f"the truth has shape {self.shape} and the observation {found}; they must have the "
-                "same one"
-            )
         if expected != found:
+            whose = "the picture that is sought" if self.truth is None else "the truth"
             raise InputError(
-                f"the operator makes {expected} out of a picture of shape {self.shape}, "
+                f"{whose} has shape {self.shape}, of which the operator makes {expected}, "
                 f"but the observation has shape {found}"
             )
 

@@ -181,7 +181,10 @@ def test_an_impossible_fraction_of_missing_pixels(clean, fraction):
 
 
 def test_a_truth_that_does_not_fit(clean):
-    with pytest.raises(InputError, match=r"makes \(3, 64, 64\).*observation has shape \(3, 32, 32"):
+    with pytest.raises(
+        InputError,
+        match=r"^the truth has .* makes \(3, 64, 64\), but the observation has shape \(3, 32, 32",
+    ):
         Problem(clean[:, :32, :32], truth=clean)
     with pytest.raises(InputError, match=r"makes \(3, 16, 16\)"):
         Problem(clean[:, :32, :32], Downsample(4), truth=clean)
