@@ -408,6 +408,8 @@ class State:
     def follow(self, *followers):
         """Let others go back with the fit; what they hold now is good."""
         self.followers, self.followers_then = list(followers), None
+        if self.good is not None and hardware.works_ahead(self.device):
+            self._keep(self.good[0])  # a fit that goes on: they do not know the last good state
 
     def _moments(self):
         """Optimiser -> parameter -> name -> tensor."""

@@ -416,6 +416,17 @@ def test_a_nan_on_a_gpu_is_no_reason_to_stop(problem, at, as_on_a_gpu):
         assert run.history.notna().all().all()
 
 
+def test_after_a_pause_a_gpu_goes_back_to_the_pause(problem, as_on_a_gpu):
+    """Rule and record know the state in which the fit went on, and no earlier one."""
+    recipe = TINY.but(iterations=120)
+    network = Breaks({90})
+    run = quick(problem, recipe, network=network, stop="hold-out", halt=After(73))
+    with pytest.warns(RuntimeWarning, match="nan at iteration 90"):
+        dip.resume(run, stop="hold-out", network=network, progress=False)
+    assert list(run.history.index) == list(range(1, run.stopped_at + 1))
+    assert run.rule.now["steps"] == run.stopped_at > 73
+
+
 def test_a_nan_at_the_end_is_not_what_a_gpu_returns(problem, as_on_a_gpu):
     recipe = TINY.but(iterations=60)
     for end in ({}, {"stop": lambda step: step.iteration == 58}):
