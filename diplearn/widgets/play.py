@@ -158,7 +158,9 @@ class Playground(Box):
         longest = self.longest.value
         try:
             if isinstance(source, bytes):
-                picture, about = images.read(source, longest=longest), images.about(source)
+                file = io.BytesIO(source)
+                file.name = "the uploaded file"  # for what is said of it
+                picture, about = images.read(file, longest=longest), images.about(source)
             else:
                 picture, about = images.shrink(images.load(source), longest), None
         except InputError as error:
