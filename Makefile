@@ -24,8 +24,8 @@ playground: env  ## serve lesson 11 as a page: restore a picture of your own
 test: env  ## run the whole test suite
 ifdef ARGS
 	@$(VENV_PYTHON) -m pytest $(ARGS)
-else  # the lessons' fits use all cores; most other tests use one
-	@$(VENV_PYTHON) -m pytest -n 2 --dist loadfile tests
+else  # the lessons' fits use all cores; most other tests use one, and the browser's begin first
+	@$(VENV_PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 	@$(VENV_PYTHON) -m pytest notebooks
 endif
 
