@@ -842,10 +842,8 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
         run = fit(**{"halt": halt, **arguments, "progress": False})
         return run if resumable else _without_network(run)
 
-    for name, arguments in dict(wanted).items() if isinstance(wanted, dict) else [("", None)]:
-        if not isinstance(arguments, dict):
-            words = "fits wants a dict: name -> a dict of what fit is to be given"
-            raise InputError(f"{words}; {name!r} is a {type(arguments).__name__}")
+    if not (isinstance(wanted, dict) and all(isinstance(each, dict) for each in wanted.values())):
+        raise InputError("many fits are named in a dict: name -> a dict of what fit is to be given")
     cores = torch.get_num_threads() if cores is None else whole(cores, "cores", 1)
     each, share = _at_once(list(wanted.values()), cores)
     bar = Progress(len(wanted), show=progress and len(wanted) > 0, unit="fit")

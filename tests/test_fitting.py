@@ -420,7 +420,7 @@ def test_after_a_pause_a_gpu_goes_back_to_the_pause(problem, as_on_a_gpu):
     """Rule and record know the state in which the fit went on, and no earlier one."""
     recipe = TINY.but(iterations=120)
     network = Breaks({90})
-    run = quick(problem, recipe, network=network, stop="hold-out", halt=After(73))
+    run = quick(problem, recipe, network=network, stop="hold-out", **halted_at(73))
     with pytest.warns(RuntimeWarning, match="nan at iteration 90"):
         dip.resume(run, stop="hold-out", network=network, progress=False)
     assert list(run.history.index) == list(range(1, run.stopped_at + 1))
@@ -435,19 +435,19 @@ def test_a_nan_at_the_end_is_not_what_a_gpu_returns(problem, as_on_a_gpu):
         assert run.output.isfinite().all() and run.last.isfinite().all()
         assert run.stopped_at == len(run.history) == (58 if end else 60)
     with pytest.warns(RuntimeWarning, match="nan at iteration 57"):
-        run = quick(problem, recipe, network=Breaks({57}), halt=After(58))
+        run = quick(problem, recipe, network=Breaks({57}), **halted_at(58))
     assert run.stopped_at == len(run.history) == 50 and run.output.isfinite().all()
 
 
-class After:
-    """Stands in for an event that is set after a number of looks."""
+def halted_at(iteration):
+    """Return the arguments of a fit that somebody halts at an iteration."""
+    halt = threading.Event()
 
-    def __init__(self, looks):
-        self.looks = looks
+    def look(run, step):
+        if step.iteration == iteration:
+            halt.set()
 
-    def is_set(self):
-        self.looks -= 1
-        return self.looks <= 0
+    return {"halt": halt, "callback": look}
 
 
 def test_a_compiled_network_makes_the_same_fit(problem):
