@@ -18,7 +18,7 @@ help:  ## list these commands
 lab: env  ## open JupyterLab at the first lesson and print its address
 	@$(VENV_PYTHON) tools/lab.py $(ARGS)
 
-playground: env  ## serve lesson 11 as a page: restore a picture of your own
+playground: env  ## serve lesson 11 as a page: restore an image of your own
 	@$(VENV_PYTHON) tools/playground.py $(ARGS)
 
 test: env  ## run the whole test suite

@@ -1,10 +1,10 @@
-"""Fit far past the best picture, and keep a small record of it: data for lessons 04 and 08.
+"""Fit far past the best image, and keep a small record of it: data for lessons 04 and 08.
 
 python benchmarks/overfitting.py        (about half an hour on one core)
 
 It fits a noisy cat of 128x128 pixels for 50,000 iterations with one network of the lab recipe, and
 writes diplearn/data/overfitting.npz: PSNR and energy at log-spaced iterations, and the averaged
-pictures at a few of them.
+images at a few of them.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from diplearn import images
 from diplearn.files import replacing
 from diplearn.progress import Progress
 
-PICTURES = (100, 400, 2400, 10_000, 50_000)
+IMAGES = (100, 400, 2400, 10_000, 50_000)
 
 
 def main(
@@ -28,21 +28,21 @@ def main(
     """Fit, and write the record."""
     problem = dip.denoising(images.load("chelsea", size=128), sigma=25 / 255, seed=0)
     recipe = dip.lab(members=1, iterations=iterations, stop="count")
-    rows, pictures, due, bar = [], {}, 1, Progress(iterations)
+    rows, kept, due, bar = [], {}, 1, Progress(iterations)
     for step in dip.iterate(problem, recipe):
         k = step.iteration
         if k >= due or k == iterations:
-            scores = (dip.psnr(picture, problem.truth) for picture in (step.output, step.average))
+            scores = (dip.psnr(image, problem.truth) for image in (step.output, step.average))
             rows.append((k, float(step.loss), *scores))
             due = max(k + 1, round(k * 1.03))
-        if k in PICTURES:
-            pictures[f"picture_{k}"] = images.to_uint8(step.average)
+        if k in IMAGES:
+            kept[f"image_{k}"] = images.to_uint8(step.average)
         if k % 100 == 0:
             bar.update(k, float(step.loss), rows[-1][3])
     bar.close()
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as temporary:
-        np.savez_compressed(temporary, curve=np.array(rows, dtype=np.float32), **pictures)
+        np.savez_compressed(temporary, curve=np.array(rows, dtype=np.float32), **kept)
     print(f"{out}: {out.stat().st_size / 1024:.0f} KiB")
 
 

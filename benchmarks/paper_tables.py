@@ -2,10 +2,10 @@
 
 python benchmarks/paper_tables.py --table denoising --limit 1 --size 64 --seeds 1
 
-The pictures, noise and masks are the authors' own. They are downloaded once (by checksum), or taken
+The images, noise and masks are the authors' own. They are downloaded once (by checksum), or taken
 from the folder that DIPLEARN_DATA_DIR names. With the paper's recipe and at full size this is work
 for a GPU; --size and --recipe lab make it work for a laptop, and then the published numbers, which
-are those of the full pictures, are left out. Every case is stored as soon as it is done: the same
+are those of the full images, are left out. Every case is stored as soon as it is done: the same
 command again does what is missing. The result is a CSV, a figure, and a section of RESULTS.md.
 """
 
@@ -45,7 +45,7 @@ PUBLISHED = {
 
 
 def denoising(name, size):
-    """σ = 25, with the authors' own noise where the picture has its full size."""
+    """σ = 25, with the authors' own noise where the image has its full size."""
     clean = images.load(f"denoising/{name}_GT.png", size=size)
     if size:
         return dip.denoising(clean, sigma=25 / 255)
@@ -70,7 +70,7 @@ def super_resolution(name, size):
     return dip.super_resolution(clean[..., :height, :width].contiguous(), factor=4)
 
 
-# table: pictures, problem, the recipe's name for it, iterations as published, how PSNR is measured
+# table: images, problem, the recipe's name for it, iterations as published, how PSNR is measured
 TABLES = {
     "denoising": (DENOISING, denoising, "denoising", 1800, {}),
     "missing": (MISSING, missing, "missing_pixels", 11000, {}),
@@ -84,15 +84,15 @@ def recipe_for(table, name, iterations):
     """The paper's recipe for a table with its own number of iterations, or the lab's."""
     _, _, task, published, _ = TABLES[table]
     if name == "paper":
-        return recipes.paper(task).but(iterations=iterations or published, stop="count")
+        return recipes.paper(task).replace(iterations=iterations or published, stop="count")
     changes = {"iterations": iterations, "stop": "count"} if iterations else {}
     return recipes.lab("inpainting" if table == "missing" else task, **changes)
 
 
-def measure(table, picture, size, seed, recipe, iterations, device, store):
-    """Fit once; return its row, and leave the picture that counts in the store."""
+def measure(table, image, size, seed, recipe, iterations, device, store):
+    """Fit once; return its row, and leave the image that counts in the store."""
     _, problem_for, _, _, how = TABLES[table]
-    problem = problem_for(picture, size)
+    problem = problem_for(image, size)
     run = dip.fit(
         problem, recipe_for(table, recipe, iterations), seed=seed, device=device, progress=False
     )
@@ -100,7 +100,7 @@ def measure(table, picture, size, seed, recipe, iterations, device, store):
     result = run.output if run.recipe.stop != "count" else run.average
     images.write(result, store.with_suffix(".png"))
     row = {
-        "table": table, "picture": picture, "size": size, "seed": seed, "recipe": recipe,
+        "table": table, "image": image, "size": size, "seed": seed, "recipe": recipe,
         "method": "deep image prior", "psnr": metrics.psnr(result, problem.truth, **how),
         "single": metrics.psnr(run.last, problem.truth, **how),
         "iterations": len(run.history), "seconds": run.seconds, "device": str(run.last.device),
@@ -108,25 +108,25 @@ def measure(table, picture, size, seed, recipe, iterations, device, store):
     return [row]
 
 
-def classics(table, picture, size, store):
-    """A row for each classical method, and for the pixels without any prior; no picture."""
+def classics(table, image, size, store):
+    """A row for each classical method, and for the pixels without any prior; no image."""
     _, problem_for, _, _, how = TABLES[table]
-    problem = problem_for(picture, size)
+    problem = problem_for(image, size)
     restored, timed = baselines.compare(problem)
     rows = [{"method": m, "seconds": timed.seconds[m], "restored": p} for m, p in restored.items()]
     if table == "super-resolution":
         pixels = recipes.lab("super_resolution", network="pixels", options={}, optimiser="adam")
-        pixels = pixels.but(learning_rate=0.02, iterations=500, stop="count", project=False)
+        pixels = pixels.replace(learning_rate=0.02, iterations=500, stop="count", project=False)
         run = dip.fit(problem, pixels, progress=False)
         rows.append({"method": "no prior", "seconds": run.seconds, "restored": run.last})
     for row in rows:
         row["psnr"] = metrics.psnr(row.pop("restored"), problem.truth, **how)
-        row.update(table=table, picture=picture, size=size, recipe="")
+        row.update(table=table, image=image, size=size, recipe="")
     return rows
 
 
 def is_stored(path):
-    """Say whether a case's rows are there, and the picture of a fit: what is damaged is not."""
+    """Say whether a case's rows are there, and the image of a fit: what is damaged is not."""
     with contextlib.suppress(dip.InputError, LookupError, TypeError):
         rows = report.stored(path)
         if rows[0]["method"] == "deep image prior":
@@ -149,24 +149,24 @@ def run_missing(wanted, results):
 
 
 def mean_of_runs(rows, results):
-    """A row a picture for the mean of its runs' pictures, as the paper does with two."""
+    """A row an image for the mean of its runs' images, as the paper does with two."""
     added = []
     fits = rows[rows.method == "deep image prior"]
-    for (table, picture), group in fits.groupby(["table", "picture"], sort=False):
+    for (table, image), group in fits.groupby(["table", "image"], sort=False):
         if len(group) > 1:
             _, problem_for, _, _, how = TABLES[table]
-            pictures = [images.read(results / f"{name}.png") for name in group.name]
-            truth = problem_for(picture, group["size"].iloc[0] or None).truth
-            score = metrics.psnr(torch.stack(pictures).mean(0), truth, **how)
-            row = {"table": table, "picture": picture, "method": f"mean of {len(group)} runs"}
+            results_ = [images.read(results / f"{name}.png") for name in group.name]
+            truth = problem_for(image, group["size"].iloc[0] or None).truth
+            score = metrics.psnr(torch.stack(results_).mean(0), truth, **how)
+            row = {"table": table, "image": image, "method": f"mean of {len(group)} runs"}
             added.append(row | {"psnr": score, "seconds": group.seconds.sum()})
     return pd.concat([rows, pd.DataFrame(added)], ignore_index=True) if added else rows
 
 
-def by_picture(rows, table, full):
-    """Methods down, pictures across, a mean at the end; the published row where it compares."""
+def by_image(rows, table, full):
+    """Methods down, images across, a mean at the end; the published row where it compares."""
     of_table = rows[rows.table == table]
-    wide = of_table.pivot_table("psnr", "method", "picture", aggfunc="mean", sort=False)
+    wide = of_table.pivot_table("psnr", "method", "image", aggfunc="mean", sort=False)
     names = [name for name in TABLES[table][0] if name in wide.columns]
     wide = wide[names]
     if full:
@@ -190,9 +190,9 @@ def about(fits, recipe):
 def main(
     table: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(TABLES)}.")] = None,
     recipe: Annotated[str, typer.Option(help="paper or lab.")] = "paper",
-    limit: Annotated[int | None, typer.Option(min=1, help="Pictures a table.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images a table.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="A smaller square.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Fits a picture.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits an image.")] = 2,
     iterations: Annotated[int | None, typer.Option(min=1, help="Other than published.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; what is there.")] = None,
     results: Annotated[Path, typer.Option(help="Store.")] = HERE / "results" / "paper",
@@ -205,17 +205,17 @@ def main(
         raise typer.BadParameter(f"no recipe is called {recipe!r}: {', '.join(recipes.NAMES)}")
     results.mkdir(parents=True, exist_ok=True)
     for name in table or TABLES:
-        pictures = TABLES[name][0][:limit]
-        for picture in pictures:
-            TABLES[name][1](picture, size)  # what cannot be had must not cost an hour first
+        names = TABLES[name][0][:limit]
+        for image in names:
+            TABLES[name][1](image, size)  # what cannot be had must not cost an hour first
         end = f"-{size or 'full'}-{recipe}-{iterations or 'published'}"
         todo = {
-            f"{name}-{picture}-{size or 'full'}-classics": partial(classics, name, picture, size)
-            for picture in pictures
+            f"{name}-{image}-{size or 'full'}-classics": partial(classics, name, image, size)
+            for image in names
         }
-        for seed, picture in itertools.product(range(seeds), pictures):
-            what = (name, picture, size, seed, recipe, iterations, device)
-            todo[f"{name}-{picture}{end}-{seed}"] = partial(measure, *what)
+        for seed, image in itertools.product(range(seeds), names):
+            what = (name, image, size, seed, recipe, iterations, device)
+            todo[f"{name}-{image}{end}-{seed}"] = partial(measure, *what)
         begun = time.perf_counter()
         run_missing(todo, results)
         tell(name, list(todo), recipe, size is None, results, out)
@@ -228,15 +228,13 @@ def tell(table, names, recipe, full, results, out):
     rows = pd.DataFrame([row | {"name": name} for name, rows in stored.items() for row in rows])
     fits = rows[rows.method == "deep image prior"]
     rows = mean_of_runs(rows, results)
-    wide = by_picture(rows, table, full)
+    wide = by_image(rows, table, full)
     print(wide.round(2).to_string())
     with replacing(results / f"{table}.csv") as temporary:
         rows.drop(columns="name").to_csv(temporary, index=False)
-    pictures = {
-        row.picture: images.read(results / f"{row['name']}.png") for _, row in fits.iterrows()
-    }
-    captions = {p: f"{s:.2f} dB" for p, s in fits.groupby("picture").psnr.mean().items()}
-    contact_sheet(pictures, captions=captions, alt=f"{table}: the fits").savefig(
+    shown = {row.image: images.read(results / f"{row['name']}.png") for _, row in fits.iterrows()}
+    captions = {p: f"{s:.2f} dB" for p, s in fits.groupby("image").psnr.mean().items()}
+    contact_sheet(shown, captions=captions, alt=f"{table}: the fits").savefig(
         results / f"{table}.png", dpi=110
     )
     report.put_section(out, table, f"{about(fits, recipe)}\n\n{report.markdown(wide)}")

@@ -1,8 +1,8 @@
 """How fast is an iteration of the published recipe? A plain loop, ours, compiled, several at once.
 
-python benchmarks/speed.py --picture denoising/F16_GT.png --size 512 --iterations 3000
+python benchmarks/speed.py --image denoising/F16_GT.png --size 512 --iterations 3000
 
-All ways fit the same noisy picture with the same network for as many iterations, one after the
+All ways fit the same noisy image with the same network for as many iterations, one after the
 other in this process; what is compared is seconds an iteration, and beside it the PSNR that came
 out. The first iterations, in which a GPU's libraries choose and `torch.compile` compiles, are told
 apart. The result is a CSV, a figure, and a section of RESULTS.md.
@@ -89,21 +89,21 @@ def row(problem, seconds, average):
     }
 
 
-def quality(problem, picture):
+def quality(problem, image):
     """PSNR of what a fit ended with."""
-    return metrics.psnr(picture.cpu().clamp(0, 1), problem.truth)
+    return metrics.psnr(image.cpu().clamp(0, 1), problem.truth)
 
 
 def ways(recipe, at_once, compiled):
     """Name -> how to measure it."""
-    auto = recipe.but(precision="auto")
+    auto = recipe.replace(precision="auto")
     found = {
         "plain loop": (measure_plain, recipe, {}),
         "fit, float32": (measure, recipe, {}),
         "fit, auto": (measure, auto, {}),
     }
     if compiled:
-        found["fit, auto, compiled"] = (measure, auto.but(compiled=True), {})
+        found["fit, auto, compiled"] = (measure, auto.replace(compiled=True), {})
     if at_once > 1:
         found[f"{at_once} fits at once, auto"] = (measure_together, auto, {"count": at_once})
     return found
@@ -124,8 +124,8 @@ def draw(table, path, title):
 
 
 def main(
-    picture: Annotated[str, typer.Option(help="A name as images.load takes.")] = "camera",
-    size: Annotated[int, typer.Option(min=32, help="Side of the picture in pixels.")] = 128,
+    image: Annotated[str, typer.Option(help="A name as images.load takes.")] = "camera",
+    size: Annotated[int, typer.Option(min=32, help="Side of the image in pixels.")] = 128,
     iterations: Annotated[int, typer.Option(min=WARM + 1, help="Of each fit.")] = 60,
     at_once: Annotated[int, typer.Option(min=1, help="Fits at once, in the last row.")] = 2,
     compiled: Annotated[bool, typer.Option(help="Also with torch.compile.")] = True,
@@ -135,8 +135,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
     """Measure seconds an iteration."""
-    problem = dip.denoising(images.load(picture, size=size), sigma=25 / 255, seed=seed)
-    recipe = recipes.paper("denoising").but(iterations=iterations, stop="count")
+    problem = dip.denoising(images.load(image, size=size), sigma=25 / 255, seed=seed)
+    recipe = recipes.paper("denoising").replace(iterations=iterations, stop="count")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rows = {}
     for name, (way, chosen, more) in ways(recipe, at_once, compiled).items():
@@ -146,7 +146,7 @@ def main(
     table.insert(1, "times faster", table["s/iteration"].iloc[0] / table["s/iteration"])
     print(table.round(3).to_string())
     results.mkdir(parents=True, exist_ok=True)
-    case = f"{Path(picture).stem.removesuffix('_GT')}-{size}-{device.type}"
+    case = f"{Path(image).stem.removesuffix('_GT')}-{size}-{device.type}"
     with replacing(results / f"{case}.csv") as temporary:
         table.to_csv(temporary)
     draw(table, results / f"{case}.png", f"{case}, {iterations} iterations")

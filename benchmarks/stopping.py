@@ -1,8 +1,8 @@
-"""Where does each stopping rule stop, and what does that cost against the best picture on the way?
+"""Where does each stopping rule stop, and what does that cost against the best image on the way?
 
-python benchmarks/stopping.py --seeds 1 --task gaussian-25 --picture camera
+python benchmarks/stopping.py --seeds 1 --task gaussian-25 --image camera
 
-A case is a picture, a degradation and a seed. One fit to well past the peak feeds all rules that
+A case is an image, a degradation and a seed. One fit to well past the peak feeds all rules that
 only look on; a rule that hides something from the networks gets a fit of its own. Every case is
 stored under --results as soon as it is done: the same command again does what is missing.
 """
@@ -76,7 +76,7 @@ class Watched:
 def follow(problem, recipe, rules, length, seed, shown=None):
     """Make one fit; return a row a rule, and the curve of the averages."""
     watched, curve, begun = [Watched(rule) for rule in rules], [], time.perf_counter()
-    for step in dip.iterate(problem, recipe.but(iterations=length), seed=seed, shown=shown):
+    for step in dip.iterate(problem, recipe.replace(iterations=length), seed=seed, shown=shown):
         curve.append(round(dip.psnr(step.average, problem.truth), 3))
         for each in watched:
             each(step, problem.truth)
@@ -101,9 +101,9 @@ def prepared(names, problem, recipe):
     return rules
 
 
-def measure(task, picture, size, seed, name, times):
+def measure(task, image, size, seed, name, times):
     """Measure all rules on one case."""
-    problem = TASKS[task](images.load(picture, size=size), seed)
+    problem = TASKS[task](images.load(image, size=size), seed)
     recipe = recipes.choose(name, problem)
     length = int(times * recipe.iterations)
     default = stopping.choose("auto", problem, recipe).name
@@ -115,7 +115,7 @@ def measure(task, picture, size, seed, name, times):
         if rule.shown is not None:
             more, curves[rule.name] = follow(problem, recipe, [rule], length, seed, rule.shown)
             rows += more
-    case = {"task": task, "picture": picture, "seed": seed, "recipe": name, "size": size}
+    case = {"task": task, "image": image, "seed": seed, "recipe": name, "size": size}
     rows = [case | row | {"default": row["rule"] == default} for row in rows]
     return {"rows": rows, "curves": curves}
 
@@ -129,11 +129,11 @@ def stored_case(path):
 def collect(cases):
     """Return a table of all cases: a row a rule, with what it lost in dB.
 
-    gap: against the best picture of the fit that the rule watched. price: against the best of the
+    gap: against the best image of the fit that the rule watched. price: against the best of the
     fit from which nothing was hidden.
     """
     rows = pd.DataFrame([row for case in cases for row in case["rows"]])
-    key = ["task", "picture", "seed", "recipe", "size"]
+    key = ["task", "image", "seed", "recipe", "size"]
     undisturbed = rows[rows.rule == "oracle"].set_index(key).best.rename("undisturbed")
     rows = rows.join(undisturbed, on=key)
     rows["gap"] = rows.best - rows.psnr
@@ -183,7 +183,7 @@ def draw(cases, path):
             axis.plot(row["chosen_at"], row["psnr"], "o", color=colour)
         best = case["rows"][0]["best"]
         low = max(best - 6, min(row["psnr"] for row in shown))
-        axis.set(title=f"{task}, {Path(case['rows'][0]['picture']).stem}", xscale="log")
+        axis.set(title=f"{task}, {Path(case['rows'][0]['image']).stem}", xscale="log")
         axis.set(xlabel="iteration", ylabel="PSNR in dB", ylim=(low - 0.5, best + 0.5))
         axis.set_xlim(left=10)
         axis.spines[["top", "right"]].set_visible(False)
@@ -196,9 +196,9 @@ def draw(cases, path):
 
 def main(
     task: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(TASKS)}.")] = None,
-    picture: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Pictures at most.")] = None,
-    size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 128,
+    image: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Images at most.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 128,
     seeds: Annotated[int, typer.Option(help="Fits a case.")] = 3,
     recipe: Annotated[str, typer.Option(help="lab or paper.")] = "lab",
     times: Annotated[float, typer.Option(help="Length of a fit, in the recipe's own.")] = 1.0,
@@ -210,22 +210,22 @@ def main(
     stored: Annotated[bool, typer.Option(help="Only read what is stored.")] = False,
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
-    """Measure the stopping rules, on pictures that they were not tuned on."""
+    """Measure the stopping rules, on images that they were not tuned on."""
     if threads:
         torch.set_num_threads(threads)
     if unknown := set(task or ()) - set(TASKS):
         raise typer.BadParameter(f"no task is called {unknown.pop()!r}: {', '.join(TASKS)}")
     results.mkdir(parents=True, exist_ok=True)
-    tasks, pictures = task or TASKS, (picture or REPORTING)[:limit]
+    tasks, names = task or TASKS, (image or REPORTING)[:limit]
     wanted = {
         f"{name}-{shown}-{size}-{recipe}-{seed}": (name, shown, size, seed, recipe, times)
         for seed in range(seeds)
         for name in tasks
-        for shown in pictures
+        for shown in names
     }
     paths = {name: results / f"{name.replace('/', '_')}.json" for name in wanted}
     missing = [] if stored else [name for name in wanted if stored_case(paths[name]) is None]
-    for shown in pictures if missing else ():
+    for shown in names if missing else ():
         images.load(shown, size=size)  # a name that is not there must not cost an hour
     for name in tqdm(missing, "cases", disable=not missing):
         case = measure(*wanted[name])
@@ -243,10 +243,10 @@ def main(
 
 def section(rows):
     """The Markdown of one recipe and size: the rules, and what "auto" chose."""
-    seeds, pictures = rows.seed.nunique(), ", ".join(rows.picture.unique())
+    seeds, names = rows.seed.nunique(), ", ".join(rows.image.unique())
     return (
-        f"Pictures: {pictures}; {seeds} seed(s); {report.machine()}\n\n"
-        "All rules, where they apply; gaps in dB below the best picture of the same fit:\n\n"
+        f"Images: {names}; {seeds} seed(s); {report.machine()}\n\n"
+        "All rules, where they apply; gaps in dB below the best image of the same fit:\n\n"
         f"{report.markdown(summary(rows[rows.rule != 'oracle'], 'rule'), 3)}\n"
         'What `stop="auto"` takes, by task:\n\n'
         f"{report.markdown(summary(rows[rows.default], ['task', 'rule']), 3)}"

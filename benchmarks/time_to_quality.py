@@ -1,10 +1,10 @@
 """How long does a recipe take to a given quality? Seconds to each decibel, and the published fit.
 
-make bench ARGS="--picture denoising/F16_GT.png --task denoising"
+make bench ARGS="--image denoising/F16_GT.png --task denoising"
 
 Each fit starts from scratch, in this process, one after the other. It is stored under --results
 as it goes: the same command again goes on where it stopped, and measures nothing twice. The
-published fit takes half an hour a picture; --against-stored takes its curve, PSNR by iteration,
+published fit takes half an hour an image; --against-stored takes its curve, PSNR by iteration,
 from the file that an earlier run (or another machine) left, and its seconds an iteration from this
 one; the other recipes are then measured anew, so that all seconds are of one machine and one hour.
 """
@@ -27,12 +27,12 @@ from diplearn.files import replacing
 
 STORED = ["seconds", "psnr", "psnr_average"]
 TASKS = ("denoising", "super_resolution", "inpainting")
-PICTURES = ("motorcycle", "camera", "coins")  # no recipe was tuned on these
+IMAGES = ("motorcycle", "camera", "coins")  # no recipe was tuned on these
 
 
-def make_problem(task, picture, size, sigma, factor, seed):
+def make_problem(task, image, size, sigma, factor, seed):
     """Return the problem that is to be solved; inpainting means half of the pixels at random."""
-    clean = images.load(picture, size=size)
+    clean = images.load(image, size=size)
     if task == "denoising":
         return dip.denoising(clean, sigma=sigma / 255, seed=seed)
     if task == "super_resolution":
@@ -125,12 +125,12 @@ def summary(curves, published):
 
 
 def main(
-    picture: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Pictures at most: they take long.")] = 1,
+    image: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Images at most: they take long.")] = 1,
     task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "denoising",
     sigma: Annotated[float, typer.Option(help="Noise, on the scale of 0 to 255.")] = 25,
     factor: Annotated[int, typer.Option(help="Of super-resolution.")] = 4,
-    size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 256,
+    size: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 256,
     recipe: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
     seeds: Annotated[int, typer.Option(help="Fits a recipe; the published one gets one.")] = 3,
     iterations: Annotated[int | None, typer.Option(help="Instead of each recipe's own.")] = None,
@@ -145,17 +145,17 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     detail = {"denoising": f"{sigma:g}", "super_resolution": f"x{factor}"}.get(task, "half")
-    pictures = (picture or PICTURES)[:limit]
-    for name in pictures:
+    names = (image or IMAGES)[:limit]
+    for name in names:
         make_problem(task, name, size, sigma, factor, 0)  # what cannot be had must not cost an hour
     results.mkdir(parents=True, exist_ok=True)
-    for name in pictures:
+    for name in names:
         case = f"{task}-{detail}-{Path(name).stem.removesuffix('_GT')}-{size}"
 
         def fitted(recipe, seed, name=name, case=case):
             problem = make_problem(task, name, size, sigma, factor, seed)
             chosen = recipes.choose(recipe, problem)
-            chosen = chosen.but(iterations=iterations) if iterations else chosen
+            chosen = chosen.replace(iterations=iterations) if iterations else chosen
             path = results / f"{case}-{recipe}-{seed}"
             return measure(problem, chosen, seed, path, anew=against_stored)
 

@@ -1,4 +1,4 @@
-"""The deep image prior: restore one picture with an untrained network.
+"""The deep image prior: restore one image with an untrained network.
 
     import diplearn as dip
 

@@ -1,6 +1,6 @@
 """What a user would try instead: the classical methods that the lessons put beside the deep prior.
 
-Each takes a `Problem` and returns a picture. Where a method has a knob it is set from the noise
+Each takes a `Problem` and returns an image. Where a method has a knob it is set from the noise
 level, as its authors advise, never with the truth.
 """
 
@@ -21,7 +21,7 @@ from .operators import Downsample
 def tv(problem):
     """Total variation (Chambolle 2004, doi:10.1023/B:JMIV.0000011325.36760.1e).
 
-    The weight, 0.8 sigma, is the best of 0.5 to 1.4 sigma by mean PSNR over six bundled pictures
+    The weight, 0.8 sigma, is the best of 0.5 to 1.4 sigma by mean PSNR over six bundled images
     of 256x256 at sigma = 25/255 (29.8 dB), and within 0.2 dB of the best at 10/255 and 50/255.
 
     Parameters
@@ -41,7 +41,7 @@ def tv(problem):
     torch.Size([1, 64, 64])
     """
     # At scikit-image's own tolerance the iteration may stop at once, 8 dB too early.
-    return _per_picture(
+    return _per_image(
         problem, restoration.denoise_tv_chambolle, weight=max(1e-3, 0.8 * problem.noise_level()),
         eps=1e-5, max_num_iter=500,
     )  # fmt: skip
@@ -51,7 +51,7 @@ def non_local_means(problem):
     """Non-local means (Buades, Coll & Morel 2005, doi:10.1109/CVPR.2005.38).
 
     h, 0.6 sigma, is within 0.1 dB of the best of 0.4 to 1.0 sigma by mean PSNR over six bundled
-    pictures of 256x256 at sigma = 10/255, 25/255 (30.5 dB) and 50/255.
+    images of 256x256 at sigma = 10/255, 25/255 (30.5 dB) and 50/255.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def non_local_means(problem):
     torch.Size([1, 64, 64])
     """
     sigma = problem.noise_level()
-    return _per_picture(
+    return _per_image(
         problem, restoration.denoise_nl_means, h=0.6 * sigma, sigma=sigma, fast_mode=True,
         patch_size=5, patch_distance=6,
     )  # fmt: skip
@@ -90,16 +90,16 @@ def wavelets(problem):
         (C, H, W).
     """
     sigma = problem.noise_level()
-    if sigma == 0:  # scikit-image divides by the coefficients, and those of a flat picture are 0
+    if sigma == 0:  # scikit-image divides by the coefficients, and those of a flat image are 0
         return problem.observation.cpu()
-    return _per_picture(
+    return _per_image(
         problem, restoration.denoise_wavelet, sigma=sigma, rescale_sigma=True,
         convert2ycbcr=problem.shape[0] == 3,
     )  # fmt: skip
 
 
 def bm3d(problem):
-    """BM3D, on colour pictures CBM3D (Dabov et al. 2007, doi:10.1109/TIP.2007.901238).
+    """BM3D, on colour images CBM3D (Dabov et al. 2007, doi:10.1109/TIP.2007.901238).
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ def bm3d(problem):
         raise InputError("BM3D needs the package bm3d: pip install 'diplearn[compare]'")
     array, sigma = to_array(problem.observation).astype(np.float64), problem.noise_level()
     if array.ndim == 3 and np.ptp(array @ _OPPONENTS, axis=(0, 1)).min() == 0:
-        return _picture(np.dstack([package.bm3d(array[..., c], sigma) for c in range(3)]))
+        return _image(np.dstack([package.bm3d(array[..., c], sigma) for c in range(3)]))
     denoise = package.bm3d_rgb if array.ndim == 3 else package.bm3d
-    return _picture(denoise(array, sigma))
+    return _image(denoise(array, sigma))
 
 
-# The colour axes of CBM3D. It divides by the range along each, which is 0 where a picture is grey,
+# The colour axes of CBM3D. It divides by the range along each, which is 0 where an image is grey,
 # or where red and blue are black.
 _OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]).T
 
@@ -159,7 +159,7 @@ def median_filter(problem):
 
 
 def interpolate(problem, kernel="cubic"):
-    """Bring a small picture up with a fixed kernel: bicubic or Lanczos.
+    """Bring a small image up with a fixed kernel: bicubic or Lanczos.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def interpolate(problem, kernel="cubic"):
 
 
 def lanczos(problem):
-    """Bring a small picture up with Lanczos3; see `interpolate`."""
+    """Bring a small image up with Lanczos3; see `interpolate`."""
     return interpolate(problem, "lanczos3")
 
 
@@ -201,22 +201,22 @@ def biharmonic(problem):
     """
     missing = problem.operator.known.cpu().numpy() < 0.5
     if len(missing) == 1:  # the same for all channels
-        return _per_picture(problem, restoration.inpaint_biharmonic, mask=missing[0])
+        return _per_image(problem, restoration.inpaint_biharmonic, mask=missing[0])
     planes = problem.observation.cpu().numpy().astype(np.float64)
     filled = [
         np.full_like(plane, 0.5) if mask.all() else restoration.inpaint_biharmonic(plane, mask)
         for plane, mask in zip(planes, missing)
     ]
-    return _picture(np.stack(filled, axis=-1))
+    return _image(np.stack(filled, axis=-1))
 
 
-def _per_picture(problem, method, **options):
+def _per_image(problem, method, **options):
     array = to_array(problem.observation).astype(np.float64)
     axis = -1 if array.ndim == 3 else None
-    return _picture(method(array, channel_axis=axis, **options))
+    return _image(method(array, channel_axis=axis, **options))
 
 
-def _picture(array):
+def _image(array):
     return from_array(np.clip(array, 0, 1))
 
 
@@ -247,8 +247,8 @@ def compare(problem, methods=None):
 
     Returns
     -------
-    pictures : dict
-        Name -> picture.
+    images : dict
+        Name -> image.
     table : pandas.DataFrame
         A row a method: seconds and, where the truth is known, psnr in dB and ssim. Empty for a
         task without classical methods (deblurring).
@@ -256,7 +256,7 @@ def compare(problem, methods=None):
     Examples
     --------
     >>> from diplearn import images, super_resolution
-    >>> pictures, table = compare(super_resolution(images.load("camera", size=64), factor=4))
+    >>> images, table = compare(super_resolution(images.load("camera", size=64), factor=4))
     >>> list(table.index)
     ['bicubic', 'Lanczos']
     """
@@ -264,13 +264,13 @@ def compare(problem, methods=None):
         methods = dict(BY_TASK[problem.task])
         if _bm3d_package() is None:
             methods.pop("BM3D", None)
-    pictures, rows = {}, []
+    images, rows = {}, []
     for name, method in methods.items():
         begun = time.perf_counter()
-        pictures[name] = method(problem)
+        images[name] = method(problem)
         row = {"method": name, "seconds": time.perf_counter() - begun}
         if problem.truth is not None:
-            row["psnr"] = metrics.psnr(pictures[name], problem.truth)
-            row["ssim"] = metrics.ssim(pictures[name], problem.truth)
+            row["psnr"] = metrics.psnr(images[name], problem.truth)
+            row["ssim"] = metrics.ssim(images[name], problem.truth)
         rows.append(row)
-    return pictures, pd.DataFrame(rows).set_index("method") if rows else pd.DataFrame()
+    return images, pd.DataFrame(rows).set_index("method") if rows else pd.DataFrame()

@@ -41,7 +41,7 @@ Examples:
   diplearn denoise photo.jpg --longest 512     a large photograph: minutes, not hours
   diplearn upscale photo.jpg --factor 4 --out large.png
   diplearn inpaint photo.jpg --mask mask.png   black in the mask is what to fill in
-  diplearn inpaint photo.png                   what was erased in the picture is filled in
+  diplearn inpaint photo.png                   what was erased in the image is filled in
   diplearn dejpeg photo.jpg --film fit.gif     watch how it came about
   cat photo.jpg | diplearn denoise - --out - > result.png
   diplearn sweep many.toml --workers 4         many fits, and a table
@@ -56,10 +56,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 class Shared:
     """The options that all commands have."""
 
-    picture: Annotated[
+    image: Annotated[
         str | None,
         typer.Argument(
-            metavar="PICTURE", help="The degraded picture, any format; - for standard input."
+            metavar="IMAGE", help="The degraded image, any format; - for standard input."
         ),
     ] = None
     out: Annotated[
@@ -68,13 +68,13 @@ class Shared:
             "--out",
             "-o",
             metavar="FILE",
-            help="The result, - for standard output; else a new file beside the picture.",
+            help="The result, - for standard output; else a new file beside the image.",
         ),
     ] = None
     longest: Annotated[
         int | None,
         typer.Option(
-            metavar="PIXELS", min=16, help="First bring a large picture down to this longer side."
+            metavar="PIXELS", min=16, help="First bring a large image down to this longer side."
         ),
     ] = None
     recipe: Annotated[
@@ -101,7 +101,7 @@ class Shared:
     ] = None
     truth: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The clean picture, if there is one: only to measure."),
+        typer.Option(metavar="FILE", help="The clean image, if there is one: only to measure."),
     ] = None
     film: Annotated[
         str | None,
@@ -117,7 +117,7 @@ class Shared:
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with a fit that --save kept, instead of a PICTURE; the file stays as it "
+            help="Go on with a fit that --save kept, instead of a IMAGE; the file stays as it "
             "is unless --save names it again.",
         ),
     ] = None
@@ -173,7 +173,7 @@ def upscale(
         int | None, typer.Option(metavar="N", min=2, help="How many times larger (default: 4).")
     ] = None,
 ):
-    """Make a picture larger: super-resolution."""
+    """Make an image larger: super-resolution."""
 
 
 @with_shared
@@ -182,8 +182,8 @@ def inpaint(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="As large as the picture; what to fill in is black, or transparent. Without a "
-            "mask, it is what is transparent in the picture.",
+            help="As large as the image; what to fill in is black, or transparent. Without a "
+            "mask, it is what is transparent in the image.",
         ),
     ] = None,
     invert: Annotated[
@@ -262,7 +262,7 @@ def _diplearn(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ):
-    """Restore one picture with an untrained network: the deep image prior."""
+    """Restore one image with an untrained network: the deep image prior."""
 
 
 def main(arguments=None):
@@ -301,7 +301,7 @@ def main(arguments=None):
 def _explained(error):
     """Return what a user can do something about, or None."""
     if isinstance(error, MemoryError) and not isinstance(error, InputError):
-        return "the memory ran out; --longest 512 makes the picture smaller first"
+        return "the memory ran out; --longest 512 makes the image smaller first"
     if isinstance(error, RuntimeError) and "memory" in str(error):  # as torch says it
         return _explained(MemoryError())
     if hasattr(error, "format_message"):  # a mistake in the options, as typer words it
@@ -370,21 +370,21 @@ def _check_together(options):
     if options.resume is None:
         if getattr(options, "invert", None) and options.mask is None:
             raise InputError("--invert turns a mask round: name one with --mask")
-        if options.picture is None:
-            raise InputError(f"which picture? For example: diplearn {options.command} photo.jpg")
+        if options.image is None:
+            raise InputError(f"which image? For example: diplearn {options.command} photo.jpg")
         return
-    settled = "picture longest recipe seed truth sigma factor mask invert".split()
+    settled = "image longest recipe seed truth sigma factor mask invert".split()
     given = [name for name in settled if getattr(options, name, None) is not None]
     if given:
-        names = ", ".join("PICTURE" if name == "picture" else f"--{name}" for name in given)
+        names = ", ".join("IMAGE" if name == "image" else f"--{name}" for name in given)
         raise InputError(f"with --resume a fit goes on as it was begun: leave out {names}")
 
 
 def _check_names(options):
     """Refuse impossible file names, and `-` for options that cannot use a pipe."""
     names = {
-        "PICTURE" if key == "picture" else f"--{key}": getattr(options, key, None)
-        for key in ("picture", "truth", "mask", "resume", "out", "film", "save")
+        "IMAGE" if key == "image" else f"--{key}": getattr(options, key, None)
+        for key in ("image", "truth", "mask", "resume", "out", "film", "save")
     }
     for option, name in names.items():
         if name == "":
@@ -392,10 +392,10 @@ def _check_names(options):
         if name and "\0" in name:
             raise InputError(f"{option} {name!r} cannot be the name of a file: it holds a NUL")
         if name == "-" and option in ("--resume", "--film", "--save"):
-            raise InputError(f"{option} must be a file: only pictures go through - as a pipe")
-    piped = [option for option in ("PICTURE", "--truth", "--mask") if names[option] == "-"]
+            raise InputError(f"{option} must be a file: only images go through - as a pipe")
+    piped = [option for option in ("IMAGE", "--truth", "--mask") if names[option] == "-"]
     if len(piped) > 1:
-        raise InputError(f"standard input holds one picture: {' and '.join(piped)} cannot share it")
+        raise InputError(f"standard input holds one image: {' and '.join(piped)} cannot share it")
 
 
 def _source(name):
@@ -404,7 +404,7 @@ def _source(name):
 
     if name == "-":
         if "stdin" in _closed or sys.stdin.isatty():
-            raise InputError("- reads a picture from standard input: pipe one into it")
+            raise InputError("- reads an image from standard input: pipe one into it")
         return decode.content(sys.stdin.buffer)[2]
     pipe = _is_handle(name) or Path(name).is_fifo()
     return decode.content(name)[2] if pipe else name  # a pipe can be read once
@@ -429,17 +429,17 @@ def _load(options):
 
 
 def _problem(options):
-    """Read the pictures; return what is to be done, and what the first file says beside pixels."""
+    """Read the images; return what is to be done, and what the first file says beside pixels."""
     from . import images, operators
     from .problems import Problem
 
-    source = _source(options.picture)
+    source = _source(options.image)
     operator, sigma, longest = operators.Identity(), None, options.longest
     if options.command == "inpaint":
         observation, operator = _holed(options, source)
     elif options.command == "upscale":
         observation, operator = _small(options, source)
-        longest = longest and longest * operator.factor  # the truth is the large picture
+        longest = longest and longest * operator.factor  # the truth is the large image
     else:
         observation = images.read(source, longest=longest)
     if options.command == "denoise" and options.sigma is not None:
@@ -450,7 +450,7 @@ def _problem(options):
 
 
 def _small(options, source):
-    """Read a picture to be made larger: it may be small, but the result must not be too large."""
+    """Read an image to be made larger: it may be small, but the result must not be too large."""
     from . import images, operators
 
     factor = options.factor or 4
@@ -466,7 +466,7 @@ def _small(options, source):
 
 
 def _holed(options, source):
-    """Read a picture and its mask, which may be what is transparent in the picture itself."""
+    """Read an image and its mask, which may be what is transparent in the image itself."""
     from . import images, operators
 
     if options.mask is None:
@@ -480,26 +480,26 @@ def _holed(options, source):
 
 
 def _erased(source):
-    """Read a picture that is its own mask.
+    """Read an image that is its own mask.
 
     The erased pixels read as white; they are masked, so their value is irrelevant.
     """
     from . import images
 
-    picture, known = images.read_erased(source)
+    image, known = images.read_erased(source)
     if known.all():
         raise InputError(
-            "inpaint needs --mask, a picture that is black where to fill in; or a PICTURE that is "
+            "inpaint needs --mask, an image that is black where to fill in; or a IMAGE that is "
             "transparent there, as an eraser leaves it"
         )
-    return picture, known
+    return image, known
 
 
 # What is written.
 
 
 def _check_outputs(options, beside):
-    """Say now what could not be written later; return where the picture goes, None for a pipe."""
+    """Say now what could not be written later; return where the image goes, None for a pipe."""
     from . import images
     from .files import check_writable
     from .run import check_film
@@ -516,7 +516,7 @@ def _check_outputs(options, beside):
     if options.film is not None:
         check_film(options.film)
     if options.save is not None and images.image_format(options.save) is not None:
-        raise InputError(f"--save {options.save} would hold the fit, no picture: see --out")
+        raise InputError(f"--save {options.save} would hold the fit, no image: see --out")
     if beside and out != beside:
         _complain(f"{beside} is there already: the result will be {out}")
     return out
@@ -524,7 +524,7 @@ def _check_outputs(options, beside):
 
 def _beside(options, work):
     """Name the result after what was read."""
-    source = Path(options.picture or options.resume)
+    source = Path(options.image or options.resume)
     if str(source) == "-" or _is_handle(source):
         source = Path("piped")  # here, where the user is
     settings = options if options.resume is None else work.problem.operator
@@ -547,7 +547,7 @@ def _check_files(options, out):
     """Refuse to write over what is read, or two things into one file."""
     written = {"--out": out, "--film": options.film, "--save": options.save}
     read = {
-        "the picture": options.picture,
+        "the image": options.image,
         "--truth": options.truth,
         "--mask": getattr(options, "mask", None),
     }
@@ -570,9 +570,9 @@ def _same(path, other):
 
 
 def _own_stdout():
-    """Return a handle of standard output for the picture alone; others get standard error.
+    """Return a handle of standard output for the image alone; others get standard error.
 
-    A library that prints, as MKL_VERBOSE=1 lets one do, would damage the picture. It stays so until
+    A library that prints, as MKL_VERBOSE=1 lets one do, would damage the image. It stays so until
     the process ends, since the library may hold something back until then.
     """
     sys.stdout.flush()
@@ -583,7 +583,7 @@ def _own_stdout():
 
 @dataclasses.dataclass
 class Outputs:
-    """What a command writes: the picture to `out`, or through `pipe`; the run and a film.
+    """What a command writes: the image to `out`, or through `pipe`; the run and a film.
 
     Where nobody named `out`, it is the first name from `beside` on that is free.
     """
@@ -598,7 +598,7 @@ class Outputs:
     def write(self, run, film=True):
         """Try every output, whatever becomes of the others; return whether all were written."""
         save, film = self.options.save, self.options.film if film else None
-        tries = [("--out", self.out or "-", lambda: self._write_picture(run))]
+        tries = [("--out", self.out or "-", lambda: self._write_image(run))]
         if save is not None and run.saved_at != run.stopped_at:  # the fit's own attempt failed
             tries.append(("--save", save, lambda: run.save(save)))
         if film is not None:
@@ -613,8 +613,8 @@ class Outputs:
                 _complain(f"{option} {path} could not be written: {_reason(error)}{rescued}")
         return done
 
-    def _write_picture(self, run):
-        """Write the result, and say so: on standard error if standard output is the picture's."""
+    def _write_image(self, run):
+        """Write the result, and say so: on standard error if standard output is the image's."""
         from . import images
 
         if self.pipe is not None:
@@ -629,7 +629,7 @@ class Outputs:
         else:
             _print(f"{self._write_new(run.output)}: {_summary(run)}")
 
-    def _write_new(self, picture):
+    def _write_new(self, image):
         """Write to the first name that is free, and return it.
 
         The free name of before the fit may be taken by now: by another fit, of photo.jpg beside
@@ -637,7 +637,7 @@ class Outputs:
         """
         from . import files, images
 
-        content = images.encode(picture, images.image_format(self.out), self.about)
+        content = images.encode(image, images.image_format(self.out), self.about)
         return files.write_new(content, self._names())
 
     def _names(self):
@@ -654,7 +654,7 @@ class Outputs:
         with contextlib.suppress(Exception):
             path = Path(tempfile.mkdtemp(prefix="diplearn-"), "result.png")
             images.write(run.output, path, self.about)
-            return f"; the picture is in {path} instead"
+            return f"; the image is in {path} instead"
         return ""
 
 
@@ -703,7 +703,7 @@ def _complain(message, code=FAILED):
 
 
 def _print(line):
-    with contextlib.suppress(OSError):  # nobody reads: the picture is written all the same
+    with contextlib.suppress(OSError):  # nobody reads: the image is written all the same
         try:
             print(line, flush=True)
         except UnicodeEncodeError:  # a name that the terminal cannot show

@@ -180,7 +180,7 @@ def _is_srgb(space, bands):
 
 
 def _shaper(curves, matrix, bands):
-    """A grey picture has no use for the matrix: equal channels are neutral in every RGB space."""
+    """A grey image has no use for the matrix: equal channels are neutral in every RGB space."""
     return Shaper(curves, matrix) if bands == 3 else Shaper(curves[:1])
 
 
@@ -210,8 +210,8 @@ def _from_cicp(chunk, bands):
 def _from_icc(icc, bands):
     kind = "".join(filter(str.isprintable, icc[16:20].decode("latin-1"))).strip()
     if {"GRAY": 1, "RGB": 3, "CMYK": 4}.get(kind) != bands and (kind, bands) != ("RGB", 1):
-        pictures = {1: "grey", 3: "RGB", 4: "CMYK"}
-        raise Unusable(f"it is for {kind or 'no'} colours, the picture is {pictures[bands]}")
+        images = {1: "grey", 3: "RGB", 4: "CMYK"}
+        raise Unusable(f"it is for {kind or 'no'} colours, the image is {images[bands]}")
     tags = {}
     for index in range(min(struct.unpack_from(">I", icc, 128)[0], 200)):
         name, offset, size = struct.unpack_from(">4sII", icc, 132 + 12 * index)
@@ -224,7 +224,7 @@ def _from_icc(icc, bands):
         columns = [struct.unpack_from(">3i", tags[name], 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
         return _shaper(curves, np.array(columns).T / 65536, bands)
     if (kind, bands) == ("RGB", 1):
-        raise Unusable("it is for RGB colours, the picture is grey")
+        raise Unusable("it is for RGB colours, the image is grey")
     return Table(icc, {1: "L", 3: "RGB", 4: "CMYK"}[bands])
 
 

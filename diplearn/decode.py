@@ -1,6 +1,6 @@
-"""Files to pictures: PNG, JPEG, TIFF, BMP, GIF, WebP and PPM, with all the bits that a file has.
+"""Files to images: PNG, JPEG, TIFF, BMP, GIF, WebP and PPM, with all the bits that a file has.
 
-Every way in which bytes can fail to be a picture ends as an ImageError. No setting of the process
+Every way in which bytes can fail to be an image ends as an ImageError. No setting of the process
 is changed. Warning filters are left alone: whatever would make Pillow warn is removed from the
 bytes first.
 """
@@ -52,7 +52,7 @@ _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2
 # The bytes.
 
 
-def content(source, what="the picture"):
+def content(source, what="the image"):
     """Read a path, bytes or a binary file object: the name for messages, the format, the bytes."""
     if isinstance(source, (bytearray, memoryview)):
         source = bytes(source)
@@ -68,7 +68,7 @@ def content(source, what="the picture"):
     try:  # a path may hold a NUL byte or be too long: also the caller's mistake, said the same way
         path = Path(source)
         if path.is_dir():
-            raise ImageError(f"{path} is a folder; name a picture file in it")
+            raise ImageError(f"{path} is a folder; name an image file in it")
         file = path.open("rb")
     except ImageError:
         raise
@@ -85,7 +85,7 @@ def content(source, what="the picture"):
 
 
 def _drained(file, name):
-    """Read a file to its end, or no further than its first bytes if they are no picture's."""
+    """Read a file to its end, or no further than its first bytes if they are no image's."""
     whole = io.BytesIO()  # hands its bytes out without a copy
     try:
         _read(file, 16, whole)
@@ -93,9 +93,9 @@ def _drained(file, name):
             raise ImageError(f"{name} is empty")
         kind = _format_of(whole.getvalue())
         if kind is None:
-            whose = {"the picture": "the data are", "the mask": "the data of the mask are"}
+            whose = {"the image": "the data are", "the mask": "the data of the mask are"}
             whose, known = whose.get(name, f"{name} is"), ", ".join(_FORMATS)
-            raise ImageError(f"{whose} not a picture that can be read (known: {known})")
+            raise ImageError(f"{whose} not an image that can be read (known: {known})")
         _read(file, LARGEST_FILE, whole)
     except ImageError:
         raise
@@ -141,7 +141,7 @@ class Opened:
 
     @property
     def size(self):
-        """Width and height as a viewer shows the picture."""
+        """Width and height as a viewer shows the image."""
         stored = self.width, self.height
         return stored[::-1] if self.orientation > 4 else stored
 
@@ -310,7 +310,7 @@ class _Alpha(Opened):
 
 
 def alpha_only(file):
-    """Return an opened file with transparency as a grey picture of its alpha channel."""
+    """Return an opened file with transparency as a grey image of its alpha channel."""
     return _Alpha(file)
 
 
@@ -353,7 +353,7 @@ def opened(kind, data, name, largest, colours=True):
 def _damaged(name, error):
     """The ImageError for what a decoder raised; its reason only where it is one for a reader."""
     clear = isinstance(error, (OSError, SyntaxError, zlib.error)) and error.__cause__ is None
-    return ImageError(f"{name} is damaged or not a picture" + (f": {error}" if clear else ""))
+    return ImageError(f"{name} is damaged or not an image" + (f": {error}" if clear else ""))
 
 
 def _claimed(kind, data):
@@ -398,7 +398,7 @@ def _open_jpeg(data, name):
         file.exif = data[found.start() + 4 : found.start() + 2 + length]
     file.drafts, bands = True, len(file.image.getbands())
     if file.image.info.get("progressive"):
-        file.bytes_per_pixel += 2 * bands  # coefficients of the whole picture
+        file.bytes_per_pixel += 2 * bands  # coefficients of the whole image
     frames = _directory(file.image.info.get("mp", b""))
     if frames and (frames.first(0xB001) or 1) > 1:
         file.remarks.append("holds more than one frame; the first is taken")
@@ -448,7 +448,7 @@ def _chunks(data, name):
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             chunks["kept"].append(view[at:end])
             if not whole:
-                raise ImageError(f"{name} is damaged or not a picture: a wrong checksum")
+                raise ImageError(f"{name} is damaged or not an image: a wrong checksum")
         if kind == b"IDAT":
             chunks[kind].append(body)
         elif whole:
@@ -483,7 +483,7 @@ def _text_exif(chunks):
 def _open_tiff(data, name):
     file = tiff.Tiff(data, name)
     exif = file.exif()  # before the file is handed over to Pillow
-    result = _Numbers(name, file) if file.numeric else _Pillow(name, file.picture())
+    result = _Numbers(name, file) if file.numeric else _Pillow(name, file.image())
     result.icc = file.icc() if file.photometric != 8 else None  # Lab has become sRGB already
     result.dpi = file.tags.dpi()
     result.exif, result.orientation = exif, file.tags.first(tiff.ORIENTATION, 1)
@@ -562,7 +562,7 @@ def _find_colours(file, adobe_rgb):
 
 
 def exif_for_result(exif):
-    """EXIF data for the picture as it is now: upright, sRGB, without a stale thumbnail; or None."""
+    """EXIF data for the image as it is now: upright, sRGB, without a stale thumbnail; or None."""
     exif = exif and (exif[6:] if exif[:6] == b"Exif\0\0" else exif)
     tags = _directory(exif or b"")
     if tags is None:
@@ -585,7 +585,7 @@ def exif_for_result(exif):
 
 
 def decoded(file, plan, largest):
-    """Decode an opened file to a picture.
+    """Decode an opened file to an image.
 
     Parameters
     ----------
@@ -606,7 +606,7 @@ def decoded(file, plan, largest):
     _check_room(file, part, sides)
     try:
         file.load()
-        return _picture(file, part, sides)
+        return _image(file, part, sides)
     except ImageError:
         raise
     except MemoryError as error:
@@ -631,7 +631,7 @@ def _bring_down(file, plan, largest):
 
 def _check_room(file, part, sides):
     """Refuse what would take more than half of the memory that is free."""
-    from . import memory  # not above: it imports networks, which need no pictures
+    from . import memory  # not above: it imports networks, which need no images
 
     pixels = file.width * file.height
     channels = 1 if file.bands == 1 else 3
@@ -649,7 +649,7 @@ def _check_room(file, part, sides):
         )
 
 
-def _picture(file, part, sides):
+def _image(file, part, sides):
     """Convert band by band, each as narrow as it will be: pixels are never all there as floats."""
     rows, whole_range = _upright_rows(file), range(0, file.size[1])
     top, left, height, width = part
@@ -676,7 +676,7 @@ def _picture(file, part, sides):
 
 
 def _upright_rows(file):
-    """A function from (top, bottom) to rows of the upright picture."""
+    """A function from (top, bottom) to rows of the upright image."""
     if file.orientation == 1:
         return file.rows
     whole, step = None, max(1, _BAND // file.width)
@@ -732,7 +732,7 @@ def _floats(file, values):
     return floats, float(least) / file.white
 
 
-def _resized(picture, sides):
-    if picture.shape[-2:] == sides:
-        return picture
-    return F.interpolate(picture[None], sides, mode="bicubic", antialias=True)[0]
+def _resized(image, sides):
+    if image.shape[-2:] == sides:
+        return image
+    return F.interpolate(image[None], sides, mode="bicubic", antialias=True)[0]

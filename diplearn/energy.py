@@ -9,15 +9,15 @@ from .errors import InputError
 DATA_TERMS = ("mse", "l1")
 
 
-def data_term(picture, problem, kind="mse"):
-    """E(x; x0): how badly a picture x explains the observation x0.
+def data_term(image, problem, kind="mse"):
+    """E(x; x0): how badly an image x explains the observation x0.
 
     Denoising (paper, section 3.1), super-resolution (3.3) and inpainting (3.4) differ only in the
     operator A; with a mask the missing pixels are zero on both sides and cost nothing.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         x, (C, H, W).
     problem : Problem
         Holds the observation x0 and the operator A.
@@ -43,7 +43,7 @@ def data_term(picture, problem, kind="mse"):
     >>> data_term(x0 + 0.1, Problem(x0)).item()  # doctest: +ELLIPSIS
     0.01...
     """
-    return misfit(problem.operator(picture) - problem.observation, kind)
+    return misfit(problem.operator(image) - problem.observation, kind)
 
 
 def misfit(residual, kind="mse"):
@@ -79,14 +79,14 @@ def misfit(residual, kind="mse"):
     raise InputError(f"no data term is called {kind!r}; there are {', '.join(DATA_TERMS)}")
 
 
-def total_variation(picture, smoothing=1e-12):
+def total_variation(image, smoothing=1e-12):
     """Total variation, isotropic, summed over the pixels (Rudin, Osher & Fatemi 1992).
 
     The published code's `tv_loss`, but for the smoothing.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         x, (..., H, W).
     smoothing : float, optional
         Added under the root, so that flat places have a gradient.
@@ -105,17 +105,17 @@ def total_variation(picture, smoothing=1e-12):
     >>> round(total_variation(step).item(), 2)  # an edge of height 1, 16 pixels long
     16.0
     """
-    across = picture[..., :-1, 1:] - picture[..., :-1, :-1]
-    down = picture[..., 1:, :-1] - picture[..., :-1, :-1]
+    across = image[..., :-1, 1:] - image[..., :-1, :-1]
+    down = image[..., 1:, :-1] - image[..., :-1, :-1]
     return (across.square() + down.square() + smoothing).sqrt().sum()
 
 
-def energy(picture, problem, kind="mse", tv_weight=0.0):
+def energy(image, problem, kind="mse", tv_weight=0.0):
     """E(x; x0) + R(x), with R the total variation times a weight.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         x, (C, H, W).
     problem : Problem
         Holds the observation x0 and the operator A.
@@ -139,10 +139,10 @@ def energy(picture, problem, kind="mse", tv_weight=0.0):
     >>> import torch
     >>> from diplearn.problems import Problem
     >>> x0 = torch.full((1, 16, 16), 0.5)
-    >>> round(energy(x0, Problem(x0), tv_weight=0.1).item(), 3)  # a flat picture, perfectly fitted
+    >>> round(energy(x0, Problem(x0), tv_weight=0.1).item(), 3)  # a flat image, perfectly fitted
     0.0
     """
-    value = data_term(picture, problem, kind)
+    value = data_term(image, problem, kind)
     if tv_weight:
-        value = value + tv_weight * total_variation(picture)
+        value = value + tv_weight * total_variation(image)
     return value

@@ -6,7 +6,7 @@ class InputError(ValueError):
 
 
 class ImageError(InputError):
-    """A picture that cannot be read, or an array that is no picture."""
+    """An image that cannot be read, or an array that is no image."""
 
 
 class MemoryShortage(InputError, MemoryError):
@@ -58,3 +58,16 @@ def one_line(error):
     """Return what another library says of an error as one line of bearable length."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) < 300 else f"{words[:297]}..."
+
+
+def lookup(table, name, what):
+    """Return ``table[name]``; raise InputError that lists the names if there is no such entry.
+
+    >>> lookup({"adam": 1, "muon": 2}, "sgd", "optimiser")
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.InputError: no optimiser is called 'sgd'; there are adam, muon
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    raise InputError(f"no {what} is called {name!r}; there are {', '.join(table)}")

@@ -56,15 +56,15 @@ class Figure(_Figure):
         return {kind: memory.getvalue(), "text/plain": self.alt}, {kind: {"alt": self.alt}}
 
 
-def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
-    """Show pictures side by side, each with its name.
+def contact_sheet(images, columns=None, captions=None, alt="", width=10.0):
+    """Show images side by side, each with its name.
 
     Parameters
     ----------
-    pictures : dict
-        Name -> picture: a tensor (C, H, W) in [0, 1], or uint8 as a run's snapshots are.
+    images : dict
+        Name -> image: a tensor (C, H, W) in [0, 1], or uint8 as a run's snapshots are.
     columns : int, optional
-        Pictures a row; by default all in one row up to five.
+        Images a row; by default all in one row up to five.
     captions : dict, optional
         Name -> a second line under the name, such as a PSNR.
     alt : str, optional
@@ -79,7 +79,7 @@ def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
     Raises
     ------
     InputError
-        There is no picture to show.
+        There is no image to show.
 
     Examples
     --------
@@ -88,15 +88,15 @@ def contact_sheet(pictures, columns=None, captions=None, alt="", width=10.0):
     >>> len(sheet.axes)
     2
     """
-    if not pictures:
-        raise InputError("there is no picture to show")
-    columns = columns or min(len(pictures), 5)
-    rows = math.ceil(len(pictures) / columns)
-    arrays = {name: _shown(picture) for name, picture in pictures.items()}
+    if not images:
+        raise InputError("there is no image to show")
+    columns = columns or min(len(images), 5)
+    rows = math.ceil(len(images) / columns)
+    arrays = {name: _shown(image) for name, image in images.items()}
     tallest = max(array.shape[0] / array.shape[1] for array in arrays.values())
     lines = 2 if captions else 1
     height = rows * (width / columns * tallest + 0.24 * lines)
-    alt = alt or "Pictures: " + ", ".join(map(str, pictures))
+    alt = alt or "Images: " + ", ".join(map(str, images))
     figure = Figure(alt, photographs=True, figsize=(width, height))
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis in axes:
@@ -117,8 +117,8 @@ def _show_literally(*texts):
         text.set_text(text.get_text().encode(errors="replace").decode())
 
 
-def _shown(picture):
-    return picture if isinstance(picture, np.ndarray) else to_array(picture)
+def _shown(image):
+    return image if isinstance(image, np.ndarray) else to_array(image)
 
 
 def pick(snapshots, count=5):

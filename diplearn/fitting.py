@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import signal
 import threading
 import time
 import warnings
@@ -21,6 +20,7 @@ from . import hardware, memory, networks, optimisers, recipes, stopping
 from .energy import energy
 from .errors import InputError, one_line, whole
 from .hardware import Hands
+from .interrupts import interruptible
 from .problems import Problem
 from .progress import Progress
 from .randomness import borrowed_state, derived, generator, seeded
@@ -104,7 +104,7 @@ def iterate(
     InputError
         Something does not fit together; said before the first iteration.
     MemoryShortage
-        The machine has too little memory for a picture of this size.
+        The machine has too little memory for an image of this size.
 
     Warns
     -----
@@ -144,7 +144,7 @@ def iterate(
 def _checked(problem):
     if not isinstance(problem, Problem):
         words = f"there is a {type(problem).__name__} where a problem belongs"
-        raise InputError(f"{words}: make one with dip.Problem(picture) or dip.denoising(clean)")
+        raise InputError(f"{words}: make one with dip.Problem(image) or dip.denoising(clean)")
     return problem
 
 
@@ -223,7 +223,7 @@ class State:
         self.forward = self.members
         if recipe.compiled:
             self.forward = [hardware.compiled(member, self.device) for member in self.members]
-        exact = own_network or recipe.z != "noise"  # coordinates and pictures keep their digits
+        exact = own_network or recipe.z != "noise"  # coordinates and images keep their digits
         self.z = z if exact else z.to(self.precision)
         self._begin_noise()
         self.iteration, self.setbacks, self.rate_factor = 0, 0, 1.0
@@ -472,7 +472,7 @@ class State:
     def _take(self, tensors, numbers):
         """Take over what was saved, once it is known to fit: optimisers do not look before use."""
         wanted = {name: (t.shape, t.dtype) for name, t in self.network.state_dict().items()}
-        like = torch.empty(self._picture_shape(tensors), device="meta")
+        like = torch.empty(self._image_shape(tensors), device="meta")
         if numbers["generator"] == self.generator.device.type:
             self.generator.set_state(tensors["generator"])
         else:  # another device: reseed, so that the noise of the first iterations is not repeated
@@ -495,7 +495,7 @@ class State:
         self.good = (float(numbers["good_loss"]), weights, moments, average)
         self.good_at = whole(numbers["good_at"], "good_at", 1, self.iteration)
 
-    def _picture_shape(self, tensors):
+    def _image_shape(self, tensors):
         return tensors["average"].shape if self.average is None else self.average.shape
 
     def _checked_moments(self, moments):
@@ -517,13 +517,13 @@ class State:
         return moments
 
 
-def _alike(picture, like):
-    """Return the picture if its shape and type are as wanted."""
-    if (picture.shape, picture.dtype) != (like.shape, like.dtype):
-        raise ValueError(f"a picture of shape {tuple(picture.shape)}, {picture.dtype}")
-    if not picture.isfinite().all():
-        raise ValueError("a picture with values that are not finite")
-    return picture
+def _alike(image, like):
+    """Return the image if its shape and type are as wanted."""
+    if (image.shape, image.dtype) != (like.shape, like.dtype):
+        raise ValueError(f"an image of shape {tuple(image.shape)}, {image.dtype}")
+    if not image.isfinite().all():
+        raise ValueError("an image with values that are not finite")
+    return image
 
 
 @contextlib.contextmanager
@@ -576,7 +576,7 @@ def _channels(recipe, z, shape):
 
 
 def _input(problem, recipe, seed, z):
-    """Z: what the caller handed in, or the recipe's noise or mesh, as large as the picture."""
+    """Z: what the caller handed in, or the recipe's noise or mesh, as large as the image."""
     height, width = problem.shape[-2:]
     if z is not None:
         return z.detach().float()
@@ -643,7 +643,7 @@ def _build(problem, recipe, channels, seed):
 
 def _start_at_mean(network, problem):
     """Let the first output have the observation's mean colour instead of mid-grey."""
-    last = getattr(network, "picture", None)
+    last = getattr(network, "to_image", None)
     if getattr(last, "bias", None) is None:
         return
     known = problem.operator(torch.ones(problem.shape)).mean(dim=(1, 2))  # 1 but for a mask
@@ -672,7 +672,7 @@ def _check_module(network):
 
 
 def _check_network(network, z, shape):
-    """Try a network of the user's own; raise InputError unless it makes a picture to fit."""
+    """Try a network of the user's own; raise InputError unless it makes an image to fit."""
     try:
         # On a copy, with a random state of its own: running means and dropout must not notice.
         with networks.untouched(network) as copied, borrowed_state(_gpus(z.device)):
@@ -714,7 +714,7 @@ def fit(
     save=None,
     callback=None,
 ):
-    """Restore one picture: run `iterate` until a rule stops it, and keep what happened.
+    """Restore one image: run `iterate` until a rule stops it, and keep what happened.
 
     Parameters
     ----------
@@ -739,7 +739,7 @@ def fit(
         Save the run here when it ends, and once a minute on the way.
     callback : callable, optional
         Called as ``callback(run, step)`` after every iteration, to look on: `run` holds what was
-        recorded so far, and ``run.save(path)`` saves it. The pictures of a step are the fit's own:
+        recorded so far, and ``run.save(path)`` saves it. The images of a step are the fit's own:
         read them, and do not write into them.
 
     Returns
@@ -752,7 +752,7 @@ def fit(
     InputError
         Something does not fit together; said before the first iteration.
     MemoryShortage
-        The machine has too little memory for a picture of this size.
+        The machine has too little memory for an image of this size.
     Exception
         What a callback, a rule or a network of your own raised, or a second Ctrl-C: as it came,
         after the run so far was saved (with `save`), and with that run as its attribute `run`.
@@ -771,7 +771,7 @@ def fit(
     """
     recipe = recipes.choose(recipe, _checked(problem))
     if iterations is not None:
-        recipe = recipe.but(iterations=iterations)
+        recipe = recipe.replace(iterations=iterations)
         stop = recipe.iterations if stop is None else stop  # who asks for a number gets it
     _check_helpers(halt, callback)
     run = Run(problem, recipe, seed)
@@ -807,7 +807,7 @@ def fits(wanted, *, cores=None, progress=True, resumable=False):
         Show a bar that counts fits.
     resumable : bool, optional
         Let each run keep its network, and what `resume` needs; without them it is curves and
-        pictures only.
+        images only.
 
     Returns
     -------
@@ -976,7 +976,7 @@ def resume(
         run.check_savable(save)
     if network is None and run.own_network:
         network = run.network
-    recipe = run.recipe.but(iterations=max(goal, run.recipe.iterations))
+    recipe = run.recipe.replace(iterations=max(goal, run.recipe.iterations))
     unpack = functools.partial(State.unpack, device=device, saved=save is not None)
     state = unpack(run.state, run.problem, recipe, network)
     counted = iterations is not None and run.rule_name == "count"
@@ -1084,7 +1084,7 @@ def _drive(run, state, rule, hands, bar, ends, save, callback):
         if save is not None and time.perf_counter() - saved > SAVE_EVERY:
             _save(run, save)
             saved = time.perf_counter()
-    return "setbacks" if state.given_up else "count"
+    return "diverged" if state.given_up else "count"
 
 
 def _ended_by(rule, goal, interrupted, halt, step, stop):
@@ -1107,13 +1107,13 @@ def _close(run, state, rule, stopped_by):
     tensors |= named("rule", {k: v.cpu() for k, v in rule.now.items() if torch.is_tensor(v)})
     now = {k: v for k, v in rule.now.items() if not torch.is_tensor(v)}
     numbers["rule"] = stopping.about(rule) | {"now": now}
-    # Pixels without a network may leave [0, 1]; a picture does not.
+    # Pixels without a network may leave [0, 1]; an image does not.
     run.finish(stopped_by, chosen.clamp(0, 1), at, (tensors, numbers))
     return trouble
 
 
 def _choice(rule, state):
-    """Return the rule's picture and its iteration; the average, and why, where it is none."""
+    """Return the rule's image and its iteration; the average, and why, where it is none."""
     average = (state.average, state.iteration)
     try:
         chosen, at = rule.chosen, int(rule.chosen_at)
@@ -1131,7 +1131,7 @@ def _choice(rule, state):
             return chosen.float(), at, None
     except Exception as error:
         found = f"that cannot be used ({error})"
-    words = f"the rule {rule.name!r} chose a picture {found}; error.run holds the average instead"
+    words = f"the rule {rule.name!r} chose an image {found}; error.run holds the average instead"
     return *average, words
 
 
@@ -1146,31 +1146,3 @@ def _save(run, path):
             RuntimeWarning,
             stacklevel=4,
         )
-
-
-@contextlib.contextmanager
-def interruptible():
-    """Turn Ctrl-C into a flag, so that an iteration is never cut in half; twice means at once.
-
-    Yields
-    ------
-    threading.Event
-        Set once the interrupt came. Outside the main thread it is never set.
-    """
-    flag = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    elsewhere = threading.current_thread() is not threading.main_thread()
-    if elsewhere or before in (signal.SIG_IGN, None):  # ignored, as in the background of a shell
-        yield flag
-        return
-
-    def take_note(number, frame):
-        if flag.is_set():
-            raise KeyboardInterrupt
-        flag.set()
-
-    signal.signal(signal.SIGINT, take_note)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -53,7 +53,7 @@ def find(device=None):
 
 
 def layout(device):
-    """Return how pictures lie in memory; a GPU's reproducible algorithms lose by channels last."""
+    """Return how images lie in memory; a GPU's reproducible algorithms lose by channels last."""
     return torch.channels_last if device.type == "cpu" else torch.contiguous_format
 
 
@@ -151,7 +151,7 @@ class Hands:
     networks : list of torch.nn.Module
         The recipe's networks, all of one size.
     shape : tuple of int
-        (C, H, W) of the picture.
+        (C, H, W) of the image.
     device : torch.device
         A GPU needs no threads: everything is then done on the caller's.
     """

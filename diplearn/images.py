@@ -1,6 +1,6 @@
-"""Pictures as tensors: bundled, read, downloaded, written, checked.
+"""Images as tensors: bundled, read, downloaded, written, checked.
 
-A picture is a float32 tensor (C, H, W) with values in [0, 1]; C is 1 (grey) or 3 (RGB).
+An image is a float32 tensor (C, H, W) with values in [0, 1]; C is 1 (grey) or 3 (RGB).
 """
 
 import csv
@@ -29,7 +29,7 @@ SMALLEST_SIDE = 16
 LARGEST_AREA = 100_000_000
 """Pixels: a file that claims more is refused before it is decoded (a decompression bomb)."""
 
-# The pictures that scikit-image carries inside its wheel: nothing to download, free to use.
+# The images that scikit-image carries inside its wheel: nothing to download, free to use.
 # name -> (file, what it shows)
 BUNDLED = {
     "astronaut": ("astronaut.png", "Eileen Collins, NASA, 512x512, colour"),
@@ -54,7 +54,7 @@ WRITABLE = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
 
 
 def load(name, size=None):
-    """Load a bundled picture, or one of the paper's.
+    """Load a bundled image, or one of the paper's.
 
     Parameters
     ----------
@@ -63,17 +63,17 @@ def load(name, size=None):
         ``"denoising/F16_GT.png"``, which is downloaded once (see `fetch`).
     size : int, optional
         Take the centre square and bring it down to `size` x `size` pixels, antialiased.
-        Default: the whole picture.
+        Default: the whole image.
 
     Returns
     -------
     torch.Tensor
-        The picture, (C, H, W) float32 in [0, 1].
+        The image, (C, H, W) float32 in [0, 1].
 
     Raises
     ------
     ImageError
-        No picture has that name, or it is smaller than `size`.
+        No image has that name, or it is smaller than `size`.
 
     Examples
     --------
@@ -82,11 +82,11 @@ def load(name, size=None):
     """
     if name in BUNDLED:
         path = resources.files("skimage") / "data" / BUNDLED[name][0]
-    elif name in _paper_pictures():
+    elif name in _paper_images():
         path = fetch(name)
     else:
         raise ImageError(
-            f"no picture is called {name!r}; the bundled ones are {', '.join(names())} "
+            f"no image is called {name!r}; the bundled ones are {', '.join(names())} "
             "(a file of your own: images.read(path); the paper's: images.paper_names())"
         )
     # Profiles are left aside, as scikit-image does: the lessons' numbers are of these pixels.
@@ -94,7 +94,7 @@ def load(name, size=None):
 
 
 def names():
-    """List the bundled pictures.
+    """List the bundled images.
 
     Returns
     -------
@@ -110,14 +110,14 @@ def names():
 
 
 class About(NamedTuple):
-    """What a file says about its picture beside the pixels (see `about`).
+    """What a file says about its image beside the pixels (see `about`).
 
     Attributes
     ----------
     bits : int
         Bits per channel, as read: 8 or 16.
     exif : bytes or None
-        The camera's data (EXIF) as Pillow writes them. As `read` has turned the picture,
+        The camera's data (EXIF) as Pillow writes them. As `read` has turned the image,
         converted it to sRGB and perhaps made it smaller, the orientation is reset, the colour space
         is sRGB and the thumbnail is dropped.
     dpi : tuple of float or None
@@ -140,7 +140,7 @@ def about(source):
     Returns
     -------
     About
-        Bits per channel, EXIF and resolution; for `write(picture, path, about=...)`.
+        Bits per channel, EXIF and resolution; for `write(image, path, about=...)`.
 
     Raises
     ------
@@ -158,9 +158,9 @@ def about(source):
 
 
 def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
-    """Read a picture from a file.
+    """Read an image from a file.
 
-    Whatever the file holds becomes a grey or sRGB picture. Palettes are converted, a camera's
+    Whatever the file holds becomes a grey or sRGB image. Palettes are converted, a camera's
     rotation (EXIF) is applied, 16 bits per channel keep their precision. Of an animation the first
     frame is taken; transparency is laid over white.
 
@@ -182,19 +182,19 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     size : int, optional
         Take the centre square and bring it down to `size` x `size` pixels, antialiased.
     longest : int, optional
-        Bring the whole picture down until its longer side has at most `longest` pixels.
+        Bring the whole image down until its longer side has at most `longest` pixels.
     smallest : int, optional
         Pixels that each side must have: 1 for a small observation, such as that of `Downsample(4)`.
 
     Returns
     -------
     torch.Tensor
-        The picture, (C, H, W) float32 in [0, 1]; C is 1 or 3.
+        The image, (C, H, W) float32 in [0, 1]; C is 1 or 3.
 
     Raises
     ------
     ImageError
-        The file is missing, empty, damaged, no picture or too small; it claims more than 100
+        The file is missing, empty, damaged, no image or too small; it claims more than 100
         million pixels (a JPEG may, if `size` or `longest` lets it be decoded at half its sides or
         less), or more than half of the free memory would be needed. Nothing else is raised,
         whatever the bytes.
@@ -217,7 +217,7 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
 
 
 def read_erased(source):
-    """Read a picture and what is known of it: all but what was erased, which is transparent.
+    """Read an image and what is known of it: all but what was erased, which is transparent.
 
     Parameters
     ----------
@@ -226,15 +226,15 @@ def read_erased(source):
 
     Returns
     -------
-    picture : torch.Tensor
-        The picture, (C, H, W) float32 in [0, 1], white where it was erased.
+    image : torch.Tensor
+        The image, (C, H, W) float32 in [0, 1], white where it was erased.
     known : torch.Tensor
         (1, H, W) bool, True where a pixel is opaque.
 
     Raises
     ------
     ImageError
-        The picture is half transparent, rather than erased in places; or as in `read`.
+        The image is half transparent, rather than erased in places; or as in `read`.
 
     Warns
     -----
@@ -246,32 +246,32 @@ def read_erased(source):
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write(torch.zeros(3, 16, 32), Path(folder, "black.png"))
-    ...     picture, known = read_erased(Path(folder, "black.png"))
-    >>> picture.shape, known.all().item()  # nothing was erased
+    ...     image, known = read_erased(Path(folder, "black.png"))
+    >>> image.shape, known.all().item()  # nothing was erased
     (torch.Size([3, 16, 32]), True)
     """
     name, kind, data = decode.content(source)
-    picture, file = _decoded(data, name=name)
+    image, file = _decoded(data, name=name)
     for remark in file.remarks:
         warnings.warn(f"{name} {remark}", stacklevel=2)
     if not file.transparent:
-        return picture, torch.ones(1, *picture.shape[1:], dtype=torch.bool)
+        return image, torch.ones(1, *image.shape[1:], dtype=torch.bool)
     alpha = decode.opened(kind, data, name, LARGEST_AREA, colours=False)
     alpha = _black_and_white(_whole(decode.alpha_only(alpha)), name, _NO_HOLE)
-    return picture, alpha > 1 - _edge(kind)
+    return image, alpha > 1 - _edge(kind)
 
 
 def _read(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
-    picture, file = _decoded(source, size, longest, smallest, colours)
+    image, file = _decoded(source, size, longest, smallest, colours)
     if file.transparent:
         file.remarks.append("is transparent in places; white shows there")
     for remark in file.remarks:
         warnings.warn(f"{file.name} {remark}", stacklevel=3)
-    return picture
+    return image
 
 
 def _decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True, name=None):
-    """Return the picture, and the file with what is to be said of it."""
+    """Return the image, and the file with what is to be said of it."""
     found, kind, data = decode.content(source)
     name = name or found
     file = decode.opened(kind, data, name, LARGEST_AREA, colours)
@@ -281,7 +281,7 @@ def _decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=Tr
         """What is cut out, and how large it shall become: known before anything is decoded."""
         if min(height, width) < smallest:
             raise ImageError(
-                f"{name} is {width}x{height} pixels; a picture needs at least "
+                f"{name} is {width}x{height} pixels; an image needs at least "
                 f"{smallest} on each side"
             )
         if size is not None:
@@ -290,10 +290,10 @@ def _decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=Tr
         sides = (height, width) if longest is None else _shrunk(height, width, longest, smallest)
         return (0, 0, height, width), sides
 
-    picture = decode.decoded(file, plan, LARGEST_AREA)
+    image = decode.decoded(file, plan, LARGEST_AREA)
     if size is not None and longest is not None:
-        picture = shrink(picture, longest)
-    return picture, file
+        image = shrink(image, longest)
+    return image, file
 
 
 def _from_numpy(values, top):
@@ -302,14 +302,14 @@ def _from_numpy(values, top):
     The only copy is the result: a camera's 24 million pixels are 290 MB as float32.
     """
     planes = np.atleast_3d(values).transpose(2, 0, 1)
-    picture = np.empty(planes.shape, np.float32)
-    picture[...] = planes
-    picture /= top
-    return torch.from_numpy(picture)
+    image = np.empty(planes.shape, np.float32)
+    image[...] = planes
+    image /= top
+    return torch.from_numpy(image)
 
 
 def from_array(array):
-    """Make a picture from an array as NumPy, scikit-image, matplotlib and Pillow have it.
+    """Make an image from an array as NumPy, scikit-image, matplotlib and Pillow have it.
 
     Parameters
     ----------
@@ -320,12 +320,12 @@ def from_array(array):
     Returns
     -------
     torch.Tensor
-        The picture, (C, H, W) float32 in [0, 1]; a Pillow image is turned as its EXIF data say.
+        The image, (C, H, W) float32 in [0, 1]; a Pillow image is turned as its EXIF data say.
 
     Raises
     ------
     ImageError
-        The shape or the values are not a picture's, a masked array has masked values, or a Pillow
+        The shape or the values are not an image's, a masked array has masked values, or a Pillow
         image is transparent.
 
     Examples
@@ -341,7 +341,7 @@ def from_array(array):
             "a tensor that is (C, H, W) already needs no conversion"
         )
     if array.dtype.kind not in "buif":
-        raise ImageError(f"an array of {array.dtype} holds no numbers that a picture could have")
+        raise ImageError(f"an array of {array.dtype} holds no numbers that an image could have")
     return check(_from_numpy(array, _white(array)))
 
 
@@ -416,7 +416,7 @@ def _transparency(image):
     return alpha if alpha.getextrema()[0] < 255 else None
 
 
-def as_tensor(values, what="the picture"):
+def as_tensor(values, what="the image"):
     """Return an array of numbers as a tensor, whatever holds it.
 
     Parameters
@@ -473,17 +473,17 @@ def _refuse_masked(values, what):
     elif np.ma.is_masked(values):
         raise ImageError(
             f"{what} is a masked array with {np.ma.count_masked(values)} masked values: use "
-            "array.filled(0) as the picture, and Mask(~numpy.ma.getmaskarray(array)), channels "
+            "array.filled(0) as the image, and Mask(~numpy.ma.getmaskarray(array)), channels "
             "first, as the problem's operator"
         )
 
 
-def to_array(picture):
-    """Turn a picture into a NumPy array as scikit-image and matplotlib want it.
+def to_array(image):
+    """Turn an image into a NumPy array as scikit-image and matplotlib want it.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W), C = 1 or 3, on any device.
 
     Returns
@@ -496,16 +496,16 @@ def to_array(picture):
     >>> to_array(torch.full((3, 16, 20), 1.5)).shape
     (16, 20, 3)
     """
-    array = as_tensor(picture).detach().float().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+    array = as_tensor(image).detach().float().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
     return array[..., 0] if array.shape[2] == 1 else array
 
 
-def to_uint8(picture):
-    """Round a picture to the 8 bits that a screen shows.
+def to_uint8(image):
+    """Round an image to the 8 bits that a screen shows.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W), C = 1 or 3.
 
     Returns
@@ -518,32 +518,32 @@ def to_uint8(picture):
     >>> to_uint8(torch.full((3, 16, 20), 0.5)).shape
     (16, 20, 3)
     """
-    return (to_array(picture) * 255 + 0.5).astype(np.uint8)
+    return (to_array(image) * 255 + 0.5).astype(np.uint8)
 
 
-def write(picture, path, about=None):
-    """Write a picture to a file, whole or not at all.
+def write(image, path, about=None):
+    """Write an image to a file, whole or not at all.
 
     Parameters
     ----------
-    picture : torch.Tensor
-        (C, H, W) with values in [0, 1], of any size: a small observation is a picture too.
+    image : torch.Tensor
+        (C, H, W) with values in [0, 1], of any size: a small observation is an image too.
     path : str or path-like
         The suffix decides the format: .png, .jpg, .tif, .bmp, .webp, .ppm.
     about : About, optional
-        What the file that the picture comes from says beside its pixels; kept as `encode` says.
+        What the file that the image comes from says beside its pixels; kept as `encode` says.
 
     Raises
     ------
     InputError
-        The suffix is none of a picture's, or the format cannot hold a picture of this size.
+        The suffix is none of an image's, or the format cannot hold an image of this size.
     OSError
         The folder cannot be written, or the disk is full; an earlier file survives.
 
     Warns
     -----
     UserWarning
-        What `about` says cannot be written; the picture is.
+        What `about` says cannot be written; the image is.
 
     Examples
     --------
@@ -554,19 +554,19 @@ def write(picture, path, about=None):
     torch.Size([1, 64, 64])
     """
     check_suffix(path)
-    content = encode(picture, image_format(path), about)
+    content = encode(image, image_format(path), about)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def encode(picture, format, about=None):
-    """Return the bytes of a picture's file, to be written to a pipe or sent over a network.
+def encode(image, format, about=None):
+    """Return the bytes of an image's file, to be written to a pipe or sent over a network.
 
-    A colour picture is marked as sRGB where the format can say so (PNG, JPEG, TIFF, WebP).
+    A colour image is marked as sRGB where the format can say so (PNG, JPEG, TIFF, WebP).
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W) with values in [0, 1], of any size.
     format : str
         One of `WRITABLE`, or a suffix that stands for it, such as ``"jpg"``.
@@ -582,46 +582,46 @@ def encode(picture, format, about=None):
     Raises
     ------
     InputError
-        No such format, or it cannot hold a picture of this size.
+        No such format, or it cannot hold an image of this size.
 
     Warns
     -----
     UserWarning
-        What `about` says cannot be written; the picture is.
+        What `about` says cannot be written; the image is.
 
     Examples
     --------
     >>> encode(load("camera", size=64), "png")[1:4]
     b'PNG'
     """
-    picture = check(picture, smallest=1)
-    name = image_format(f"picture.{str(format).lstrip('.')}")
+    image = check(image, smallest=1)
+    name = image_format(f"image.{str(format).lstrip('.')}")
     if name not in WRITABLE:
         raise InputError(f"no format is called {format!r}; there are {', '.join(WRITABLE)}")
     deep = about is not None and about.bits == 16 and name in ("PNG", "TIFF", "PPM")
-    samples = _to_uint16(picture) if deep else to_uint8(picture)
-    options = _colour_and_quality(name, picture)
-    kept = {} if about is None else _kept(name, about, picture)
+    samples = _to_uint16(image) if deep else to_uint8(image)
+    options = _colour_and_quality(name, image)
+    kept = {} if about is None else _kept(name, about, image)
     try:
         return _encoded(samples, name, options | kept)
-    except Exception as error:  # metadata can be wrong in many ways, and must not cost the picture
+    except Exception as error:  # metadata can be wrong in many ways, and must not cost the image
         if not kept:
-            raise InputError(f"{name} cannot hold a {_sides(picture)} picture: {error}") from error
-    content = encode(picture, name, about._replace(exif=None, dpi=None))
+            raise InputError(f"{name} cannot hold a {_sides(image)} image: {error}") from error
+    content = encode(image, name, about._replace(exif=None, dpi=None))
     warnings.warn(f"EXIF and resolution cannot be kept in {name}; they are left out", stacklevel=2)
     return content
 
 
-def _to_uint16(picture):
-    return (to_array(picture) * 65535 + 0.5).astype(np.uint16, order="C")  # row by row
+def _to_uint16(image):
+    return (to_array(image) * 65535 + 0.5).astype(np.uint16, order="C")  # row by row
 
 
-def _colour_and_quality(name, picture):
+def _colour_and_quality(name, image):
     options = {"quality": 95} if name == "JPEG" else {}
-    if picture.shape[0] == 3 and name == "PNG":
+    if image.shape[0] == 3 and name == "PNG":
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add(b"sRGB", b"\0")  # perceptual intent
-    elif picture.shape[0] == 3 and name in ("JPEG", "TIFF", "WEBP"):
+    elif image.shape[0] == 3 and name in ("JPEG", "TIFF", "WEBP"):
         options["icc_profile"] = _srgb_profile()
     return options
 
@@ -634,15 +634,15 @@ def _srgb_profile():
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # Its date is that of this moment: with a fixed one, the same picture gives the same file.
+    # Its date is that of this moment: with a fixed one, the same image gives the same file.
     return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
-def _kept(name, about, picture):
+def _kept(name, about, image):
     """Return Pillow's options for the metadata that a format can keep."""
     kept = {}
     if about.exif and name in ("PNG", "JPEG", "TIFF", "WEBP"):
-        kept["exif"] = _updated_exif(about.exif, picture)
+        kept["exif"] = _updated_exif(about.exif, image)
     if about.dpi and name in ("PNG", "JPEG", "TIFF", "BMP"):
         kept["dpi"] = tuple(about.dpi)
     return {key: value for key, value in kept.items() if value is not None}
@@ -654,7 +654,7 @@ _STORAGE = (*range(254, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, *rang
 _CAMERA, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
 
-def _updated_exif(content, picture):
+def _updated_exif(content, image):
     """Bring up to date what EXIF says about the pixels; None where it is damaged."""
     try:
         exif = Image.Exif()
@@ -662,7 +662,7 @@ def _updated_exif(content, picture):
         for tag in _STORAGE:
             exif.pop(tag, None)
         camera = exif.get_ifd(_CAMERA)
-        now = {_WIDTH: picture.shape[2], _HEIGHT: picture.shape[1]}
+        now = {_WIDTH: image.shape[2], _HEIGHT: image.shape[1]}
         camera.update({tag: value for tag, value in now.items() if tag in camera})
         return exif.tobytes()
     except Exception:
@@ -770,15 +770,15 @@ def check_suffix(path, formats=WRITABLE):
         raise InputError(f"{path}: the suffix names no format that can be written ({known})")
 
 
-def centre_square(picture, size):
+def centre_square(image, size):
     """Cut out the centre square and bring it down to `size` x `size` pixels.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W).
     size : int
-        Pixels per side; at most the shorter side of the picture.
+        Pixels per side; at most the shorter side of the image.
 
     Returns
     -------
@@ -788,18 +788,18 @@ def centre_square(picture, size):
     Raises
     ------
     ImageError
-        `size` is larger than the picture, smaller than 16 or no whole number.
+        `size` is larger than the image, smaller than 16 or no whole number.
 
     Examples
     --------
     >>> centre_square(load("coffee"), 128).shape
     torch.Size([3, 128, 128])
     """
-    picture = as_tensor(picture)
-    height, width = picture.shape[-2:]
+    image = as_tensor(image)
+    height, width = image.shape[-2:]
     side, size = _square(height, width, size), int(size)
     top, left = (height - side) // 2, (width - side) // 2
-    return _resize(picture[:, top : top + side, left : left + side], size, size)
+    return _resize(image[:, top : top + side, left : left + side], size, size)
 
 
 def _square(height, width, size):
@@ -807,19 +807,19 @@ def _square(height, width, size):
     try:
         whole(size, "size", SMALLEST_SIDE, min(height, width))
     except InputError as error:
-        raise ImageError(f"{error}, the shorter side of this {width}x{height} picture") from None
+        raise ImageError(f"{error}, the shorter side of this {width}x{height} image") from None
     return min(height, width)
 
 
-def shrink(picture, longest):
-    """Bring a whole picture down until its longer side has at most `longest` pixels.
+def shrink(image, longest):
+    """Bring a whole image down until its longer side has at most `longest` pixels.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W).
     longest : int
-        Pixels; a picture that is small enough already is returned as it is.
+        Pixels; an image that is small enough already is returned as it is.
 
     Returns
     -------
@@ -836,9 +836,9 @@ def shrink(picture, longest):
     >>> shrink(load("coffee"), 300).shape  # 600x400 before
     torch.Size([3, 200, 300])
     """
-    picture = as_tensor(picture)
-    sides = _shrunk(*picture.shape[-2:], longest, SMALLEST_SIDE)
-    return picture if sides == picture.shape[-2:] else _resize(picture, *sides)
+    image = as_tensor(image)
+    sides = _shrunk(*image.shape[-2:], longest, SMALLEST_SIDE)
+    return image if sides == image.shape[-2:] else _resize(image, *sides)
 
 
 def _shrunk(height, width, longest, smallest):
@@ -853,29 +853,29 @@ def _shrunk(height, width, longest, smallest):
     if min(height, width) < smallest:
         raise ImageError(
             f"longest={longest} would leave {max(width, 1)}x{max(height, 1)} pixels; "
-            f"a picture needs at least {smallest} on each side"
+            f"an image needs at least {smallest} on each side"
         )
     return height, width
 
 
-def _resize(picture, height, width):
-    if picture.shape[-2:] == (height, width):
-        return picture.clone()
-    resized = F.interpolate(picture[None], (height, width), mode="bicubic", antialias=True)
+def _resize(image, height, width):
+    if image.shape[-2:] == (height, width):
+        return image.clone()
+    resized = F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)
     return resized[0].clamp(0, 1)
 
 
-def shrink_known(picture, known, longest):
-    """Bring down a picture of which only a part is known, and say what is known of the result.
+def shrink_known(image, known, longest):
+    """Bring down an image of which only a part is known, and say what is known of the result.
 
-    A pixel of the small picture is a weighted mean of many, and the antialiasing filter has
+    A pixel of the small image is a weighted mean of many, and the antialiasing filter has
     negative weights too. It counts as known where the absolute weights of the missing pixels sum
     up to less than one grey level, 1/255. Mid-grey stands for what is missing, so that a known
-    pixel is within half a grey level of what the whole picture would give.
+    pixel is within half a grey level of what the whole image would give.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W); its missing pixels may hold anything, NaN too.
     known : torch.Tensor
         (H, W), (1, H, W) or (C, H, W), True where a pixel is known.
@@ -884,7 +884,7 @@ def shrink_known(picture, known, longest):
 
     Returns
     -------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, h, w), 0 where it is missing.
     known : torch.Tensor
         (1, h, w) or (C, h, w) bool.
@@ -903,29 +903,29 @@ def shrink_known(picture, known, longest):
     --------
     >>> known = torch.ones(1, 400, 600, dtype=torch.bool)
     >>> known[:, 100:200, 100:200] = False
-    >>> picture, known = shrink_known(load("coffee"), known, 300)
-    >>> picture.shape, (~known).sum().item()  # not 50x50: the filter reaches further
+    >>> image, known = shrink_known(load("coffee"), known, 300)
+    >>> image.shape, (~known).sum().item()  # not 50x50: the filter reaches further
     (torch.Size([3, 200, 300]), 2904)
     """
-    picture, known = as_tensor(picture), as_tensor(known, "the mask") > 0
+    image, known = as_tensor(image), as_tensor(known, "the mask") > 0
     known = known[None] if known.ndim == 2 else known
-    channels = (1, picture.shape[0])
-    if known.ndim != 3 or known.shape[1:] != picture.shape[1:] or known.shape[0] not in channels:
+    channels = (1, image.shape[0])
+    if known.ndim != 3 or known.shape[1:] != image.shape[1:] or known.shape[0] not in channels:
         raise ImageError(
-            f"the mask has shape {tuple(known.shape)} and the picture {tuple(picture.shape)}; "
+            f"the mask has shape {tuple(known.shape)} and the image {tuple(image.shape)}; "
             "they must be of the same size"
         )
-    small = shrink(torch.where(known, picture, 0.5), longest)
-    if small.shape != picture.shape:
+    small = shrink(torch.where(known, image, 0.5), longest)
+    if small.shape != image.shape:
         rows, columns = (
-            _resampling_weights(*sides).abs().to(picture)
-            for sides in zip(picture.shape[1:], small.shape[1:])
+            _resampling_weights(*sides).abs().to(image)
+            for sides in zip(image.shape[1:], small.shape[1:])
         )
         before = float(known.float().mean())
-        known = rows @ (~known).to(picture) @ columns.T <= 1 / 255
+        known = rows @ (~known).to(image) @ columns.T <= 1 / 255
         if 0 < (after := float(known.float().mean())) < before / 2:
             warnings.warn(
-                f"longest={longest} leaves {after:.1%} of the picture known, where {before:.1%} "
+                f"longest={longest} leaves {after:.1%} of the image known, where {before:.1%} "
                 "were: take a larger longest",
                 stacklevel=2,
             )
@@ -946,7 +946,7 @@ def _resampling_weights(pixels, fewer):
 
 
 def read_mask(source, invert=False):
-    """Read which pixels of a picture are known.
+    """Read which pixels of an image are known.
 
     Where the file is transparent in places, those are missing and the rest is known, whatever its
     colours. Otherwise white is known and black is missing. Grey at the edges of letters and what
@@ -1019,7 +1019,7 @@ def _whole(file):
 
 _NO_MASK = (
     "{} is no mask, since {:.0%} of it is neither black nor white: a mask is white where the "
-    "picture is known and black, or transparent, where it is missing"
+    "image is known and black, or transparent, where it is missing"
 )
 _NO_HOLE = (
     "{} does not show what was erased, since {:.0%} of it is half transparent: erase wholly what "
@@ -1047,12 +1047,12 @@ def _black_and_white(values, name, refusal=_NO_MASK):
     return values
 
 
-def check(picture, what="the picture", smallest=SMALLEST_SIDE):
-    """Return `picture` if it is one; say clearly what is wrong with it if not.
+def check(image, what="the image", smallest=SMALLEST_SIDE):
+    """Return `image` if it is one; say clearly what is wrong with it if not.
 
     Parameters
     ----------
-    picture : torch.Tensor or array_like
+    image : torch.Tensor or array_like
         What should be (C, H, W), floating, finite, in [0, 1], C = 1 or 3, at least 16x16.
     what : str, optional
         How the message names it.
@@ -1062,7 +1062,7 @@ def check(picture, what="the picture", smallest=SMALLEST_SIDE):
     Returns
     -------
     torch.Tensor
-        The same picture as contiguous float32.
+        The same image as contiguous float32.
 
     Raises
     ------
@@ -1074,30 +1074,30 @@ def check(picture, what="the picture", smallest=SMALLEST_SIDE):
     >>> check(torch.rand(32, 32, 3))
     Traceback (most recent call last):
     ...
-    diplearn.errors.ImageError: the picture has shape (32, 32, 3), which looks like (H, W, C); \
-diplearn wants (C, H, W): use images.from_array(array), or picture.permute(2, 0, 1)
+    diplearn.errors.ImageError: the image has shape (32, 32, 3), which looks like (H, W, C); \
+diplearn wants (C, H, W): use images.from_array(array), or image.permute(2, 0, 1)
     """
-    picture = as_tensor(picture, what)
-    shape = tuple(picture.shape)
+    image = as_tensor(image, what)
+    shape = tuple(image.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
         if len(shape) == 3 and shape[2] in (1, 3):
             raise ImageError(
                 f"{what} has shape {shape}, which looks like (H, W, C); diplearn wants (C, H, W): "
-                "use images.from_array(array), or picture.permute(2, 0, 1)"
+                "use images.from_array(array), or image.permute(2, 0, 1)"
             )
-        raise ImageError(f"{what} has shape {shape}; a picture is (C, H, W) with C = 1 or 3")
+        raise ImageError(f"{what} has shape {shape}; an image is (C, H, W) with C = 1 or 3")
     if min(shape[1:]) < smallest:
         raise ImageError(
-            f"{what} is {_sides(picture)} pixels; at least {smallest} on each side are needed"
+            f"{what} is {_sides(image)} pixels; at least {smallest} on each side are needed"
         )
-    if not picture.is_floating_point():
+    if not image.is_floating_point():
         raise ImageError(
-            f"{what} holds {picture.dtype}; divide by its largest possible value to get [0, 1], "
+            f"{what} holds {image.dtype}; divide by its largest possible value to get [0, 1], "
             "or use images.from_array(array)"
         )
-    picture = picture.detach().to(torch.float32).contiguous()
-    check_range(picture, what)
-    return picture
+    image = image.detach().to(torch.float32).contiguous()
+    check_range(image, what)
+    return image
 
 
 def check_range(values, what):
@@ -1117,10 +1117,10 @@ def check_range(values, what):
 
     Examples
     --------
-    >>> check_range(torch.tensor([-0.5, 1.0]), "the picture")
+    >>> check_range(torch.tensor([-0.5, 1.0]), "the image")
     Traceback (most recent call last):
     ...
-    diplearn.errors.ImageError: the picture holds values from -0.5 to 1; they must be in [0, 1]
+    diplearn.errors.ImageError: the image holds values from -0.5 to 1; they must be in [0, 1]
     """
     broken = int((~torch.isfinite(values)).sum())
     if broken:
@@ -1130,22 +1130,22 @@ def check_range(values, what):
         raise ImageError(f"{what} holds values from {low:g} to {high:g}; they must be in [0, 1]")
 
 
-def _sides(picture):
-    return f"{picture.shape[-1]}x{picture.shape[-2]}"
+def _sides(image):
+    return f"{image.shape[-1]}x{image.shape[-2]}"
 
 
-# The paper's own pictures: not part of the package, fetched when somebody asks for one.
+# The paper's own images: not part of the package, fetched when somebody asks for one.
 
 
 @lru_cache(maxsize=1)
-def _paper_pictures():
-    """Read the list of the paper's pictures: name -> (address, SHA-256)."""
-    with (resources.files("diplearn") / "paper_pictures.csv").open(encoding="utf-8") as lines:
+def _paper_images():
+    """Read the list of the paper's images: name -> (address, SHA-256)."""
+    with (resources.files("diplearn") / "paper_images.csv").open(encoding="utf-8") as lines:
         return {row["name"]: (row["url"], row["sha256"]) for row in csv.DictReader(lines)}
 
 
 def paper_names():
-    """List the pictures that the authors published with the paper.
+    """List the images that the authors published with the paper.
 
     Returns
     -------
@@ -1157,11 +1157,11 @@ def paper_names():
     >>> "denoising/F16_GT.png" in paper_names()
     True
     """
-    return sorted(_paper_pictures())
+    return sorted(_paper_images())
 
 
 def fetch(name):
-    """Download one of the paper's pictures, once, and check that it is the right one.
+    """Download one of the paper's images, once, and check that it is the right one.
 
     Parameters
     ----------
@@ -1187,9 +1187,9 @@ def fetch(name):
     """
     import pooch  # only here: most users never download
 
-    if name not in _paper_pictures():
-        raise ImageError(f"the paper has no picture {name!r}; see images.paper_names()")
-    url, sha256 = _paper_pictures()[name]
+    if name not in _paper_images():
+        raise ImageError(f"the paper has no image {name!r}; see images.paper_names()")
+    url, sha256 = _paper_images()[name]
     local = os.environ.get("DIPLEARN_DATA_DIR")
     if local and (Path(local) / name).is_file():
         path = Path(local) / name

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 _BASE = 150_000_000  # what PyTorch loads and sets up for a first fit
 _ACTIVATIONS = 1.5  # kept for the backward pass; their gradients and scratch space on top
 _WEIGHTS = 12  # with gradients, Adam's moments, the last good state and the state of the run
-_PICTURES = 20  # observation, truth, iterate, averages, and copies on the way
+_IMAGES = 20  # observation, truth, iterate, averages, and copies on the way
 _SAVING = 16  # extra copies while a run is saved: the serialised tensors, and the archive
 
 
@@ -25,7 +25,7 @@ def estimate(network, channels, shape, autocast, count=1, saved=False):
     """Estimate the bytes that fitting a network takes beyond what the process holds already.
 
     Two small forward passes count what the backward pass will want to see again; a line through
-    the two, over the number of pixels, leads to a picture of any size.
+    the two, over the number of pixels, leads to an image of any size.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def estimate(network, channels, shape, autocast, count=1, saved=False):
     channels : int
         Of z.
     shape : tuple of int
-        (C, H, W) of the picture.
+        (C, H, W) of the image.
     autocast : callable
         Returns the context in which the network runs.
     count : int, optional
@@ -45,7 +45,7 @@ def estimate(network, channels, shape, autocast, count=1, saved=False):
     Returns
     -------
     int
-        Bytes, within about a third of what was measured. A network that takes pictures of one
+        Bytes, within about a third of what was measured. A network that takes images of one
         size only is counted without its activations.
     """
     return _Cost(network, channels, autocast, count, saved).of(shape)
@@ -56,7 +56,7 @@ class _Cost:
 
     def __init__(self, network, channels, autocast, count, saved=False, device=CPU):
         self.channels = channels
-        self.copies, self.pictures = (each + saved * _SAVING for each in (_WEIGHTS, _PICTURES))
+        self.copies, self.images = (each + saved * _SAVING for each in (_WEIGHTS, _IMAGES))
         self.weights = count * sum(p.numel() * p.element_size() for p in network.parameters())
         # As hardware.Hands has it: a GPU is given one network after the other.
         self.at_once = 1 if hardware.works_ahead(device) else min(count, torch.get_num_threads())
@@ -69,17 +69,17 @@ class _Cost:
             )
             self.per_pixel = (large - small) / side**2
             self.constant = max(0, small - self.per_pixel * side**2)
-        except Exception:  # a network of the user's own, for one size of picture
+        except Exception:  # a network of the user's own, for one size of image
             pass
 
     def of(self, shape):
-        pictures, height, width = shape
+        images, height, width = shape
         padded = (-(-height // 32) * 32) * (-(-width // 32) * 32)  # as most networks do inside
         return int(
             _BASE
             + _ACTIVATIONS * self.at_once * (self.per_pixel * padded + self.constant)
             + self.copies * self.weights
-            + 4 * height * width * (self.channels + self.pictures * pictures)
+            + 4 * height * width * (self.channels + self.images * images)
         )
 
 
@@ -101,7 +101,7 @@ def _activations(network, channels, size, autocast):
         own |= {p.untyped_storage().data_ptr() for p in copied.parameters()}
         output = copied(torch.zeros(1, channels, *size, device=device))
     if output.shape[-2:] != size:
-        raise ValueError("the picture does not follow the size of z")
+        raise ValueError("the image does not follow the size of z")
     return sum(size for pointer, size in kept.items() if pointer not in own)
 
 
@@ -192,7 +192,7 @@ def check(network, count, channels, problem, autocast, device, saved=False):
 
 
 def check_weights(network, count, channels, problem, device):
-    """Raise MemoryShortage if weights and pictures alone would not fit; nothing is computed.
+    """Raise MemoryShortage if weights and images alone would not fit; nothing is computed.
 
     Parameters
     ----------
@@ -208,13 +208,13 @@ def _demand(cost, problem, device):
     room, needed = available(device), cost.of(problem.shape)
     if needed <= room:
         return needed
-    factor = getattr(problem.operator, "factor", 1)  # the advice is about the small picture
+    factor = getattr(problem.operator, "factor", 1)  # the advice is about the small image
     longest = _longest_that_fits(cost, problem.shape, factor, 0.9 * room)
     advice = (
         f"it would fit with images.read(path, longest={longest}), "
         f"or --longest {longest} on the command line"
         if longest
-        else "even a small picture would not fit; choose a narrower network, or a larger machine"
+        else "even a small image would not fit; choose a narrower network, or a larger machine"
     )
     height, width = problem.shape[-2:]
     raise MemoryShortage(

@@ -1,4 +1,4 @@
-"""How far a picture is from the truth."""
+"""How far an image is from the truth."""
 
 import math
 
@@ -10,12 +10,12 @@ from .errors import InputError, whole
 from .images import as_tensor, to_array
 
 
-def psnr(picture, truth, *, luma=False, shave=0):
+def psnr(image, truth, *, luma=False, shave=0):
     """Peak signal-to-noise ratio, the measure of the paper's tables.
 
     Parameters
     ----------
-    picture, truth : torch.Tensor
+    image, truth : torch.Tensor
         (C, H, W) with values in [0, 1]; what lies outside is clipped first, as a screen would.
     luma : bool, optional
         Measure on the luma Y alone, as super-resolution tables do.
@@ -38,12 +38,12 @@ def psnr(picture, truth, *, luma=False, shave=0):
     >>> round(psnr(torch.zeros(1, 32, 32), torch.full((1, 32, 32), 0.1)), 4)
     20.0
     """
-    a, b = _pair(picture, truth, luma, shave)
+    a, b = _pair(image, truth, luma, shave)
     error = np.square(a - b).mean().item()
     return -10 * math.log10(error) if error else math.inf
 
 
-def ssim(picture, truth, *, luma=False, shave=0):
+def ssim(image, truth, *, luma=False, shave=0):
     """Structural similarity with the authors' window (Wang et al. 2004).
 
     A Gaussian of 1.5 pixels, 11x11: scikit-image's own default is another one.
@@ -51,7 +51,7 @@ def ssim(picture, truth, *, luma=False, shave=0):
 
     Parameters
     ----------
-    picture, truth : torch.Tensor
+    image, truth : torch.Tensor
         (C, H, W) with values in [0, 1]; what lies outside is clipped first. At least 11x11.
     luma : bool, optional
         Measure on the luma Y alone.
@@ -61,7 +61,7 @@ def ssim(picture, truth, *, luma=False, shave=0):
     Returns
     -------
     float
-        At most 1, which is reached by equal pictures.
+        At most 1, which is reached by equal images.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def ssim(picture, truth, *, luma=False, shave=0):
     >>> ssim(torch.zeros(1, 32, 32), torch.zeros(1, 32, 32))
     1.0
     """
-    a, b = _pair(picture, truth, luma, shave, smallest=11)
+    a, b = _pair(image, truth, luma, shave, smallest=11)
     axis = 2 if a.ndim == 3 else None
     return float(
         skimage.metrics.structural_similarity(
@@ -84,44 +84,44 @@ def ssim(picture, truth, *, luma=False, shave=0):
     )  # fmt: skip
 
 
-def _pair(picture, truth, luma, shave, smallest=1):
-    picture, truth = _checked(picture, "the picture"), _checked(truth, "the truth")
-    if picture.shape != truth.shape:
+def _pair(image, truth, luma, shave, smallest=1):
+    image, truth = _checked(image, "the image"), _checked(truth, "the truth")
+    if image.shape != truth.shape:
         raise InputError(
-            f"cannot compare a picture of shape {tuple(picture.shape)} "
+            f"cannot compare an image of shape {tuple(image.shape)} "
             f"with a truth of shape {tuple(truth.shape)}"
         )
-    if min(picture.shape[-2:]) - 2 * whole(shave, "shave", 0) < smallest:
+    if min(image.shape[-2:]) - 2 * whole(shave, "shave", 0) < smallest:
         raise InputError(
-            f"{picture.shape[-1]}x{picture.shape[-2]} pixels without {shave} along each edge: "
+            f"{image.shape[-1]}x{image.shape[-2]} pixels without {shave} along each edge: "
             f"at least {smallest} must be left on each side"
         )
     if luma:
-        picture, truth = luminance(picture), luminance(truth)
+        image, truth = luminance(image), luminance(truth)
     if shave:
-        picture, truth = (p[:, shave:-shave, shave:-shave] for p in (picture, truth))
-    return to_array(picture).astype(np.float64), to_array(truth).astype(np.float64)
+        image, truth = (p[:, shave:-shave, shave:-shave] for p in (image, truth))
+    return to_array(image).astype(np.float64), to_array(truth).astype(np.float64)
 
 
-def _checked(picture, what):
-    picture = as_tensor(picture, what)
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
-        shape = tuple(picture.shape)
-        raise InputError(f"{what} has shape {shape}; a picture is (C, H, W) with C = 1 or 3")
-    if not picture.is_floating_point():
+def _checked(image, what):
+    image = as_tensor(image, what)
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        shape = tuple(image.shape)
+        raise InputError(f"{what} has shape {shape}; an image is (C, H, W) with C = 1 or 3")
+    if not image.is_floating_point():
         raise InputError(
-            f"{what} holds {picture.dtype}; divide by its largest possible value to get [0, 1]"
+            f"{what} holds {image.dtype}; divide by its largest possible value to get [0, 1]"
         )
-    return picture
+    return image
 
 
-def luminance(picture):
+def luminance(image):
     """Luma Y of ITU-R BT.601 with its studio range (16 to 235 of 255), as published tables use.
 
     Parameters
     ----------
-    picture : torch.Tensor
-        (C, H, W) with values in [0, 1]; a grey picture is returned as it is.
+    image : torch.Tensor
+        (C, H, W) with values in [0, 1]; a grey image is returned as it is.
 
     Returns
     -------
@@ -135,16 +135,16 @@ def luminance(picture):
     >>> round(255 * white.max().item())
     235
     """
-    picture = _checked(picture, "the picture")
-    if picture.shape[0] == 1:
-        return picture
-    weights = picture.new_tensor([65.481, 128.553, 24.966])
-    y = 16 + torch.einsum("c,chw->hw", weights, picture.clamp(0, 1))
+    image = _checked(image, "the image")
+    if image.shape[0] == 1:
+        return image
+    weights = image.new_tensor([65.481, 128.553, 24.966])
+    y = 16 + torch.einsum("c,chw->hw", weights, image.clamp(0, 1))
     return (y / 255)[None]
 
 
-def band_correspondence(picture, target, bands=5):
-    """How much of each frequency band of the target the picture has (FBC).
+def band_correspondence(image, target, bands=5):
+    """How much of each frequency band of the target the image has (FBC).
 
     The ratio of the two Fourier magnitudes, averaged over rings of equal width, from the lowest
     frequencies to the highest. A network that fits low frequencies first shows rings that reach 1
@@ -152,7 +152,7 @@ def band_correspondence(picture, target, bands=5):
 
     Parameters
     ----------
-    picture, target : torch.Tensor
+    image, target : torch.Tensor
         (C, H, W); averaged over the channels before the transform.
     bands : int, optional
         Number of rings.
@@ -160,7 +160,7 @@ def band_correspondence(picture, target, bands=5):
     Returns
     -------
     numpy.ndarray
-        (bands,), each at least 0; 1 where picture and target agree; NaN for a band in which the
+        (bands,), each at least 0; 1 where image and target agree; NaN for a band in which the
         target has nothing.
 
     Raises
@@ -171,16 +171,16 @@ def band_correspondence(picture, target, bands=5):
     Examples
     --------
     >>> import torch
-    >>> picture = torch.rand(1, 32, 32)
-    >>> band_correspondence(picture, picture).round(6).tolist()
+    >>> image = torch.rand(1, 32, 32)
+    >>> band_correspondence(image, image).round(6).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
     bands = whole(bands, "bands", 1)
-    picture, target = _checked(picture, "the picture"), _checked(target, "the target")
-    if picture.shape != target.shape:
-        raise InputError(f"shapes differ: {tuple(picture.shape)} and {tuple(target.shape)}")
+    image, target = _checked(image, "the image"), _checked(target, "the target")
+    if image.shape != target.shape:
+        raise InputError(f"shapes differ: {tuple(image.shape)} and {tuple(target.shape)}")
     spectrum, reference = (
-        np.abs(np.fft.fft2(p.detach().double().mean(0).cpu().numpy())) for p in (picture, target)
+        np.abs(np.fft.fft2(p.detach().double().mean(0).cpu().numpy())) for p in (image, target)
     )
     height, width = spectrum.shape
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])

@@ -1,7 +1,7 @@
-"""Forward operators A: how a picture becomes an observation; and the noise that is added to it.
+"""Forward operators A: how an image becomes an observation; and the noise that is added to it.
 
 Every operator is linear, keeps the channels apart and knows its adjoint, so that for all x and y
-⟨A x, y⟩ = ⟨x, Aᵀ y⟩. Pictures may carry leading dimensions: (..., C, H, W).
+⟨A x, y⟩ = ⟨x, Aᵀ y⟩. Images may carry leading dimensions: (..., C, H, W).
 """
 
 import copy
@@ -21,7 +21,7 @@ class Operator:
     """What every forward operator offers.
 
     One of your own defines ``__call__``; `adjoint`, if a method asks for it; `observed_shape` and
-    `picture_shape`, if the observation has another size than the picture; `to`, if it holds
+    `image_shape`, if the observation has another size than the image; `to`, if it holds
     tensors; and `settings`, so that a saved run can make it again.
 
     Examples
@@ -33,24 +33,24 @@ class Operator:
     (torch.Size([3, 16, 16]), torch.Size([3, 64, 64]))
     """
 
-    def __call__(self, picture):
+    def __call__(self, image):
         """Observe: A x."""
         raise NotImplementedError
 
     def adjoint(self, observation, shape):
-        """Aᵀ y, a picture of the given shape."""
+        """Aᵀ y, an image of the given shape."""
         raise NotImplementedError
 
-    def project(self, picture, observation):
-        """Return the nearest picture that explains the observation: x + A⁺ (x0 − A x).
+    def project(self, image, observation):
+        """Return the nearest image that explains the observation: x + A⁺ (x0 − A x).
 
-        What A loses (its null space) stays as it is in the picture; the rest is the
+        What A loses (its null space) stays as it is in the image; the rest is the
         observation's. Where that would multiply errors, as behind a blur, and for an operator
-        that does not define it, it is the picture itself.
+        that does not define it, it is the image itself.
 
         Parameters
         ----------
-        picture : torch.Tensor
+        image : torch.Tensor
             x, (..., C, H, W).
         observation : torch.Tensor
             x0, of the shape of A x.
@@ -58,7 +58,7 @@ class Operator:
         Returns
         -------
         torch.Tensor
-            A picture; its values may leave [0, 1].
+            An image; its values may leave [0, 1].
 
         Examples
         --------
@@ -67,14 +67,14 @@ class Operator:
         >>> torch.allclose(A(A.project(x, A(truth))), A(truth), atol=1e-5)
         True
         """
-        return picture
+        return image
 
     def observed_shape(self, shape):
-        """Shape of A x for a picture x of this shape."""
+        """Shape of A x for an image x of this shape."""
         return tuple(shape)
 
-    def picture_shape(self, shape):
-        """Shape of the picture that is sought, from that of its observation."""
+    def image_shape(self, shape):
+        """Shape of the image that is sought, from that of its observation."""
         return tuple(shape)
 
     def to(self, device):
@@ -97,9 +97,9 @@ class Identity(Operator):
     True
     """
 
-    def __call__(self, picture):
-        """Return the picture."""
-        return picture
+    def __call__(self, image):
+        """Return the image."""
+        return image
 
     def adjoint(self, observation, shape=None):
         """Return the observation."""
@@ -156,7 +156,7 @@ class Mask(Operator):
             found = ", ".join(f"{value:g}" for value in sorted(values)[:4])
             raise InputError(
                 f"a mask holds only 0 (missing) and 1 (known), but this one has {found}, ...; "
-                "threshold it first, as in picture > 0.5"
+                "threshold it first, as in image > 0.5"
             )
         if 1 not in values:
             raise InputError("the mask leaves nothing known: every pixel is missing")
@@ -197,7 +197,7 @@ class Mask(Operator):
 
     @classmethod
     def text(cls, height, width, words="deep image prior ", lines=12):
-        """Make a mask of text written over the whole picture.
+        """Make a mask of text written over the whole image.
 
         Parameters
         ----------
@@ -274,17 +274,17 @@ class Mask(Operator):
         """Fraction of the pixels that are missing."""
         return float((self.known == 0).double().mean())
 
-    def __call__(self, picture):
+    def __call__(self, image):
         """Set the missing pixels to zero, whatever they hold: NaN too."""
-        return torch.where(self.known.to(picture.device) > 0, picture, 0)
+        return torch.where(self.known.to(image.device) > 0, image, 0)
 
     def adjoint(self, observation, shape=None):
         """Do the same again: a mask is its own adjoint."""
         return self(observation)
 
-    def project(self, picture, observation):
+    def project(self, image, observation):
         """Put the known pixels back."""
-        return torch.where(self.known.to(picture.device) > 0, observation, picture)
+        return torch.where(self.known.to(image.device) > 0, observation, image)
 
     def to(self, device):
         """Return the mask on a device; it was checked when it was made."""
@@ -317,9 +317,9 @@ class Hidden(Operator):
     def __init__(self, operator, visible):
         self.operator, self.visible = operator, visible
 
-    def __call__(self, picture):
+    def __call__(self, image):
         """Return A x with zeros where it is withheld."""
-        return self.operator(picture) * self.visible
+        return self.operator(image) * self.visible
 
     def adjoint(self, observation, shape):
         """Aᵀ of what is seen."""
@@ -329,9 +329,9 @@ class Hidden(Operator):
         """As A's."""
         return self.operator.observed_shape(shape)
 
-    def picture_shape(self, shape):
+    def image_shape(self, shape):
         """As A's."""
-        return self.operator.picture_shape(shape)
+        return self.operator.image_shape(shape)
 
     def to(self, device):
         """Return both on a device."""
@@ -348,10 +348,10 @@ class Separable(Operator):
         """Return the (m, n) float64 array that acts along an axis of n pixels."""
         raise NotImplementedError
 
-    def __call__(self, picture):
+    def __call__(self, image):
         """Return R x Cᵀ."""
-        rows, columns = self._matrices(picture.shape, picture)
-        return rows @ picture @ columns.T
+        rows, columns = self._matrices(image.shape, image)
+        return rows @ image @ columns.T
 
     def adjoint(self, observation, shape):
         """Return Rᵀ y C."""
@@ -413,7 +413,7 @@ def _resampling_matrix(inputs, centres, kernel, support):
 
 
 class Downsample(Separable):
-    """Make a picture smaller by a whole factor: super-resolution.
+    """Make an image smaller by a whole factor: super-resolution.
 
     Parameters
     ----------
@@ -448,22 +448,22 @@ class Downsample(Separable):
         stretched = lambda t: kernel(t / self.factor)  # noqa: E731 (a filter, widened)
         return _resampling_matrix(pixels, centres, stretched, support * self.factor)
 
-    def project(self, picture, observation):
-        """Add what the small picture lacks, in the smoothest way: x + A⁺ (x0 − A x)."""
+    def project(self, image, observation):
+        """Add what the small image lacks, in the smoothest way: x + A⁺ (x0 − A x)."""
         rows, columns = (
-            _inverse(self, int(side), picture.dtype, picture.device) for side in picture.shape[-2:]
+            _inverse(self, int(side), image.dtype, image.device) for side in image.shape[-2:]
         )
-        return picture + rows @ (observation - self(picture)) @ columns.T
+        return image + rows @ (observation - self(image)) @ columns.T
 
     def _side(self, pixels):
         return -(-pixels // self.factor)  # rounded up
 
     def observed_shape(self, shape):
-        """Shape of the small picture, from that of the large one."""
+        """Shape of the small image, from that of the large one."""
         return (*shape[:-2], *(self._side(side) for side in shape[-2:]))
 
-    def picture_shape(self, shape):
-        """Shape of the large picture, from that of the small one."""
+    def image_shape(self, shape):
+        """Shape of the large image, from that of the small one."""
         return (*shape[:-2], *(side * self.factor for side in shape[-2:]))
 
     def settings(self):
@@ -514,15 +514,15 @@ BY_NAME = {kind.__name__: kind for kind in (Identity, Mask, Downsample, Blur)}
 # Noise: what the operator does not explain.
 
 
-def gaussian_noise(picture, sigma=25 / 255, seed=0, clip=True):
+def gaussian_noise(image, sigma=25 / 255, seed=0, clip=True):
     """Add white Gaussian noise.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W) in [0, 1].
     sigma : float, optional
-        Standard deviation, in the picture's units: 25/255 is the σ = 25 of the tables.
+        Standard deviation, in the image's units: 25/255 is the σ = 25 of the tables.
     seed : int, optional
         The same seed gives the same noise; the global random state is not touched.
     clip : bool, optional
@@ -546,9 +546,9 @@ def gaussian_noise(picture, sigma=25 / 255, seed=0, clip=True):
     25
     """
     check_sigma(sigma)
-    picture = as_tensor(picture)
-    noise = torch.randn(picture.shape, generator=generator(seed, "noise")).to(picture)
-    noisy = picture + sigma * noise
+    image = as_tensor(image)
+    noise = torch.randn(image.shape, generator=generator(seed, "noise")).to(image)
+    noisy = image + sigma * noise
     return noisy.clamp(0, 1) if clip else noisy
 
 
@@ -578,12 +578,12 @@ def check_sigma(sigma):
         raise InputError(f"sigma={sigma} is in units of [0, 1]; did you mean {sigma:g}/255?")
 
 
-def poisson_noise(picture, peak=30.0, seed=0):
-    """Count photons: Poisson noise, strong where the picture is dark relative to its signal.
+def poisson_noise(image, peak=30.0, seed=0):
+    """Count photons: Poisson noise, strong where the image is dark relative to its signal.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W) in [0, 1].
     peak : float, optional
         Photons that a white pixel receives; fewer means more noise.
@@ -608,17 +608,17 @@ def poisson_noise(picture, peak=30.0, seed=0):
     """
     if not (np.isfinite(peak) and peak > 0):
         raise InputError(f"peak={peak}: a white pixel must receive more than 0 photons")
-    picture = as_tensor(picture)
-    counts = torch.poisson(picture.cpu() * peak, generator=generator(seed, "noise"))
-    return (counts / peak).clamp(0, 1).to(picture)
+    image = as_tensor(image)
+    counts = torch.poisson(image.cpu() * peak, generator=generator(seed, "noise"))
+    return (counts / peak).clamp(0, 1).to(image)
 
 
-def salt_and_pepper(picture, amount=0.1, seed=0):
+def salt_and_pepper(image, amount=0.1, seed=0):
     """Replace pixels by black or white, all channels at once.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W) in [0, 1].
     amount : float, optional
         Fraction of the pixels that are replaced, in [0, 1].
@@ -643,18 +643,18 @@ def salt_and_pepper(picture, amount=0.1, seed=0):
     """
     if not 0 <= amount <= 1:
         raise InputError(f"amount={amount} is no fraction in [0, 1]")
-    picture = as_tensor(picture)
-    draw = torch.rand(1, *picture.shape[1:], generator=generator(seed, "noise")).to(picture)
-    spoilt = torch.where(draw < amount / 2, torch.zeros_like(picture), picture)
-    return torch.where(draw > 1 - amount / 2, torch.ones_like(picture), spoilt)
+    image = as_tensor(image)
+    draw = torch.rand(1, *image.shape[1:], generator=generator(seed, "noise")).to(image)
+    spoilt = torch.where(draw < amount / 2, torch.zeros_like(image), image)
+    return torch.where(draw > 1 - amount / 2, torch.ones_like(image), spoilt)
 
 
-def jpeg(picture, quality=10):
+def jpeg(image, quality=10):
     """Compress with JPEG and decompress again.
 
     Parameters
     ----------
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W) in [0, 1].
     quality : int, optional
         1 (worst) to 95, as libjpeg has it.
@@ -676,6 +676,6 @@ def jpeg(picture, quality=10):
     torch.Size([3, 16, 16])
     """
     quality = whole(quality, "quality", 1, 95)
-    picture, memory = as_tensor(picture), io.BytesIO()
-    Image.fromarray(to_uint8(check(picture))).save(memory, format="JPEG", quality=quality)
-    return from_array(np.asarray(Image.open(memory))).to(picture)
+    image, memory = as_tensor(image), io.BytesIO()
+    Image.fromarray(to_uint8(check(image))).save(memory, format="JPEG", quality=quality)
+    return from_array(np.asarray(Image.open(memory))).to(image)

@@ -16,7 +16,7 @@ class Muon(torch.optim.Optimizer):
 
     Adam scales every number by itself. Muon looks at all filters of a layer as one matrix, a row an
     output channel, and makes its singular values equal before it steps: the few directions that
-    the gradient shouts do not drown the many that it whispers. On one picture that is worth three
+    the gradient shouts do not drown the many that it whispers. On one image that is worth three
     times fewer iterations.
 
     Parameters
@@ -54,7 +54,7 @@ class Muon(torch.optim.Optimizer):
             if not filters:
                 continue
             wanted = self._looking_ahead(filters, group["momentum"])
-            steps = orthogonal([_as_matrix(each) for each in wanted])
+            steps = orthogonalize([_as_matrix(each) for each in wanted])
             sizes = [_ADAM_SIZE * max(step.shape) ** 0.5 for step in steps]
             torch._foreach_mul_(steps, sizes)
             steps = [_as_filters(step, like) for step, like in zip(steps, wanted)]
@@ -94,7 +94,7 @@ def _as_filters(matrix, like):
     return matrix.view_as(like)
 
 
-def orthogonal(matrices):
+def orthogonalize(matrices):
     """Make all singular values of each matrix about one, and keep its singular vectors.
 
     Parameters
@@ -115,7 +115,7 @@ def orthogonal(matrices):
 
     Examples
     --------
-    >>> made = orthogonal([torch.diag(torch.tensor([1.0, 0.5, 0.1]))])[0]
+    >>> made = orthogonalize([torch.diag(torch.tensor([1.0, 0.5, 0.1]))])[0]
     >>> ((made.diag() > 0.65) & (made.diag() < 1.25)).all().item()
     True
     """

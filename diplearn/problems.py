@@ -19,7 +19,7 @@ TASKS = ("denoising", "jpeg", "super_resolution", "inpainting", "deblurring")
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """One degraded picture x0 = A x + noise, from which x is sought.
+    """One degraded image x0 = A x + noise, from which x is sought.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Problem:
     operator : Operator, optional
         A; the identity by default.
     truth : torch.Tensor, optional
-        The clean picture x, where it is known: for measuring only, no fit ever sees it.
+        The clean image x, where it is known: for measuring only, no fit ever sees it.
     sigma : float, optional
         Standard deviation of the noise in the observation, in the units of [0, 1]; None where it
         is not known (see `noise_level`).
@@ -47,7 +47,7 @@ class Problem:
     >>> import torch
     >>> photo = torch.rand(3, 64, 64)  # or images.read("photo.jpg")
     >>> Problem(photo)
-    <Problem denoising: picture of shape (3, 64, 64), truth unknown, sigma unknown>
+    <Problem denoising: image of shape (3, 64, 64), truth unknown, sigma unknown>
     """
 
     observation: torch.Tensor
@@ -82,13 +82,13 @@ class Problem:
     def _check_shapes(self):
         if min(self.shape[-2:]) < SMALLEST_SIDE:
             raise InputError(
-                f"the picture that is sought would be {self.shape[-1]}x{self.shape[-2]} pixels; "
+                f"the image that is sought would be {self.shape[-1]}x{self.shape[-2]} pixels; "
                 f"at least {SMALLEST_SIDE} on each side are needed"
             )
         expected = tuple(self.operator.observed_shape(self.shape))
         found = tuple(self.observation.shape)
         if expected != found:
-            whose = "the picture that is sought" if self.truth is None else "the truth"
+            whose = "the image that is sought" if self.truth is None else "the truth"
             raise InputError(
                 f"{whose} has shape {self.shape}, of which the operator makes {expected}, "
                 f"but the observation has shape {found}"
@@ -97,15 +97,15 @@ class Problem:
     def __repr__(self):  # the tensors' values would fill a page
         truth = "unknown" if self.truth is None else "known"
         sigma = "unknown" if self.sigma is None else f"{self.sigma:.4g}"
-        about = f"picture of shape {self.shape}, truth {truth}, sigma {sigma}"
+        about = f"image of shape {self.shape}, truth {truth}, sigma {sigma}"
         return f"<Problem {self.task}: {about}>"
 
     @property
     def shape(self):
-        """(C, H, W) of the picture that is sought."""
+        """(C, H, W) of the image that is sought."""
         if self.truth is not None:
             return tuple(self.truth.shape)
-        return tuple(self.operator.picture_shape(self.observation.shape))
+        return tuple(self.operator.image_shape(self.observation.shape))
 
     def noise_level(self):
         """σ of the noise: as given, or estimated from the observation's finest details.
@@ -141,8 +141,8 @@ class Problem:
         """Return the truth, or raise an InputError that says what needs it."""
         if self.truth is None:
             raise InputError(
-                f"{wanted} compares with the clean picture, and this problem has none: "
-                "it holds a picture of your own"
+                f"{wanted} compares with the clean image, and this problem has none: "
+                "it holds an image of your own"
             )
         return self.truth
 
@@ -209,21 +209,21 @@ _TASK_OF = {
 }
 
 
-def _without_missing(picture, mask, what):
+def _without_missing(image, mask, what):
     """Set to 0 what a mask of the same size declares missing: it may be NaN, and tells nothing."""
-    picture = as_tensor(picture, what)
-    return mask(picture) if picture.ndim == 3 and _fits(mask, picture) else picture
+    image = as_tensor(image, what)
+    return mask(image) if image.ndim == 3 and _fits(mask, image) else image
 
 
-def _fits(mask, picture):
+def _fits(mask, image):
     channels, *sides = mask.known.shape
-    return sides == list(picture.shape[-2:]) and channels in (1, picture.shape[0])
+    return sides == list(image.shape[-2:]) and channels in (1, image.shape[0])
 
 
 def _check_mask(mask, observation):
     if not _fits(mask, observation):
         raise InputError(
-            f"the mask has shape {tuple(mask.known.shape)} and the picture "
+            f"the mask has shape {tuple(mask.known.shape)} and the image "
             f"{tuple(observation.shape)}; they must be of the same size (a mask may have one "
             "channel for all)"
         )
@@ -232,9 +232,9 @@ def _check_mask(mask, observation):
 
 
 def denoising(clean, sigma=25 / 255, seed=0):
-    """Make a denoising problem out of a clean picture.
+    """Make a denoising problem out of a clean image.
 
-    The noisy picture is clipped to [0, 1], as a camera does it and as the published inputs are.
+    The noisy image is clipped to [0, 1], as a camera does it and as the published inputs are.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def denoising(clean, sigma=25 / 255, seed=0):
     Raises
     ------
     InputError
-        The picture is none, or sigma is no noise level.
+        The image is none, or sigma is no noise level.
 
     Examples
     --------
@@ -260,12 +260,12 @@ def denoising(clean, sigma=25 / 255, seed=0):
     >>> denoising(images.load("camera", size=64), sigma=25 / 255).shape
     (1, 64, 64)
     """
-    clean = check(clean, "the clean picture")
+    clean = check(clean, "the clean image")
     return Problem(operators.gaussian_noise(clean, sigma, seed), truth=clean, sigma=sigma)
 
 
 def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
-    """Make a super-resolution problem out of a clean picture.
+    """Make a super-resolution problem out of a clean image.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
     kernel : str, optional
         The antialiasing filter; see `operators.Downsample`.
     sigma : float, optional
-        Standard deviation of Gaussian noise on the small picture.
+        Standard deviation of Gaussian noise on the small image.
     seed : int, optional
         Seed of the noise.
 
@@ -288,7 +288,7 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
     Raises
     ------
     InputError
-        The picture or the factor cannot be used.
+        The image or the factor cannot be used.
 
     Examples
     --------
@@ -296,20 +296,20 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
     >>> super_resolution(images.load("camera", size=64), factor=4).observation.shape
     torch.Size([1, 16, 16])
     """
-    clean = check(clean, "the clean picture")
+    clean = check(clean, "the clean image")
     operator = operators.Downsample(factor, kernel)
     if min(clean.shape[-2:]) < 2 * operator.factor:
         raise InputError(
             f"factor={factor} leaves less than 2 pixels of a "
-            f"{clean.shape[-1]}x{clean.shape[-2]} picture"
+            f"{clean.shape[-1]}x{clean.shape[-2]} image"
         )
-    # Lanczos overshoots at edges; a small picture has no values outside [0, 1].
+    # Lanczos overshoots at edges; a small image has no values outside [0, 1].
     observation = operators.gaussian_noise(operator(clean), sigma, seed, clip=True)
     return Problem(observation, operator, truth=clean, sigma=sigma)
 
 
 def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
-    """Make an inpainting problem out of a clean picture.
+    """Make an inpainting problem out of a clean image.
 
     Parameters
     ----------
@@ -331,7 +331,7 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     Raises
     ------
     InputError
-        The mask has another size than the picture, or leaves nothing known.
+        The mask has another size than the image, or leaves nothing known.
 
     Warns
     -----
@@ -346,19 +346,19 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     True
     """
     if isinstance(mask, numbers.Real):
-        clean = check(clean, "the clean picture")
+        clean = check(clean, "the clean image")
         mask = operators.Mask.pixels(*clean.shape[-2:], missing=mask, seed=seed)
     elif not isinstance(mask, operators.Mask):
         mask = operators.Mask(mask)
-    whole = not as_tensor(clean, "the clean picture").isnan().any()
-    seen = clean if whole else _without_missing(clean, mask, "the clean picture")
-    seen = check(seen, "the clean picture")
+    whole = not as_tensor(clean, "the clean image").isnan().any()
+    seen = clean if whole else _without_missing(clean, mask, "the clean image")
+    seen = check(seen, "the clean image")
     noisy = operators.gaussian_noise(seen, sigma, seed, clip=True)
     return Problem(noisy, mask, truth=seen if whole else None, sigma=sigma)
 
 
 def jpeg(clean, quality=10):
-    """Make a problem out of a clean picture that JPEG has compressed too hard.
+    """Make a problem out of a clean image that JPEG has compressed too hard.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def jpeg(clean, quality=10):
     Raises
     ------
     InputError
-        The picture or the quality cannot be used.
+        The image or the quality cannot be used.
 
     Examples
     --------
@@ -384,7 +384,7 @@ def jpeg(clean, quality=10):
     >>> jpeg(images.load("camera", size=64), quality=10).task
     'jpeg'
     """
-    clean = check(clean, "the clean picture")
+    clean = check(clean, "the clean image")
     return Problem(operators.jpeg(clean, quality), truth=clean, task="jpeg")
 
 
@@ -396,21 +396,21 @@ def impedance(clean, sigma=25 / 255, seed=0):
     clean : torch.Tensor
         (C, H, W) in [0, 1].
     sigma : float, optional
-        Of the noise in "picture + noise", in the units of [0, 1].
+        Of the noise in "image + noise", in the units of [0, 1].
     seed : int, optional
         Of noise and permutation.
 
     Returns
     -------
     dict
-        Name -> Problem: "picture"; "picture + noise"; "shuffled pixels", the same pixels in a
-        random order; "noise", Gaussian, with the picture's mean and standard deviation. None has a
+        Name -> Problem: "image"; "image + noise"; "shuffled pixels", the same pixels in a
+        random order; "noise", Gaussian, with the image's mean and standard deviation. None has a
         truth: each is to be reproduced as it is.
 
     Raises
     ------
     InputError
-        The picture cannot be used.
+        The image cannot be used.
 
     Notes
     -----
@@ -420,14 +420,14 @@ def impedance(clean, sigma=25 / 255, seed=0):
     --------
     >>> from diplearn import images
     >>> list(impedance(images.load("camera", size=64)))
-    ['picture', 'picture + noise', 'shuffled pixels', 'noise']
+    ['image', 'image + noise', 'shuffled pixels', 'noise']
     """
-    clean = check(clean, "the clean picture")
+    clean = check(clean, "the clean image")
     order = torch.randperm(clean[0].numel(), generator=generator(seed, "shuffle"))
     noise = torch.randn(clean.shape, generator=generator(seed, "pure noise")).to(clean)
     targets = {
-        "picture": clean,
-        "picture + noise": operators.gaussian_noise(clean, sigma, seed, clip=True),
+        "image": clean,
+        "image + noise": operators.gaussian_noise(clean, sigma, seed, clip=True),
         "shuffled pixels": clean.flatten(1)[:, order.to(clean.device)].reshape(clean.shape),
         "noise": (clean.mean() + noise * clean.std()).clamp(0, 1),
     }
@@ -435,7 +435,7 @@ def impedance(clean, sigma=25 / 255, seed=0):
 
 
 def deblurring(clean, width=1.5, sigma=0.0, seed=0):
-    """Make a deblurring problem out of a clean picture.
+    """Make a deblurring problem out of a clean image.
 
     Parameters
     ----------
@@ -444,7 +444,7 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
     width : float, optional
         Standard deviation of the Gaussian blur in pixels.
     sigma : float, optional
-        Standard deviation of the Gaussian noise on the blurred picture.
+        Standard deviation of the Gaussian noise on the blurred image.
     seed : int, optional
         Seed of the noise.
 
@@ -455,7 +455,7 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
     Raises
     ------
     InputError
-        The picture, the width or sigma cannot be used.
+        The image, the width or sigma cannot be used.
 
     Examples
     --------
@@ -463,7 +463,7 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
     >>> deblurring(images.load("camera", size=64), width=2, sigma=0.01).task
     'deblurring'
     """
-    clean = check(clean, "the clean picture")
+    clean = check(clean, "the clean image")
     operator = operators.Blur(width)
     observation = operators.gaussian_noise(operator(clean), sigma, seed, clip=True)
     return Problem(observation, operator, truth=clean, sigma=sigma)

@@ -17,7 +17,7 @@ from .errors import whole
 def generator(seed, purpose, device="cpu"):
     """Return a generator of its own for each seed and purpose.
 
-    The purpose matters more than it looks. If the noise on a picture and the network's input z were
+    The purpose matters more than it looks. If the noise on an image and the network's input z were
     both drawn from plain seed 0, they would be made from the same bits, and a network that sees z
     would find the noise in it: it overfits early (measured: 28.1 instead of 30.6 dB).
 

@@ -62,7 +62,7 @@ class Recipe:
         not used: a short fit gets a short memory.
     project : bool
         Before an output enters the average, give it what the observation says for certain (see
-        `Operator.project`): the known pixels of a mask, the small picture's content. A problem
+        `Operator.project`): the known pixels of a mask, the small image's content. A problem
         whose `sigma` is above 0 says nothing for certain, and is left alone.
     start_at_mean : bool
         Set the last layer's bias so that the first output has the observation's mean colour.
@@ -86,7 +86,7 @@ class Recipe:
 
     Examples
     --------
-    >>> recipe = lab("denoising").but(iterations=200)
+    >>> recipe = lab("denoising").replace(iterations=200)
     >>> recipe.iterations
     200
     """
@@ -137,7 +137,7 @@ class Recipe:
         _one_of("data_term", self.data_term, DATA_TERMS)
         _one_of("precision", self.precision, ("float32", "bfloat16", "auto"))
 
-    def but(self, **changes):
+    def replace(self, **changes):
         """Return the same recipe with some values changed.
 
         Parameters
@@ -218,7 +218,7 @@ def _one_of(name, value, allowed):
 def lab(task="denoising", **changes):
     """Return the recipe for two cores and about a minute at 256x256.
 
-    Two networks, narrow where the picture is large and without the published one's padding by
+    Two networks, narrow where the image is large and without the published one's padding by
     reflection and its normalisation of what is merged; Muon, which needs a third of Adam's
     iterations; input noise that costs nothing to draw; an average whose window grows with the
     fit; an output that starts at the observation's mean, and that is given what the observation
@@ -255,7 +255,7 @@ def lab(task="denoising", **changes):
         start_at_mean=True,
         precision="auto",
     )
-    return recipe.but(**_LAB[task]).but(**changes)
+    return recipe.replace(**_LAB[task]).replace(**changes)
 
 
 _LAB = {
@@ -357,7 +357,7 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
     }
     published["inpainting"] = published["text"]
     _one_of("task", task, tuple(published))
-    return Recipe(name="paper").but(**published[task]).but(**changes)
+    return Recipe(name="paper").replace(**published[task]).replace(**changes)
 
 
 NAMES = {"lab": lab, "paper": paper}

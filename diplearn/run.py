@@ -1,4 +1,4 @@
-"""Run: what a fit leaves behind. History, snapshots, the chosen picture; saved and loaded whole."""
+"""Run: what a fit leaves behind. History, snapshots, the chosen image; saved and loaded whole."""
 
 import io
 import json
@@ -46,7 +46,7 @@ class Run:
     chosen_at : int
         Iteration of `output`: earlier, where the rule had to see more to be sure.
     stopped_by : str
-        The rule's name; "halted", "interrupted", "setbacks"; "failed" where an error ended the fit;
+        The rule's name; "halted", "interrupted", "diverged"; "failed" where an error ended the fit;
         "unfinished" in a file that was saved on the way.
     rule : Rule or None
         What decided when to stop; None in a run that was loaded.
@@ -69,13 +69,13 @@ class Run:
         self.last = self.average = None
         self.stopped_at, self.stopped_by, self.saved_at = 0, "", 0
         self.state = self.rule = None
-        self._chosen = (None, 0)  # picture, iteration
+        self._chosen = (None, 0)  # image, iteration
         self._close = None  # brings output and state up to date, while a fit is going on
         self._rows = []  # iteration, seconds, loss, psnr, psnr_average
         self._truth = problem.truth  # goes once to where the iterates are
         self._waiting = []  # iteration, numbers still on their device, average
         self._begun = 0.0  # on time.perf_counter's clock
-        self._best = (-math.inf, 0, None)  # psnr, iteration, picture: of the averages
+        self._best = (-math.inf, 0, None)  # psnr, iteration, image: of the averages
         self._frames = {}  # snapshots, but for the last iterate
         self._spacing = 1.1  # ratio of one snapshot's iteration to the next
 
@@ -103,6 +103,21 @@ class Run:
     def rule_name(self):
         """Name of the rule that the fit was begun with; "" before the first iteration."""
         return self.state[1]["rule"]["name"] if self.state else ""
+
+    @property
+    def stopped_by_rule(self):
+        """Whether a stopping rule ended the fit, rather than a fixed count or somebody."""
+        return self.stopped_by == self.rule_name != "count"
+
+    @property
+    def diverged(self):
+        """Whether the fit gave up: its loss broke again after several rollbacks."""
+        return self.stopped_by == "diverged"
+
+    @property
+    def cut_short(self):
+        """Whether somebody ended the fit before its time."""
+        return self.stopped_by in ("interrupted", "halted")
 
     @property
     def history(self):
@@ -173,7 +188,7 @@ class Run:
             f"<Run {self.problem.task}, {self.recipe.name} recipe, seed {self.seed}: "
             f"{self.stopped_at} iterations in {self.seconds:.0f} s, "
             f"stopped by {self.stopped_by or 'nobody yet'}, "
-            f"picture of iteration {self.chosen_at}{quality}>"
+            f"image of iteration {self.chosen_at}{quality}>"
         )
 
     # What a fit writes down.
@@ -232,7 +247,7 @@ class Run:
 
     @property
     def best(self):
-        """PSNR, iteration and picture of the best average so far; no picture without a truth."""
+        """PSNR, iteration and image of the best average so far; no image without a truth."""
         self._read()
         return self._best
 
@@ -257,7 +272,7 @@ class Run:
         self._close = None
 
     def finish(self, stopped_by, output, chosen_at, state):
-        """Close the record: why the fit stopped, the picture that was chosen, how to go on."""
+        """Close the record: why the fit stopped, the image that was chosen, how to go on."""
         self._read()
         self.stopped_by, self.state = stopped_by, state
         self._chosen = (output, chosen_at)
@@ -295,7 +310,7 @@ class Run:
         ----------
         path : str or path-like
             One file, a zip archive: run.json (settings), tensors.safetensors (weights, Adam's
-            moments, generators, history, pictures), output.png (to look at). Nothing in it is
+            moments, generators, history, images), output.png (to look at). Nothing in it is
             executable. It is written whole or not at all.
 
         Raises
@@ -410,14 +425,14 @@ class Run:
         problem = _problem(about["problem"], tensors)
         run = cls(problem, Recipe(**recipe), int(about["seed"]))
         output, run.last, run.average = (
-            _picture(tensors[k], problem.shape) for k in ("output", "last", "average")
+            _image(tensors[k], problem.shape) for k in ("output", "last", "average")
         )
         run.stopped_at = run.saved_at = whole(about["stopped_at"], "stopped_at", 1)
         run.stopped_by = _string(about["stopped_by"])
         run._chosen = (output, whole(about["chosen_at"], "chosen_at", 0, run.stopped_at))
         if about["oracle"] is not None:
             psnr, iteration = about["oracle"]
-            run._best = (float(psnr), int(iteration), _picture(tensors["oracle"], problem.shape))
+            run._best = (float(psnr), int(iteration), _image(tensors["oracle"], problem.shape))
         run._spacing = float(about["spacing"])
         if not 1 < run._spacing < 1e6:
             raise ValueError(f"snapshots at a spacing of {run._spacing}")
@@ -432,7 +447,7 @@ class Run:
         return run
 
     def film(self, path, seconds=6.0):
-        """Write the iterations as an animated picture, each frame with its number.
+        """Write the iterations as an animated image, each frame with its number.
 
         Parameters
         ----------
@@ -471,21 +486,21 @@ def check_film(path):
 
 def _labelled(frame, words):
     """Put a caption under a frame, at least wide enough to be read."""
-    picture = Image.fromarray(frame).convert("RGB")
-    scale = max(1, -(-160 // picture.width))
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.NEAREST)
-    canvas = Image.new("RGB", (picture.width, picture.height + 22), "white")
-    canvas.paste(picture, (0, 0))
+    image = Image.fromarray(frame).convert("RGB")
+    scale = max(1, -(-160 // image.width))
+    image = image.resize((image.width * scale, image.height * scale), Image.NEAREST)
+    canvas = Image.new("RGB", (image.width, image.height + 22), "white")
+    canvas.paste(image, (0, 0))
     font = ImageFont.load_default(size=14)
-    ImageDraw.Draw(canvas).text((6, picture.height + 3), words, fill="black", font=font)
+    ImageDraw.Draw(canvas).text((6, image.height + 3), words, fill="black", font=font)
     return canvas
 
 
-def _error(picture, truth):
-    """Mean squared error, a scalar that stays on the picture's device; NaN without a truth."""
+def _error(image, truth):
+    """Mean squared error, a scalar that stays on the image's device; NaN without a truth."""
     if truth is None:
-        return torch.full((), math.nan, device=picture.device)
-    return (picture.clamp(0, 1) - truth).square().mean()
+        return torch.full((), math.nan, device=image.device)
+    return (image.clamp(0, 1) - truth).square().mean()
 
 
 def _decibels(error):
@@ -514,7 +529,7 @@ def _problem(about, tensors):
     operator = operators.BY_NAME[about["operator"]](**settings)
     observation, truth = tensors["observation"], tensors.get("truth")
     if truth is None:  # before Problem computes with a size that was damaged
-        _shaped(tensors["output"], operator.picture_shape(observation.shape))
+        _shaped(tensors["output"], operator.image_shape(observation.shape))
     return Problem(observation, operator, truth, about["sigma"], about["task"])
 
 
@@ -539,10 +554,10 @@ def _apart(tensors):
     return tensors
 
 
-def _picture(tensor, shape):
-    """Return the tensor if it is a picture of this shape."""
+def _image(tensor, shape):
+    """Return the tensor if it is an image of this shape."""
     if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-        raise ValueError(f"a picture of {tensor.dtype}, or with values that are not finite")
+        raise ValueError(f"an image of {tensor.dtype}, or with values that are not finite")
     return _shaped(tensor, shape)
 
 
@@ -575,7 +590,7 @@ def _string(value):
 def _shaped(array, shape):
     """Return the array if it has the shape; what `load` finds wrong is worded there."""
     if tuple(array.shape) != tuple(shape):
-        raise ValueError(f"a picture of shape {tuple(array.shape)} where {tuple(shape)} belongs")
+        raise ValueError(f"an image of shape {tuple(array.shape)} where {tuple(shape)} belongs")
     return array
 
 

@@ -32,7 +32,7 @@ class Rule:
         What each of the recipe's networks must be fitted to, where the rule hides something from
         them; set by `prepare`.
     chosen : torch.Tensor or None
-        The picture that the rule would return now: an average of the past. None before the first
+        The image that the rule would return now: an average of the past. None before the first
         step.
     chosen_at : int
         Its iteration.
@@ -55,7 +55,7 @@ class Rule:
 
     @property
     def chosen(self):
-        """The picture that the rule would return."""
+        """The image that the rule would return."""
         return self.now.get("chosen")
 
     @property
@@ -89,12 +89,12 @@ class Rule:
         """Say that the fit may stop, from the first time on that `when` holds."""
         self.now["done"] = self.now["done"] | when
 
-    def blank(self, picture):
-        """Return what `now` holds before the first step of a fit of this picture's shape."""
+    def blank(self, image):
+        """Return what `now` holds before the first step of a fit of this image's shape."""
         at, no = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool)
-        where = picture.device
+        where = image.device
         return {
-            "steps": 0, "chosen": torch.zeros_like(picture), "chosen_at": at.to(where),
+            "steps": 0, "chosen": torch.zeros_like(image), "chosen_at": at.to(where),
             "done": no.to(where),
         }  # fmt: skip
 
@@ -105,10 +105,10 @@ class Rule:
         """Return what `now` holds, to come back to."""
         return dict(self.now)
 
-    def recall(self, now, picture):
+    def recall(self, now, image):
         """Come back to what `remember` returned; raises InputError where it is another rule's."""
         if now:
-            wanted = {name: _kind(value) for name, value in self.blank(picture).items()}
+            wanted = {name: _kind(value) for name, value in self.blank(image).items()}
             if {name: _kind(value) for name, value in now.items()} != wanted:
                 raise InputError(f"what the run holds of the rule {self.name!r} does not fit it")
         self.now = dict(now)
@@ -169,7 +169,7 @@ class Own(Rule):
         """Return the last average; what the user's rule holds is not known."""
         return {"average": self._average, "at": self._at}
 
-    def recall(self, now, picture):
+    def recall(self, now, image):
         """Come back to an earlier average; the user's rule stays as it is."""
         if now:
             self._average, self._at = now["average"], now["at"]
@@ -224,7 +224,7 @@ class Count(Rule):
 
 
 class Valley(Rule):
-    """Keep the picture at which a score was lowest; stop once it has not fallen for a while.
+    """Keep the image at which a score was lowest; stop once it has not fallen for a while.
 
     A subclass gives `score(step)`.
 
@@ -244,10 +244,10 @@ class Valley(Rule):
         self.patience = _number("patience", patience, 0, 1e6)
         self.start = self._given_start = whole(start, "start", 0)
 
-    def blank(self, picture):
+    def blank(self, image):
         """Return what `now` holds before the first step."""
-        nothing = _scalar(math.inf, picture.device)
-        return super().blank(picture) | {"lowest": nothing, "score": nothing}
+        nothing = _scalar(math.inf, image.device)
+        return super().blank(image) | {"lowest": nothing, "score": nothing}
 
     def score(self, step):
         """What should be low, a number or a scalar; infinite while nothing can be said yet."""
@@ -276,7 +276,7 @@ class Valley(Rule):
 class HoldOut(Valley):
     """Hide a few pixels from the fit, and stop when they are predicted best.
 
-    What is learned about the picture helps with pixels that were never seen; what is learned about
+    What is learned about the image helps with pixels that were never seen; what is learned about
     the noise does not. Each of the recipe's networks is denied pixels of its own, so that their
     mean has seen them all. The only assumption is that the noise is independent from pixel to
     pixel. Memory: the hidden pixels.
@@ -336,13 +336,13 @@ class HoldOut(Valley):
         self.looks = [(at, observation.flatten()[at]) for at in places]
         self.problem, self.kind = problem, recipe.data_term
 
-    def blank(self, picture):
+    def blank(self, image):
         """Return what `now` holds before the first step: no prediction of a hidden pixel."""
         nothing = {
-            f"predicted {number}": torch.zeros(len(places), device=picture.device)
+            f"predicted {number}": torch.zeros(len(places), device=image.device)
             for number, (places, _) in enumerate(self.looks)
         }
-        return super().blank(picture) | nothing
+        return super().blank(image) | nothing
 
     def move(self, device):
         """Bring the hidden pixels to the device of the fit."""
@@ -373,11 +373,11 @@ class Sure(Valley):
 
     For Gaussian noise of a known level, ‖x − x0‖²/N − σ² + 2 σ² div/N is the mean squared error in
     expectation (where noise is clipped at black and white, up to a constant). The divergence div
-    says by how much the picture moves with its observation, and two of the recipe's networks
+    says by how much the image moves with its observation, and two of the recipe's networks
     measure it on the way: one is fitted to x0 + ε b and the other to x0 − ε b, with fixed noise b
-    and a small ε. Half the difference of their pictures, along b and over ε, is div; what they
+    and a small ε. Half the difference of their images, along b and over ε, is div; what they
     have in common is not disturbed. A single network is fitted to x0 + ε b, and compared with
-    that. Memory: one picture.
+    that. Memory: one image.
 
     Parameters
     ----------
@@ -411,9 +411,9 @@ class Sure(Valley):
         self.sigma = self._given = None if sigma is None else _number("sigma", sigma, 0, 1)
         self.probe, self.seed = _number("probe", probe, 0, 10), whole(seed, "seed", 0)
 
-    def blank(self, picture):
+    def blank(self, image):
         """Return what `now` holds before the first step: no divergence."""
-        return super().blank(picture) | {"divergence": _scalar(0.0, picture.device)}
+        return super().blank(image) | {"divergence": _scalar(0.0, image.device)}
 
     def move(self, device):
         """Bring problem and probe to the device of the fit."""
@@ -441,7 +441,7 @@ class Sure(Valley):
         self.problem = problem
 
     def score(self, step):
-        """Estimate the mean squared error of the averaged picture."""
+        """Estimate the mean squared error of the averaged image."""
         problem, pixels = self.problem, self.pixels
         if len(step.outputs) > 1:
             apart = (step.outputs[0] - step.outputs[1]) / 2
@@ -465,9 +465,9 @@ class Sure(Valley):
 
 
 class Discrepancy(Rule):
-    """Stop when the picture differs from the observation by as much as the noise does.
+    """Stop when the image differs from the observation by as much as the noise does.
 
-    Morozov's principle: a picture that explains x0 better than the truth itself would must be
+    Morozov's principle: an image that explains x0 better than the truth itself would must be
     explaining noise. It needs the noise level; where the problem states none, it is estimated.
     Memory: none.
 
@@ -476,7 +476,7 @@ class Discrepancy(Rule):
     sigma : float, optional
         Noise level; by default the problem's, or an estimate from the observation.
     factor : float, optional
-        Stop at `factor` times the noise's mean square. A little under 1: the best picture on the
+        Stop at `factor` times the noise's mean square. A little under 1: the best image on the
         way has always explained a little of the noise as well.
     start : int, optional
         Never stop before this many iterations.
@@ -488,8 +488,8 @@ class Discrepancy(Rule):
 
     Notes
     -----
-    The observation was clipped to [0, 1], which removes a part of the noise where the picture is
-    nearly black or white. `clipped_variance` counts what is left, with the present picture in the
+    The observation was clipped to [0, 1], which removes a part of the noise where the image is
+    nearly black or white. `clipped_variance` counts what is left, with the present image in the
     truth's place.
     Morozov, Methods for Solving Incorrectly Posed Problems (1984), doi:10.1007/978-1-4612-5280-1.
     """
@@ -540,8 +540,8 @@ def _telling(problem):
     return None if len(telling) in (0, len(low)) else telling
 
 
-def _of(picture, channels):
-    return picture if channels is None else torch.stack([picture[c] for c in channels])
+def _of(image, channels):
+    return image if channels is None else torch.stack([image[c] for c in channels])
 
 
 def _only(channels, like):
@@ -562,10 +562,10 @@ def _level(sigma, problem, name):
 class WindowedVariance(Valley):
     """ES-WMV: stop where the outputs of a window vary least among each other.
 
-    The fit slows down as it comes near the picture, and gets moving again as it turns to the noise.
+    The fit slows down as it comes near the image, and gets moving again as it turns to the noise.
     The variance over the last iterates has a valley in between, and often a false one before, while
     the fit has hardly begun: nothing is chosen in the first window's length. Memory: `BLOCKS` sums
-    of pictures in float64, not a stack of pictures.
+    of images in float64, not a stack of images.
 
     Parameters
     ----------
@@ -591,13 +591,13 @@ class WindowedVariance(Valley):
         self.block = self.scale = max(2, round(self.window * recipe.iterations / self.BLOCKS))
         self.start = max(self._given_start, 2 * self.block * self.BLOCKS)
 
-    def blank(self, picture):
+    def blank(self, image):
         """Return what `now` holds before the first step: empty blocks."""
         empty = {}
         for number in range(self.BLOCKS):
-            empty[f"sum {number}"] = picture.new_zeros(picture.shape, dtype=_wide(picture))
-            empty[f"squares {number}"] = _scalar(0.0, picture.device)
-        return super().blank(picture) | empty
+            empty[f"sum {number}"] = image.new_zeros(image.shape, dtype=_wide(image))
+            empty[f"squares {number}"] = _scalar(0.0, image.device)
+        return super().blank(image) | empty
 
     def score(self, step):
         """Mean over pixels of the variance over the window's iterates."""
@@ -623,7 +623,7 @@ class WindowedVariance(Valley):
 
 
 class ExponentialVariance(Valley):
-    """ES-EMV: the same with weights that decay into the past. Memory: one picture in float64.
+    """ES-EMV: the same with weights that decay into the past. Memory: one image in float64.
 
     Parameters
     ----------
@@ -648,10 +648,10 @@ class ExponentialVariance(Valley):
         self.rate = self.scale = 1 / max(2.0, self.window * recipe.iterations)
         self.start = max(self._given_start, math.ceil(3 / self.rate))
 
-    def blank(self, picture):
+    def blank(self, image):
         """Return what `now` holds before the first step."""
-        mean = picture.new_zeros(picture.shape, dtype=_wide(picture))
-        return super().blank(picture) | {"mean": mean, "variance": _scalar(0.0, picture.device)}
+        mean = image.new_zeros(image.shape, dtype=_wide(image))
+        return super().blank(image) | {"mean": mean, "variance": _scalar(0.0, image.device)}
 
     def score(self, step):
         """Mean over pixels of the weighted variance."""
@@ -669,9 +669,9 @@ class ExponentialVariance(Valley):
 
 
 class Plateau(Rule):
-    """Stop when the picture no longer changes: for problems without noise, where nothing turns.
+    """Stop when the image no longer changes: for problems without noise, where nothing turns.
 
-    Memory: one picture.
+    Memory: one image.
 
     Parameters
     ----------
@@ -694,12 +694,12 @@ class Plateau(Rule):
         super().__init__()
         self.tolerance, self.start = _number("tolerance", tolerance, 0, 1), whole(start, "start", 0)
 
-    def blank(self, picture):
-        """Return what `now` holds before the first step: an earlier picture that is black."""
-        return super().blank(picture) | {"before": torch.zeros_like(picture), "before_at": 0}
+    def blank(self, image):
+        """Return what `now` holds before the first step: an earlier image that is black."""
+        return super().blank(image) | {"before": torch.zeros_like(image), "before_at": 0}
 
     def look(self, step):
-        """Be done when the picture has hardly changed."""
+        """Be done when the image has hardly changed."""
         self.choose(step)
         if step.iteration < 1.25 * self.now["before_at"]:
             return
@@ -762,17 +762,17 @@ def _scalar(value, device):
     return torch.full((), float(value), dtype=wide, device=device)
 
 
-def _wide(picture):
-    return hardware.wide(picture.device)
+def _wide(image):
+    return hardware.wide(image.device)
 
 
-def clipped_variance(picture, sigma):
-    """Mean square of Gaussian noise after the noisy picture was clipped to [0, 1].
+def clipped_variance(image, sigma):
+    """Mean square of Gaussian noise after the noisy image was clipped to [0, 1].
 
     Parameters
     ----------
-    picture : torch.Tensor
-        The clean picture, or what stands for it; values in [0, 1].
+    image : torch.Tensor
+        The clean image, or what stands for it; values in [0, 1].
     sigma : float
         Standard deviation of the noise before clipping.
 
@@ -796,7 +796,7 @@ def clipped_variance(picture, sigma):
     >>> round(clipped_variance(torch.ones(1, 16, 16), 0.1).item(), 4)
     0.005
     """
-    return (_one_side(picture, sigma) + _one_side(1 - picture, sigma)).mean()
+    return (_one_side(image, sigma) + _one_side(1 - image, sigma)).mean()
 
 
 def _one_side(distance, sigma):
@@ -888,7 +888,7 @@ def _check_shown(rule, problem):
         and all(getattr(each, "shape", None) == problem.shape for each in shown)
     ):
         raise InputError(
-            f"the rule {rule.name!r} must show a list of problems with pictures of {problem.shape}"
+            f"the rule {rule.name!r} must show a list of problems with images of {problem.shape}"
         )
 
 

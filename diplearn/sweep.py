@@ -2,14 +2,14 @@
 
     from diplearn import sweep
 
-    cases = sweep.grid(picture=["camera", "coins"], size=64, seed=range(3))
+    cases = sweep.grid(image=["camera", "coins"], size=64, seed=range(3))
     with sweep.workers() as executor:
         table = sweep.sweep(cases, executor, results="denoised")
 
 A `Case` says what to fit; `grid` makes many of them, and so does `read`, from a TOML file:
 
-    pictures = ["camera", "photo.jpg"]       # bundled, the paper's, or files beside this one
-    size = 64                                # centre squares; without it, whole pictures
+    images = ["camera", "photo.jpg"]       # bundled, the paper's, or files beside this one
+    size = 64                                # centre squares; without it, whole images
     seeds = 3                                # 0, 1 and 2; or a list
 
     [problem]                                # or several tables [[problem]]
@@ -30,11 +30,11 @@ A `Case` says what to fit; `grid` makes many of them, and so does `read`, from a
     fast = { learning_rate = 0.03 }
 
 Here that makes five recipes (base, depth 2, depth 3, learning rate slow and fast), each for two
-pictures and three seeds: 30 cases.
+images and three seeds: 30 cases.
 
 A result has the name of its case: a hash of everything that decides the fit. The same sweep again,
 or a longer one, does only what is missing or damaged. Three files hold it: KEY.json (the row),
-KEY.png (the picture that the stopping rule chose) and KEY.csv (its curve).
+KEY.png (the image that the stopping rule chose) and KEY.csv (its curve).
 
 The bits of a fit depend on how many cores share it. Each fit gets `threads` cores, one by default,
 wherever it runs: on one machine, a row is the same in this process, in a worker and under Dask.
@@ -76,7 +76,8 @@ import torch
 from . import images, networks, problems, recipes, stopping
 from .errors import InputError, whole
 from .files import check_writable, replacing
-from .fitting import fit, interruptible
+from .fitting import fit
+from .interrupts import interruptible
 from .progress import Progress
 
 pd = lazy_loader.load("pandas")  # 34 MB that a worker does without
@@ -85,7 +86,7 @@ MOST = 100_000
 """Cases of one sweep, at most: a number with too many zeros should not fill the memory."""
 
 SHEET = 200
-"""Pictures on the contact sheet, at most."""
+"""Images on the contact sheet, at most."""
 
 TICK = 0.2
 """Seconds between two looks at whether Ctrl-C was pressed."""
@@ -112,10 +113,10 @@ class Case:
 
     Parameters
     ----------
-    picture : str or path-like
+    image : str or path-like
         A name as `images.load` takes it, or a file.
     size : int, optional
-        Take the centre square at this size; by default the whole picture.
+        Take the centre square at this size; by default the whole image.
     task : str
         One of `problems.TASKS`.
     arguments : dict
@@ -140,7 +141,7 @@ class Case:
     ((1, 64, 64), 200)
     """
 
-    picture: str
+    image: str
     size: int | None = None
     task: str = "denoising"
     arguments: dict = dataclasses.field(default_factory=dict, hash=False)  # a dict has no hash
@@ -150,8 +151,8 @@ class Case:
     label: str = ""
 
     def __post_init__(self):
-        if isinstance(self.picture, os.PathLike):
-            object.__setattr__(self, "picture", os.fspath(self.picture))
+        if isinstance(self.image, os.PathLike):
+            object.__setattr__(self, "image", os.fspath(self.image))
 
     def __str__(self):
         return ", ".join(self.parts())
@@ -161,14 +162,14 @@ class Case:
         size = "" if self.size is None else f" at {self.size}"
         changes = [str(self.label)] if self.label else _words(self.changes)
         return [
-            f"{Path(str(self.picture)).name}{size}",
+            f"{Path(str(self.image)).name}{size}",
             " ".join([str(self.task).replace("_", "-"), *_words(self.arguments)]),
             ", ".join([str(_name(self.recipe)), *changes]),
             f"seed {self.seed}",
         ]
 
     def make(self):
-        """Read the picture, and make of the case what `fit` takes.
+        """Read the image, and make of the case what `fit` takes.
 
         Returns
         -------
@@ -180,22 +181,23 @@ class Case:
         Raises
         ------
         InputError
-            The picture, the task, the recipe or a value does not exist or cannot be used; the
+            The image, the task, the recipe or a value does not exist or cannot be used; the
             message begins with the case.
         """
         return self._made()[:2]
 
     def _made(self):
-        """Return problem, recipe and key: the picture is read once for all of them."""
+        """Return problem, recipe and key: the image is read once for all of them."""
         with _blaming(self):
             arguments, defaults = self._arguments()
-            picture, file = _picture(self.picture, self.size)
-            problem = getattr(problems, self.task)(picture, **arguments)
-            recipe = recipes.choose(self.recipe, problem).but(**self.changes)
+            image, file = _image(self.image, self.size)
+            problem = getattr(problems, self.task)(image, **arguments)
+            recipe = recipes.choose(self.recipe, problem).replace(**self.changes)
             settings = _telling(dataclasses.asdict(recipe), dataclasses.asdict(type(recipe)()))
             settings.pop("name", None)
             decides = {
-                "picture": Path(self.picture).name if file else self.picture,
+                # "picture", as it was called when the first results were stored
+                "picture": Path(self.image).name if file else self.image,
                 "file": file,
                 "size": self.size,
                 "task": self.task,
@@ -220,7 +222,7 @@ class Case:
     def key(self):
         """Hash everything that decides the fit; the file names of the result begin with it.
 
-        A file's picture goes in with its bytes, the recipe with every field (those that were added
+        A file's image goes in with its bytes, the recipe with every field (those that were added
         later: where they are not at their defaults). What does not go in: the label, the
         package's version, the machine.
 
@@ -282,27 +284,27 @@ def _json(values, **options):
     return json.dumps(values, default=plain, **options)
 
 
-def _is_own(picture):
-    return picture not in images.BUNDLED and picture not in images.paper_names()
+def _is_own(image):
+    return image not in images.BUNDLED and image not in images.paper_names()
 
 
-def _picture(name, size):
+def _image(name, size):
     """Load by name or read a file; what is neither is most likely a name that is misspelt."""
     if not isinstance(name, str):
-        raise InputError(f"picture={name!r} must be a name")
+        raise InputError(f"image={name!r} must be a name")
     if size is not None:
         size = whole(size, "size", images.SMALLEST_SIDE)
     stamp = None
     if _is_own(name) and os.path.isfile(name):
         about = os.stat(name)
         stamp = about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-    picture, file = _read(name, size, stamp)
-    return picture.clone(), file
+    image, file = _read(name, size, stamp)
+    return image.clone(), file
 
 
 @functools.lru_cache(maxsize=8)
 def _read(name, size, stamp):
-    """Read a picture once for all its cases; `stamp` says which state of a file is meant."""
+    """Read an image once for all its cases; `stamp` says which state of a file is meant."""
     if stamp is None:
         return images.load(name, size=size), None
     with open(name, "rb") as file:
@@ -339,17 +341,17 @@ def grid(**axes):
 
     Examples
     --------
-    >>> cases = grid(picture=["camera", "coins"], size=64, seed=range(3))
+    >>> cases = grid(image=["camera", "coins"], size=64, seed=range(3))
     >>> len(cases)
     6
-    >>> grid(picture="camera", seed=[])
+    >>> grid(image="camera", seed=[])
     Traceback (most recent call last):
     ...
     diplearn.errors.InputError: seed is empty: there are no cases
     """
     _only([field.name for field in dataclasses.fields(Case)], axes, "a case")
-    if "picture" not in axes:
-        raise InputError("a grid needs picture=, a name or a list of names")
+    if "image" not in axes:
+        raise InputError("a grid needs image=, a name or a list of names")
     axis = (list, tuple, range, np.ndarray)
     listed = {k: v[: MOST + 1] if isinstance(v, axis) else [v] for k, v in axes.items()}
     _check_count(**listed)
@@ -366,7 +368,7 @@ def _check_count(**axes):
 
 # Cases from a file.
 
-KEYS = ("pictures", "size", "seeds", "problem", "base", "vary")
+KEYS = ("images", "size", "seeds", "problem", "base", "vary")
 """What a TOML file may hold."""
 
 
@@ -376,12 +378,12 @@ def read(path):
     Parameters
     ----------
     path : str or path-like
-        The file. Pictures that it names are looked for beside it.
+        The file. Images that it names are looked for beside it.
 
     Returns
     -------
     list of Case
-        Every picture, problem and seed with the base recipe, then the same with the first level
+        Every image, problem and seed with the base recipe, then the same with the first level
         of the first factor, and so on.
 
     Raises
@@ -426,19 +428,19 @@ def _check_value(value, where, depth=0):
 
 def _cases(described, folder):
     _only(KEYS, described, "a sweep")
-    if "pictures" not in described:
-        raise InputError('it names no pictures: pictures = ["camera"]')
-    pictures = [_located(name, folder) for name in _listed(described["pictures"])]
+    if "images" not in described:
+        raise InputError('it names no images: images = ["camera"]')
+    names = [_located(name, folder) for name in _listed(described["images"])]
     seeds = described.get("seeds", 1)
     seeds = seeds if isinstance(seeds, list) else range(whole(seeds, "seeds", 0, MOST))
     tasks = [_problem(table) for table in _listed(described.get("problem", {}))]
     levels = list(_levels(described))
-    _check_count(pictures=pictures, seeds=seeds, problem=tasks, vary=levels)
+    _check_count(images=names, seeds=seeds, problem=tasks, vary=levels)
     return [
-        Case(picture, described.get("size"), *task, *recipe, seed, label)
+        Case(image, described.get("size"), *task, *recipe, seed, label)
         for label, recipe in levels
         for task in tasks
-        for picture in pictures
+        for image in names
         for seed in seeds
     ]
 
@@ -449,7 +451,7 @@ def _listed(given):
 
 def _located(name, folder):
     if not isinstance(name, str):
-        raise InputError(f"pictures holds {name!r}: it must hold names")
+        raise InputError(f"images holds {name!r}: it must hold names")
     found = folder / name
     return str(found.resolve()) if _is_own(name) and os.path.isfile(found) else name
 
@@ -524,14 +526,14 @@ class Result(typing.NamedTuple):
     ----------
     row : dict
         The case, what was reached, and what with; or an error.
-    picture : numpy.ndarray or None
+    image : numpy.ndarray or None
         (H, W) or (H, W, 3) uint8: what the stopping rule chose.
     curve : str or None
         The run's history as CSV.
     """
 
     row: dict
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     curve: str | None = None
 
 
@@ -581,7 +583,7 @@ def _run(case, key, threads, halt):
             if own != key:
                 raise InputError(
                     "the worker makes another fit of this case: it has another version of "
-                    f"diplearn, or its file {case.picture} differs"
+                    f"diplearn, or its file {case.image} differs"
                 )
             run = fit(problem, recipe, seed=case.seed, progress=False, halt=halt)
         if run.stopped_by in ("halted", "interrupted"):
@@ -798,7 +800,7 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
     pandas.DataFrame
         A row for each case that is done, as `table` gives it; a case that failed has its error
         there, and is tried again by the next sweep. The folder also gets it as table.csv, and the
-        pictures as sheet.png.
+        images as sheet.png.
 
     Raises
     ------
@@ -818,7 +820,7 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
     Examples
     --------
     >>> import tempfile
-    >>> cases = grid(picture="camera", size=32, seed=[0, 1], changes={"iterations": 2})
+    >>> cases = grid(image="camera", size=32, seed=[0, 1], changes={"iterations": 2})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     done = sweep(cases, results=folder, progress=False)
     >>> done["stopped_at"].tolist()
@@ -843,7 +845,7 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
             reason = f"{error.filename}: {error.strerror}" if error.filename else error
             raise Stopped(f"{reason}; {keeper.tally()}") from error
         finally:
-            _read.cache_clear()  # whole pictures
+            _read.cache_clear()  # whole images
     if keeper.done < keeper.total:
         warnings.warn(f"interrupted: {keeper.tally()}", RuntimeWarning, stacklevel=2)
     return rows
@@ -937,7 +939,7 @@ class _Keeper:
         self.done += 1
         row = result.row
         reached = row["error"] or f"{row['psnr']:.2f} dB"
-        words = " ".join(filter(None, [Path(row["picture"]).name, str(row["label"]), reached]))
+        words = " ".join(filter(None, [Path(row["image"]).name, str(row["label"]), reached]))
         self.bar.tell(self.done, words[:60])
 
     def tally(self):
@@ -953,9 +955,9 @@ class _Keeper:
 
 def _store(folder, result):
     """Write a result; its row comes last, since a case with a row is done."""
-    picture, curve, row = (_place(folder, result.row["key"], s) for s in (".png", ".csv", ".json"))
-    if result.picture is not None:
-        images.write(images.from_array(result.picture), picture)
+    image, curve, row = (_place(folder, result.row["key"], s) for s in (".png", ".csv", ".json"))
+    if result.image is not None:
+        images.write(images.from_array(result.image), image)
         with replacing(curve) as temporary:
             temporary.write_text(result.curve, encoding="utf-8")
     with replacing(row) as temporary:
@@ -987,15 +989,15 @@ def _row(folder, key):
 
 def _kept(folder, key):
     """Return a result that is whole, or None: what is damaged is done again."""
-    row, picture, curve = _row(folder, key), folder / f"{key}.png", folder / f"{key}.csv"
-    if row is None or row["error"] is not None or not (picture.is_file() and curve.is_file()):
+    row, image, curve = _row(folder, key), folder / f"{key}.png", folder / f"{key}.csv"
+    if row is None or row["error"] is not None or not (image.is_file() and curve.is_file()):
         return None
     try:
         text = curve.read_text(encoding="utf-8")
         last = text.splitlines()[-1] if text.endswith("\n") else ""  # else it was cut off
         if not (text.startswith("iteration,") and last.startswith(f"{row['stopped_at']},")):
             return None
-        return Result(row, images.to_uint8(images.read(picture)))
+        return Result(row, images.to_uint8(images.read(image)))
     except (OSError, ValueError):
         return None
 
@@ -1055,19 +1057,19 @@ def _finish(folder, keys, rows):
     try:
         with replacing(folder / "sheet.png") as temporary:
             _sheet(shown).savefig(temporary, dpi=100)
-    except Exception as error:  # hours of work must not end with a picture of them
+    except Exception as error:  # hours of work must not end with an image of them
         warnings.warn(
             _line(f"the contact sheet was not drawn: {error}"), RuntimeWarning, stacklevel=3
         )
 
 
 def _sheet(shown):
-    """Draw the chosen pictures, each with what tells its case from the others, and its PSNR."""
+    """Draw the chosen images, each with what tells its case from the others, and its PSNR."""
     from .figures import contact_sheet  # matplotlib: no worker needs it
 
     named = dict(zip(_titles([case for case, _ in shown]), (result for _, result in shown)))
     return contact_sheet(
-        {title: result.picture for title, result in named.items()},
+        {title: result.image for title, result in named.items()},
         captions={title: f"{result.row['psnr']:.2f} dB" for title, result in named.items()},
         alt="What each fit chose",
     )

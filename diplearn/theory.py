@@ -23,7 +23,7 @@ def jacobian(network, z, chunk=64):
     ----------
     network : torch.nn.Module
         f_θ. It is left as it is. In training mode, batch norm takes part with the statistics of
-        this one picture, as it does in a fit.
+        this one image, as it does in a fit.
     z : torch.Tensor
         Its input, (1, C, H, W).
     chunk : int, optional
@@ -32,7 +32,7 @@ def jacobian(network, z, chunk=64):
     Returns
     -------
     torch.Tensor
-        J, (N, p): a row for each of the N numbers of the picture, flattened; a column for each
+        J, (N, p): a row for each of the N numbers of the image, flattened; a column for each
         trainable weight, in the order of ``network.parameters()``.
 
     Raises
@@ -95,27 +95,27 @@ class Spectrum:
     vectors : torch.Tensor
         (N, N), the modes as columns, orthonormal.
     shape : tuple of int
-        (C, H, W) of the picture, with C H W = N.
+        (C, H, W) of the image, with C H W = N.
     """
 
     values: torch.Tensor
     vectors: torch.Tensor
     shape: tuple
 
-    def split(self, picture):
-        """Return the picture's coefficients, one for each mode, (N,)."""
-        return self.vectors.T @ picture.double().flatten()
+    def split(self, image):
+        """Return the image's coefficients, one for each mode, (N,)."""
+        return self.vectors.T @ image.double().flatten()
 
     def join(self, coefficients):
-        """Return the picture, (C, H, W), that has these coefficients."""
+        """Return the image, (C, H, W), that has these coefficients."""
         return (self.vectors @ coefficients).reshape(self.shape)
 
-    def filtered(self, picture, factors):
-        """Return the picture with the coefficient of each mode multiplied by a factor."""
-        return self.join(factors * self.split(picture))
+    def filtered(self, image, factors):
+        """Return the image with the coefficient of each mode multiplied by a factor."""
+        return self.join(factors * self.split(image))
 
     def mode(self, number):
-        """Return mode `number`, counted from 1, as a picture (C, H, W)."""
+        """Return mode `number`, counted from 1, as an image (C, H, W)."""
         return self.vectors[:, number - 1].reshape(self.shape)
 
 
@@ -127,7 +127,7 @@ def spectrum(kernel, shape):
     kernel : torch.Tensor
         (N, N), symmetric and positive semidefinite: K = J Jᵀ, or a covariance.
     shape : tuple of int
-        (C, H, W) of the pictures that it acts on.
+        (C, H, W) of the images that it acts on.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def spectrum(kernel, shape):
     """
     count = int(np.prod(shape))
     if tuple(kernel.shape) != (count, count):
-        raise InputError(f"{tuple(kernel.shape)} is no kernel for pictures of {tuple(shape)}")
+        raise InputError(f"{tuple(kernel.shape)} is no kernel for images of {tuple(shape)}")
     values, vectors = torch.linalg.eigh(kernel.double())
     return Spectrum(values.flip(0).clamp(min=0), vectors.flip(1), tuple(shape))
 
@@ -264,7 +264,7 @@ def bias_variance(spectrum, wanted, sigma, factors):
     spectrum : Spectrum
         The modes.
     wanted : torch.Tensor
-        What the filter should give back: the clean picture less the start f_θ0(z).
+        What the filter should give back: the clean image less the start f_θ0(z).
     sigma : float
         Standard deviation of white noise on it.
     factors : torch.Tensor
@@ -308,7 +308,7 @@ def alignment(a, b):
 
 
 def stationary(kernel, shape):
-    """Average a kernel over all shifts of the picture, whose edges are joined.
+    """Average a kernel over all shifts of the image, whose edges are joined.
 
     A stationary kernel depends only on the step from one pixel to the other, and not on where they
     lie. With joined edges its modes are the waves of the Fourier transform.
@@ -316,7 +316,7 @@ def stationary(kernel, shape):
     Parameters
     ----------
     kernel : torch.Tensor
-        (N, N), for pictures with one channel.
+        (N, N), for images with one channel.
     shape : tuple of int
         (1, H, W).
 
@@ -328,7 +328,7 @@ def stationary(kernel, shape):
     Raises
     ------
     InputError
-        The picture has several channels.
+        The image has several channels.
 
     Examples
     --------
@@ -337,7 +337,7 @@ def stationary(kernel, shape):
     """
     channels, height, width = shape
     if channels != 1:
-        raise InputError(f"a picture with one channel is wanted, not with {channels}")
+        raise InputError(f"an image with one channel is wanted, not with {channels}")
     return torch.stack([row.roll((y, x), (0, 1)).flatten() for row, y, x in _rows(kernel, shape)])
 
 
@@ -382,18 +382,18 @@ def from_stationary(one, two, shape):
     return max(0.0, float(square)) ** 0.5
 
 
-def mean_frequency(pictures):
-    """Return the mean frequency of pictures, weighted with their power: how fine they are.
+def mean_frequency(images):
+    """Return the mean frequency of images, weighted with their power: how fine they are.
 
     Parameters
     ----------
-    pictures : torch.Tensor
+    images : torch.Tensor
         (..., H, W).
 
     Returns
     -------
     torch.Tensor
-        (...), in cycles per pixel: 0 for a flat picture, 0.5 for stripes of one pixel, and 0.71 for
+        (...), in cycles per pixel: 0 for a flat image, 0.5 for stripes of one pixel, and 0.71 for
         a chessboard of single pixels, the finest of all.
 
     Examples
@@ -402,7 +402,7 @@ def mean_frequency(pictures):
     >>> mean_frequency(stripes).item()
     0.5
     """
-    power = torch.fft.fft2(pictures.double()).abs().square()
+    power = torch.fft.fft2(images.double()).abs().square()
     height, width = power.shape[-2:]
     radius = torch.hypot(*torch.meshgrid(
         torch.fft.fftfreq(height), torch.fft.fftfreq(width), indexing="ij"

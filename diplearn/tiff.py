@@ -2,7 +2,7 @@
 
 Pillow reads the deeper kinds of TIFF at 8 bits, some of them wrongly. So each file gets a new,
 clean directory before Pillow and libtiff see it. Where samples are stored as numbers the directory
-declares each plane a grey picture of bytes: libtiff undoes the compression, and the numbers are
+declares each plane a grey image of bytes: libtiff undoes the compression, and the numbers are
 put together here. What else there is (JPEG, fax, palettes) is decoded as it stands.
 """
 
@@ -29,7 +29,7 @@ _TILE_WIDTH, _TILE_LENGTH, _EXTRA, _FORMAT, _SUBSAMPLING = 322, 323, 338, 339, 5
 _RESOLUTION, _ICC = (282, 283, 296), 34675
 ORIENTATION, EXIF, GPS, INTEROPERABILITY, COLOUR_SPACE = 274, 34665, 34853, 40965, 40961
 _CAMERA = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist
-# What describes a picture's data and nothing else; of these, what has one value only.
+# What describes an image's data and nothing else; of these, what has one value only.
 _SINGLE = {_WIDTH, _LENGTH, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS, _PLANAR}
 _SINGLE |= {_PREDICTOR, _TILE_WIDTH, _TILE_LENGTH, 292, 293, 332, *range(512, 516), 531}
 _KEPT = _SINGLE | {_BITS, *_STRIPS, *_TILES, _EXTRA, _FORMAT, 320, 347, *range(517, 522)}
@@ -40,8 +40,8 @@ _BYTEWISE |= {34925: "LZMA", 50000: "Zstandard"}
 _MOST_RATIO = {5: 4000, 8: 1032, 32946: 1032, 32773: 64}  # no compression of the kind does better
 _NO_PREDICTOR = (1, 32773)
 _KINDS = {0: ("grey", 1), 1: ("grey", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
-_NOT_PICTURES = {4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
-_NOT_PICTURES |= {34892: "a camera's raw data", 32844: "logarithmic", 32845: "logarithmic"}
+_NOT_IMAGES = {4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
+_NOT_IMAGES |= {34892: "a camera's raw data", 32844: "logarithmic", 32845: "logarithmic"}
 
 
 class Directory:
@@ -136,12 +136,12 @@ def written(entries, at, order):
 
 
 class Tiff:
-    """A TIFF file's first picture, not decoded yet."""
+    """A TIFF file's first image, not decoded yet."""
 
     def __init__(self, data, name):
         self.data, self.name, self.stream = data, name, None
         self.tags = tags = Directory(data)
-        if tags.lost & (_KEPT | {_ICC}):  # a default in the place of one is another picture
+        if tags.lost & (_KEPT | {_ICC}):  # a default in the place of one is another image
             raise self._damaged("the end of it is missing")
         self.width, self.height = tags.first(_WIDTH, 0), tags.first(_LENGTH, 0)
         self.photometric = tags.first(_PHOTOMETRIC, 0)
@@ -151,8 +151,8 @@ class Tiff:
             raise self.refused("says nothing sensible about its pixels")
         if tags.first(254, 0) & 1 and tags[330]:
             raise self.refused("starts with a thumbnail, as a camera's raw file does; develop it")
-        if self.photometric in _NOT_PICTURES:
-            raise self.refused(f"is {_NOT_PICTURES[self.photometric]}, neither grey nor RGB")
+        if self.photometric in _NOT_IMAGES:
+            raise self.refused(f"is {_NOT_IMAGES[self.photometric]}, neither grey nor RGB")
         self._layout()
         self._segments()
 
@@ -163,7 +163,7 @@ class Tiff:
         )
 
     def _damaged(self, how):
-        return ImageError(f"{self.name} is damaged or not a picture: {how}")
+        return ImageError(f"{self.name} is damaged or not an image: {how}")
 
     def _layout(self):
         """Samples a pixel, their depth and format, and which of them are alpha."""
@@ -292,7 +292,7 @@ class Tiff:
             tail += written(content, at + len(tail), order)
         return block + written({**plain, **pointers}, 8, order) + tail
 
-    def picture(self):
+    def image(self):
         """Pillow's image of it, for what is not stored as numbers."""
         return self._opened({tag: self._entry(tag) for tag in _KEPT if tag in self.tags.entries})
 

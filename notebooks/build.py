@@ -1,6 +1,6 @@
 """Make the lessons: notebooks/src/**/NN_topic.py (jupytext percent) -> executed notebooks.
 
-A cell tagged "figure:NAME" also leaves its picture in figures/, for the README.
+A cell tagged "figure:NAME" also leaves its image in figures/, for the README.
 
 python notebooks/build.py            every lesson that changed; where only prose did, without running it
 python notebooks/build.py 01         those whose name begins with 01
@@ -122,7 +122,7 @@ def build(source):
 
 
 def keep_figures(notebook):
-    """Write the pictures of tagged cells where the README finds them."""
+    """Write the images of tagged cells where the README finds them."""
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             if tag.startswith("figure:"):

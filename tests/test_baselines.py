@@ -40,10 +40,10 @@ def clean():
 
 
 @pytest.mark.parametrize("name", DENOISERS)
-@pytest.mark.parametrize("picture", ["camera", "coffee"])
-def test_denoisers_gain(name, picture):
+@pytest.mark.parametrize("image", ["camera", "coffee"])
+def test_denoisers_gain(name, image):
     method, least = DENOISERS[name]
-    assert gain(method, problems.denoising(images.load(picture, size=256))) > least
+    assert gain(method, problems.denoising(images.load(image, size=256))) > least
 
 
 @needs_bm3d
@@ -57,7 +57,7 @@ def test_bm3d_missing_is_said_with_the_remedy(clean, monkeypatch):
     monkeypatch.setattr(baselines, "_bm3d_package", lambda: None)
     with pytest.raises(InputError, match=r"pip install 'diplearn\[compare\]'"):
         baselines.bm3d(problems.denoising(clean))
-    pictures, table = baselines.compare(problems.denoising(clean))
+    restored, table = baselines.compare(problems.denoising(clean))
     assert list(table.index) == ["total variation", "wavelets", "non-local means"]
 
 
@@ -112,11 +112,11 @@ def test_interpolation_keeps_what_is_flat_at_any_size(kernel, shape, factor):
 def test_compare_runs_the_methods_of_the_task(clean, task):
     problem = getattr(problems, task)(clean)
     methods = {k: v for k, v in baselines.BY_TASK[task].items() if k != "BM3D"}  # slow
-    pictures, table = baselines.compare(problem, methods)
-    assert list(pictures) == list(table.index) == list(methods)
+    restored, table = baselines.compare(problem, methods)
+    assert list(restored) == list(table.index) == list(methods)
     assert list(table.columns) == ["seconds", "psnr", "ssim"]
-    for name, picture in pictures.items():
-        assert table.psnr[name] == metrics.psnr(picture, clean)
+    for name, image in restored.items():
+        assert table.psnr[name] == metrics.psnr(image, clean)
     assert (table.seconds > 0).all()
 
 
@@ -133,13 +133,13 @@ def test_compare_leaves_bm3d_out_only_where_it_is_missing(clean, monkeypatch):
 
 def test_without_a_truth_the_table_has_no_quality(clean):
     noisy = operators.gaussian_noise(clean)
-    pictures, table = baselines.compare(Problem(noisy), {"tv": baselines.tv})
-    assert list(table.columns) == ["seconds"] and list(pictures) == ["tv"]
+    restored, table = baselines.compare(Problem(noisy), {"tv": baselines.tv})
+    assert list(table.columns) == ["seconds"] and list(restored) == ["tv"]
 
 
 def test_a_task_without_classical_methods_gives_an_empty_table(clean):
-    pictures, table = baselines.compare(problems.deblurring(clean))
-    assert pictures == {} and table.empty
+    restored, table = baselines.compare(problems.deblurring(clean))
+    assert restored == {} and table.empty
 
 
 METHODS = {
@@ -170,7 +170,7 @@ def test_bm3d_without_noise_changes_almost_nothing():
     assert metrics.psnr(baselines.bm3d(Problem(clean, sigma=0)), clean) > 40
 
 
-# Pictures that are flat in places, or grey.
+# Images that are flat in places, or grey.
 
 
 def flat_in_places():
@@ -183,30 +183,30 @@ def flat_in_places():
     made |= {"grey": torch.full((3, 48, 48), 0.3), "one black": torch.zeros(1, 48, 48)}
     made["ramp"] = torch.linspace(0, 1, 48).expand(3, 48, 48)
     made["half white"] = torch.where(torch.arange(48) < 24, camera, 1.0).expand(3, -1, -1)
-    return {name: picture.clone() for name, picture in made.items()}
+    return {name: image.clone() for name, image in made.items()}
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", flat_in_places())
 @pytest.mark.parametrize("method", METHODS["denoising"])
-def test_pictures_that_are_flat_in_places_are_denoised(name, method):
-    picture = flat_in_places()[name]
-    restored = images.check(method(Problem(picture)))
-    assert restored.shape == picture.shape
-    flat = picture.flatten(1).std(dim=1) == 0
-    assert (restored[flat] - picture[flat]).abs().sum() < 0.02 * picture.numel()
+def test_images_that_are_flat_in_places_are_denoised(name, method):
+    image = flat_in_places()[name]
+    restored = images.check(method(Problem(image)))
+    assert restored.shape == image.shape
+    flat = image.flatten(1).std(dim=1) == 0
+    assert (restored[flat] - image[flat]).abs().sum() < 0.02 * image.numel()
 
 
 @needs_bm3d
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["red", "green", "grey as colour", "black", "grey", "half white"])
-def test_bm3d_of_pictures_without_some_colours(name):
-    picture = flat_in_places()[name]
-    restored = images.check(baselines.bm3d(Problem(picture)))
-    assert (restored - picture).abs().mean() < 0.1
+def test_bm3d_of_images_without_some_colours(name):
+    image = flat_in_places()[name]
+    restored = images.check(baselines.bm3d(Problem(image)))
+    assert (restored - image).abs().mean() < 0.1
     if name == "grey as colour":
         clean = images.load("camera", size=48).expand(3, -1, -1)
-        assert metrics.psnr(restored, clean) > metrics.psnr(picture, clean) + 3
+        assert metrics.psnr(restored, clean) > metrics.psnr(image, clean) + 3
 
 
 def test_biharmonic_fills_each_channel_by_its_own_mask(clean):
@@ -223,7 +223,7 @@ def test_a_channel_of_which_nothing_is_known_is_grey(clean):
     known = operators.Mask.hole(128, 128, size=0.1).known.repeat(3, 1, 1)
     known[1] = 0
     problem = problems.inpainting(clean, known)
-    pictures, table = baselines.compare(problem)
-    assert torch.equal(pictures["biharmonic"][1], torch.full((128, 128), 0.5))
-    assert torch.allclose((pictures["biharmonic"] * known), clean * known, atol=1e-6)
+    restored, table = baselines.compare(problem)
+    assert torch.equal(restored["biharmonic"][1], torch.full((128, 128), 0.5))
+    assert torch.allclose((restored["biharmonic"] * known), clean * known, atol=1e-6)
     assert np.isfinite(table.to_numpy(dtype=float)).all()

@@ -30,7 +30,7 @@ def command(name):
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopping") / "results"
-    small = ["--picture", "camera", "--size", 32, "--times", 0.12, "--results", folder]
+    small = ["--image", "camera", "--size", 32, "--times", 0.12, "--results", folder]
     small += ["--out", folder.with_suffix(".md")]
     tasks = ["--task", "gaussian-25", "--task", "super-resolution", "--seeds", 1]
     module, run = command("stopping")
@@ -82,8 +82,8 @@ def test_only_what_is_missing_is_measured_again(measured):
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--task", "gaussian-26"), ("--picture", "no-such"), ("--stored", "--seeds", 1)],
-    ids=["task", "picture", "nothing stored"],
+    [("--task", "gaussian-26"), ("--image", "no-such"), ("--stored", "--seeds", 1)],
+    ids=["task", "image", "nothing stored"],
 )
 def test_bad_input_ends_before_the_work(tmp_path, wrong):
     _, run = command("stopping")
@@ -94,7 +94,7 @@ def test_bad_input_ends_before_the_work(tmp_path, wrong):
 
 @pytest.fixture
 def tables(monkeypatch, tmp_path):
-    """The tables' command on bundled pictures: people outside may not have the paper's."""
+    """The tables' command on bundled images: people outside may not have the paper's."""
     module, run = command("paper_tables")
     real = module.images.load
 
@@ -150,13 +150,13 @@ def test_a_fit_of_a_table_that_is_damaged_is_made_again(tables, suffix):
     assert fit.read_bytes() == before and json.loads(fit.with_suffix(".json").read_text())
 
 
-def test_full_pictures_stand_beside_the_published_numbers(tables):
+def test_full_images_stand_beside_the_published_numbers(tables):
     module, run, folder = tables
     rows = pd.DataFrame(
         [
             {
                 "table": "denoising",
-                "picture": p,
+                "image": p,
                 "method": "deep image prior",
                 "psnr": 30,
                 "seconds": 1,
@@ -164,7 +164,7 @@ def test_full_pictures_stand_beside_the_published_numbers(tables):
             for p in module.DENOISING[:2]
         ]
     )
-    wide = module.by_picture(rows, "denoising", full=True)
+    wide = module.by_image(rows, "denoising", full=True)
     assert wide.loc["deep image prior, published", "F16"] == 33.69
     assert wide.loc["deep image prior, published", "mean"] == pytest.approx((33.69 + 24.51) / 2)
 
@@ -202,18 +202,16 @@ def test_seconds_to_quality_beside_the_published_recipe(tmp_path):
     ]
 
 
-def test_a_picture_that_is_not_there_costs_no_time(tmp_path):
+def test_a_image_that_is_not_there_costs_no_time(tmp_path):
     _, run = command("time_to_quality")
-    answer = run(
-        "--picture", "no-such", "--results", tmp_path / "store", "--out", tmp_path / "R.md"
-    )
+    answer = run("--image", "no-such", "--results", tmp_path / "store", "--out", tmp_path / "R.md")
     assert answer.exit_code != 0 and not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("name", ["time_to_quality", "stopping", "speed"])
 def test_bad_input_is_one_line(name, tmp_path):
     made = subprocess.run(
-        [sys.executable, FOLDER / f"{name}.py", "--picture", "no-such", "--results", tmp_path],
+        [sys.executable, FOLDER / f"{name}.py", "--image", "no-such", "--results", tmp_path],
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert made.returncode == 1 and made.stderr.startswith("error: ")

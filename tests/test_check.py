@@ -10,8 +10,8 @@ import diplearn as dip
 from diplearn import check
 
 
-def mse(picture, truth):
-    return (picture - truth).square().mean()
+def mse(image, truth):
+    return (image - truth).square().mean()
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_the_yardstick(answer, right, words):
 
 
 def test_counting_parameters():
-    network, picture = nn.Linear(9, 30), torch.zeros(3, 10, 10)  # 300 for 300
+    network, image = nn.Linear(9, 30), torch.zeros(3, 10, 10)  # 300 for 300
     wide = nn.Linear(19, 30)  # 600 for 300
     for answer, right in [(None, None), (1.0, True), (3.0, False), (7, False)]:
-        assert check.numbers_per_parameter(answer, network, picture).right is right
-    assert "other way" in check.numbers_per_parameter(0.5, wide, picture).words
-    assert "3 numbers" in check.numbers_per_parameter(6.0, wide, picture).words
+        assert check.numbers_per_parameter(answer, network, image).right is right
+    assert "other way" in check.numbers_per_parameter(0.5, wide, image).words
+    assert "3 numbers" in check.numbers_per_parameter(6.0, wide, image).words
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def _by_svd(matrix):
     [
         (None, None, "no answer"),
         (_by_svd, True, "right"),
-        (lambda m: dip.optimisers.orthogonal([m])[0], False, "from"),
+        (lambda m: dip.optimisers.orthogonalize([m])[0], False, "from"),
         (lambda m: m / m.norm(), False, "alike"),
         (lambda m: torch.eye(6, 10), False, "other vectors"),
         (lambda m: m.T, False, "out"),
@@ -120,7 +120,7 @@ def test_a_cheaper_recipe():
     reference = dip.fit(problem, recipe, iterations=60, progress=False)
     assert check.cheaper(None, reference).right is None
     assert "Run" in check.cheaper(3, reference).words
-    assert "another picture" in check.cheaper(dip.fit(other, recipe, iterations=1), reference).words
+    assert "another image" in check.cheaper(dip.fit(other, recipe, iterations=1), reference).words
     assert "two thirds" in check.cheaper(reference, reference).words
     hasty = dip.fit(problem, recipe, iterations=2, progress=False)
     assert "loses more" in check.cheaper(hasty, reference).words

@@ -45,7 +45,7 @@ PLAIN = dip.lab(members=1, iterations=2, stop="count")
 
 
 def fits(problem=PROBLEM, seeds=(0, 1, 2), **changes):
-    recipe = PLAIN.but(options={"down": (4, 4), "skip": (4, 4)}).but(**changes)
+    recipe = PLAIN.replace(options={"down": (4, 4), "skip": (4, 4)}).replace(**changes)
     return [dip.fit(problem, recipe, seed=seed, progress=False) for seed in seeds]
 
 

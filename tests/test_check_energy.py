@@ -16,7 +16,7 @@ def by_slices(x):
     return (across**2 + down**2).sqrt().sum()
 
 
-def continued(x):
+def replicated(x):
     return by_slices(torch.nn.functional.pad(x[None], (0, 1, 0, 1), mode="replicate")[0])
 
 
@@ -29,7 +29,7 @@ def rolled(x):
     [
         (None, None, "no answer"),
         (by_slices, True, "right"),
-        (continued, True, "right"),
+        (replicated, True, "right"),
         (dip.energy.total_variation, True, "right"),
         (lambda x: sum(d.abs().sum() for d in differences(x)), False, "slanted"),
         (lambda x: x.diff(dim=1).abs().sum() + x.diff(dim=2).abs().sum(), False, "slanted"),
@@ -88,7 +88,9 @@ def problem():
 
 
 def fitted(problem, iterations=2, **changes):
-    recipe = dip.lab(members=1, input_noise=0, iterations=iterations, stop="count").but(**changes)
+    recipe = dip.lab(members=1, input_noise=0, iterations=iterations, stop="count").replace(
+        **changes
+    )
     return dip.fit(problem, recipe, progress=False)
 
 

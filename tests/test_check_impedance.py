@@ -27,10 +27,10 @@ def one_after_the_other(x, clean, noise):
     [
         (None, None, "no answer"),
         (together, True, "counted once"),
-        (lambda *pictures: together(*pictures).flip(0), False, "first the picture's"),
+        (lambda *images: together(*images).flip(0), False, "first the image's"),
         (lambda x, c, n: (alone(x, c), alone(x, n)), False, "not orthogonal"),
         (one_after_the_other, False, "not orthogonal"),
-        (lambda x, c, n: (alone(x, c), alone(x - c, n)), False, "all of the clean picture"),
+        (lambda x, c, n: (alone(x, c), alone(x - c, n)), False, "all of the clean image"),
         (lambda x, c, n: (0.5, 0.5), False, "0.50 and 0.50"),
         (lambda x, c, n: [0.5], False, "two numbers"),
         (lambda x, c, n: 0.5, False, "failed"),
@@ -46,7 +46,7 @@ def test_two_shares(answer, right, words):
 def fitted(observation, iterations, **changes):
     """Pixels come to everything equally fast: enough to try what a check says about a run."""
     recipe = dip.lab(network="pixels", options={}, learning_rate=0.02)
-    recipe = recipe.but(iterations=iterations, stop="count", **changes)
+    recipe = recipe.replace(iterations=iterations, stop="count", **changes)
     return dip.fit(dip.Problem(observation), recipe, progress=False)
 
 
@@ -64,24 +64,24 @@ def test_a_checkerboard():
 def test_a_network_that_tells_apart():
     clean = dip.images.load("astronaut", size=32)
     targets = dip.problems.impedance(clean, sigma=0.1, seed=0)
-    x, shuffled = (targets[name].observation for name in ("picture", "shuffled pixels"))
+    x, shuffled = (targets[name].observation for name in ("image", "shuffled pixels"))
     assert check.tells_apart(None, None).right is None
     assert "returns a Run" in check.tells_apart(x, x).words
-    picture, other = fitted(x, 100), fitted(shuffled, 100)
-    assert "shuffled" in check.tells_apart(picture, fitted(targets["noise"].observation, 100)).words
-    assert "same recipe" in check.tells_apart(picture, fitted(shuffled, 99)).words
-    assert "which level" in check.tells_apart(picture, other).words
-    assert "at most 3" in check.tells_apart(picture, other, most=3).words
-    assert check.tells_apart(picture, other, ratio=0.9)
+    image, other = fitted(x, 100), fitted(shuffled, 100)
+    assert "shuffled" in check.tells_apart(image, fitted(targets["noise"].observation, 100)).words
+    assert "same recipe" in check.tells_apart(image, fitted(shuffled, 99)).words
+    assert "which level" in check.tells_apart(image, other).words
+    assert "at most 3" in check.tells_apart(image, other, most=3).words
+    assert check.tells_apart(image, other, ratio=0.9)
     by_adam = [fitted(target, 2, optimiser="adam") for target in (x, shuffled)]
     assert "keep muon" in check.tells_apart(*by_adam).words
 
 
-def test_a_shuffled_picture_that_is_never_reached():
+def test_a_shuffled_image_that_is_never_reached():
     targets = dip.problems.impedance(dip.images.load("astronaut", size=64), sigma=0.1, seed=0)
     recipe = dip.lab(members=1, input_noise=0.0, iterations=60, stop="count")
-    recipe = recipe.but(options={**recipe.options, "skip": (0,) * 5})
-    runs = [dip.fit(targets[n], recipe, progress=False) for n in ("picture", "shuffled pixels")]
+    recipe = recipe.replace(options={**recipe.options, "skip": (0,) * 5})
+    runs = [dip.fit(targets[n], recipe, progress=False) for n in ("image", "shuffled pixels")]
     assert "at most 5" in check.tells_apart(*runs, most=5).words
     verdict = check.tells_apart(*runs)
     assert verdict and "not reached at all" in verdict.words

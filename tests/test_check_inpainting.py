@@ -20,7 +20,7 @@ def inside(x, t, known):
     [
         (None, None, "no answer"),
         (inside, True, "right"),
-        (lambda x, t, known: mean((x - t).square()), False, "whole picture"),
+        (lambda x, t, known: mean((x - t).square()), False, "whole image"),
         (lambda x, t, known: inside(x, t, 1 - known), False, "turn the mask round"),
         (lambda x, t, known: mean((x - t).square() * (1 - known)), False, "missing values"),
         (
@@ -40,7 +40,7 @@ def test_the_psnr_inside(answer, right, words):
 
 def fitted(problem, iterations=3):
     recipe = dip.lab("inpainting", network="pixels", options={}, optimiser="adam")
-    recipe = recipe.but(learning_rate=0.05, iterations=iterations, stop="count")
+    recipe = recipe.replace(learning_rate=0.05, iterations=iterations, stop="count")
     return dip.fit(problem, recipe, progress=False)
 
 

@@ -27,14 +27,14 @@ def test_numbers(asked, answer, right, words):
     assert verdict.right is right and words in verdict.words
 
 
-def seen(picture):
-    channels, height, width = picture.shape
-    means = picture.reshape(channels, height // 4, 4, width // 4, 4).mean((2, 4))
+def seen(image):
+    channels, height, width = image.shape
+    means = image.reshape(channels, height // 4, 4, width // 4, 4).mean((2, 4))
     return means.repeat_interleave(4, 1).repeat_interleave(4, 2)
 
 
-def other(picture):
-    turned = picture.flip(1)
+def other(image):
+    turned = image.flip(1)
     return turned - seen(turned)
 
 
@@ -45,9 +45,9 @@ def other(picture):
         (lambda x: x - seen(x), True, "right"),
         (seen, False, "part that is seen"),
         (lambda x: x - x.mean((1, 2), keepdim=True), False, "not of the whole"),
-        (lambda x: x, False, "whole picture"),
+        (lambda x: x, False, "whole image"),
         (lambda x: seen(x) - x, False, "other way round"),
-        (other, False, "not this picture's"),
+        (other, False, "not this image's"),
         (lambda x: x.square(), False, "not zero"),
         (lambda x: x[:, ::4, ::4], False, "shape"),
         (lambda x: x.nonsense, False, "failed"),
@@ -81,4 +81,4 @@ def test_a_twin(problem):
     clipped = strange(problem, 2).clamp(0, 1)
     assert "off by" in check.twin(clipped, problem).words
     assert "shape" in check.twin(problem.observation, problem).words
-    assert "not str" in check.twin("a picture", problem).words
+    assert "not str" in check.twin("an image", problem).words

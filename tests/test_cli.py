@@ -22,7 +22,7 @@ PROGRAM = [sys.executable, "-m", "diplearn.cli"]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with pictures in it, where the user is."""
+    """A folder with images in it, where the user is."""
     clean = images.load("chelsea", size=48)
     small = dip.super_resolution(clean, factor=2).observation
     mask = operators.Mask.hole(48, 48).known
@@ -96,7 +96,7 @@ def test_no_command_shows_the_help_and_version_the_version(capsys):
     assert capsys.readouterr().out.startswith("diplearn 0.")
 
 
-# From the picture to the result.
+# From the image to the result.
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_no_command_shows_the_help_and_version_the_version(capsys):
         ("inpaint", "holed.png", ["--mask", "inverted.png", "--invert"], "holed-inpainted.png"),
     ],
 )
-def test_each_command_writes_its_result_beside_the_picture(
+def test_each_command_writes_its_result_beside_the_image(
     folder, capsys, command, source, options, result
 ):
     fit = ["--iterations", 40, "--truth", "clean.png", "--film", "fit.gif", "--save", "fit.dip"]
@@ -146,14 +146,14 @@ def test_a_fit_is_kept_and_gone_on_with(folder, capsys):
     assert (folder / "part-denoised.png").exists() and (folder / "film.webp").exists()
 
 
-def test_a_large_picture_is_made_smaller_first(folder):
+def test_a_large_image_is_made_smaller_first(folder):
     diplearn("denoise", "noisy.png", "--longest", 32, "--iterations", 2, "--truth", "clean.png")
     assert images.read("noisy-denoised.png").shape == (3, 32, 32)
     diplearn("upscale", "small.png", "--longest", 16, "--iterations", 2, "--factor", 2)
     assert images.read("small-x2.png").shape == (3, 32, 32)
 
 
-def test_a_mask_is_made_smaller_with_its_picture(folder):
+def test_a_mask_is_made_smaller_with_its_image(folder):
     """A small pixel counts as known only if nothing that was missing went into it."""
     words = ["--longest", 24, "--iterations", 2, "--save", "fit.dip"]
     assert diplearn("inpaint", "holed.png", "--mask", "mask.png", *words) == 0
@@ -168,10 +168,10 @@ def test_a_mask_is_made_smaller_with_its_picture(folder):
 
 @pytest.fixture
 def erased(folder):
-    """A picture from which a square was erased, as painting programs save it: there, it is red."""
-    picture = Image.open("noisy.png").convert("RGBA")
-    picture.paste((255, 0, 0, 0), (10, 12, 20, 22))
-    picture.save("erased.png")
+    """An image from which a square was erased, as painting programs save it: there, it is red."""
+    image = Image.open("noisy.png").convert("RGBA")
+    image.paste((255, 0, 0, 0), (10, 12, 20, 22))
+    image.save("erased.png")
     known = torch.ones(1, 48, 48, dtype=torch.bool)
     known[:, 12:22, 10:20] = False
     return known
@@ -195,7 +195,7 @@ def test_what_was_erased_is_filled_in_and_nothing_else(folder, erased, capfd, wo
 
 
 @pytest.mark.parametrize("sides, factor", [((8, 8), 4), ((8, 8), 2), ((4, 7), 4)])
-def test_a_small_picture_is_enough_where_a_large_one_is_sought(folder, sides, factor):
+def test_a_small_image_is_enough_where_a_large_one_is_sought(folder, sides, factor):
     images.write(torch.rand(3, *sides), "tiny.png")
     assert diplearn("upscale", "tiny.png", "--factor", factor, "--iterations", 1) == 0
     large = tuple(side * factor for side in sides)
@@ -221,7 +221,7 @@ def test_bits_camera_data_and_resolution_are_kept(folder, suffix):
 
 
 def test_a_result_of_before_is_not_written_over(folder, capfd):
-    """Neither by another picture of the same name nor by the same command again."""
+    """Neither by another image of the same name nor by the same command again."""
     shutil.copy("noisy.png", "shot.png")
     Image.open("clean.png").save("shot.jpg")
     results = ["shot-denoised.png", "shot-denoised-2.png", "shot-denoised-3.png"]
@@ -272,7 +272,7 @@ def test_a_name_that_was_free_may_be_taken_when_the_fit_ends(folder, capfd, monk
 # Through pipes.
 
 
-def test_a_picture_comes_through_any_pipe(folder, capfd):
+def test_a_image_comes_through_any_pipe(folder, capfd):
     """A named one, those of a shell's <( ), and one for the mask."""
 
     def piped(name):
@@ -295,7 +295,7 @@ def test_a_picture_comes_through_any_pipe(folder, capfd):
 
 
 @pytest.mark.parametrize("source, through", [("-", "a pipe"), ("/dev/stdin", "a file")])
-def test_standard_input_and_output_hold_pictures_and_nothing_else(folder, source, through):
+def test_standard_input_and_output_hold_images_and_nothing_else(folder, source, through):
     """Whatever a library prints meanwhile."""
     code = (
         "import os, sys; from diplearn import cli, fitting; fit = fitting.fit\n"
@@ -322,8 +322,8 @@ def test_standard_input_and_output_hold_pictures_and_nothing_else(folder, source
     "words, given, saying",
     [
         ("denoise -", b"", "is empty"),
-        ("denoise -", b"no picture at all", "is not a picture that can be read"),
-        ("inpaint - --mask -", b"", "holds one picture: PICTURE and --mask cannot share it"),
+        ("denoise -", b"no image at all", "is not an image that can be read"),
+        ("inpaint - --mask -", b"", "holds one image: IMAGE and --mask cannot share it"),
         ("denoise noisy.png --film -", b"", "--film must be a file"),
         ("denoise noisy.png --save -", b"", "--save must be a file"),
         ("denoise --resume -", b"", "--resume must be a file"),
@@ -340,7 +340,7 @@ def test_what_cannot_go_through_a_pipe_is_told_before_the_fit(folder, words, giv
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_closed_streams_cost_no_result(folder, closed):
-    """The picture must not take the number of a stream that others print to."""
+    """The image must not take the number of a stream that others print to."""
     shell = " ".join([*PROGRAM, "denoise noisy.png --iterations 1", closed])
     done = subprocess.run(shell, shell=True, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0 and "Traceback" not in done.stderr
@@ -372,7 +372,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
     "words, saying",
     [
         ("polish photo.png", "'polish'"),
-        ("denoise", "which picture? For example: diplearn denoise photo.jpg"),
+        ("denoise", "which image? For example: diplearn denoise photo.jpg"),
         ("denoise noisy.png clean.png", "clean.png"),
         ("denoise noisy.png --sigm 3", "--sigm"),
         ("denoise missing.png", "there is no file missing.png"),
@@ -385,7 +385,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --film=", "--film is empty: name a file"),
         ("denoise noisy.png --out=", "--out is empty: name a file"),
         ("denoise .", "is a folder"),
-        ("denoise text.jpg", "is not a picture that can be read"),
+        ("denoise text.jpg", "is not an image that can be read"),
         ("denoise noisy.png --sigma -5", "'--sigma'"),
         ("denoise noisy.png --sigma nan", "'--sigma'"),
         ("denoise noisy.png --iterations 0", "'--iterations'"),
@@ -393,8 +393,8 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --seed -1", "'--seed'"),
         ("denoise noisy.png --longest 8", "'--longest'"),
         ("upscale small.png --factor 1", "'--factor'"),
-        ("upscale tiny.png", "tiny.png is 8x3 pixels; a picture needs at least 4"),
-        ("denoise tiny.png", "tiny.png is 8x3 pixels; a picture needs at least 16"),
+        ("upscale tiny.png", "tiny.png is 8x3 pixels; an image needs at least 4"),
+        ("denoise tiny.png", "tiny.png is 8x3 pixels; an image needs at least 16"),
         ("upscale small.png --factor 1000", "24000x24000 pixels, and more than 100 million"),
         ("upscale small.png --factor 2147483648", "more than 100 million are refused"),
         (f"upscale small.png --factor {10**30}", "more than 100 million are refused"),
@@ -405,7 +405,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("inpaint erased.png --invert", "--invert turns a mask round: name one with --mask"),
         ("inpaint grad.png", "grad.png does not show what was erased"),
         ("inpaint holed.png", "inpaint needs --mask"),
-        ("inpaint holed.png --mask wide.png", "(1, 48, 64) and the picture (3, 48, 48)"),
+        ("inpaint holed.png --mask wide.png", "(1, 48, 64) and the image (3, 48, 48)"),
         ("inpaint holed.png --mask noisy.png", "noisy.png is no mask"),
         ("inpaint holed.png --mask black.png", "every pixel is missing"),
         ("inpaint holed.png --mask missing.png", "there is no file missing.png"),
@@ -418,26 +418,26 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --film x.mp4", "suffix names no format"),
         ("denoise noisy.png --film missing/x.gif", "there is no folder missing"),
         ("denoise noisy.png --save missing/x.dip", "there is no folder missing"),
-        ("denoise noisy.png --save x.png", "would hold the fit, no picture: see --out"),
+        ("denoise noisy.png --save x.png", "would hold the fit, no image: see --out"),
         # nothing of the user's is written over
-        ("denoise noisy.png --out noisy.png", "--out noisy.png is the file of the picture"),
-        ("denoise noisy.png --out ./there.png/../noisy.png", "is the file of the picture"),
-        ("denoise noisy.png --out link.png", "is the file of the picture"),
-        ("denoise noisy.png --film noisy.png", "--film noisy.png is the file of the picture"),
+        ("denoise noisy.png --out noisy.png", "--out noisy.png is the file of the image"),
+        ("denoise noisy.png --out ./there.png/../noisy.png", "is the file of the image"),
+        ("denoise noisy.png --out link.png", "is the file of the image"),
+        ("denoise noisy.png --film noisy.png", "--film noisy.png is the file of the image"),
         ("denoise noisy.png --truth clean.png --out clean.png", "is the file of --truth"),
         ("inpaint holed.png --mask mask.png --out mask.png", "is the file of --mask"),
         ("denoise noisy.png --film noisy-denoised.png", "is the file of --out"),
         # to go on
         ("denoise --resume missing.dip", "there is no file missing.dip"),
         ("denoise --resume noisy.png", "noisy.png is not a saved run"),
-        ("denoise noisy.png --resume fit.dip", "leave out PICTURE"),
+        ("denoise noisy.png --resume fit.dip", "leave out IMAGE"),
         ("denoise --resume fit.dip --seed 0 --sigma 9", "leave out --seed, --sigma"),
         ("denoise --resume fit.dip --iterations 2", "has made 2 iterations already"),
         ("upscale --resume fit.dip", "fit of denoising: go on with diplearn denoise --resume"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder, refused, monkeypatch, words, saying):
-    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "text.jpg").write_text("this is no image")
     (folder / "there.png").mkdir()
     Image.merge("LA", 2 * [Image.linear_gradient("L")]).save("grad.png")
     os.link("noisy.png", "link.png")
@@ -509,7 +509,7 @@ def test_an_output_that_fails_prevents_no_other(folder, capfd, monkeypatch, brok
     rescued = list(folder.glob("diplearn-*/result.png"))
     assert len(rescued) == (broken == "--out")
     if rescued:
-        assert f"the picture is in {rescued[0]} instead" in errors
+        assert f"the image is in {rescued[0]} instead" in errors
         assert (images.read(rescued[0]) - Run.load("fit/a.dip").output).abs().max() < 0.51 / 255
 
 
@@ -581,7 +581,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize("garbage", [{"PYTHONWARNINGS": "error"}, HARMLESS])
 def test_garbage_in_the_environment_does_no_harm(folder, garbage):
-    """The picture is transparent, so that there is a remark, and its name is not ASCII."""
+    """The image is transparent, so that there is a remark, and its name is not ASCII."""
     Image.new("RGBA", (48, 48), (90, 90, 90, 90)).save("glück.png")
     words = ["denoise", "glück.png", "--iterations", "1"]
     done = subprocess.run([*PROGRAM, *words], capture_output=True, env=ENVIRONMENT | garbage)

@@ -1,4 +1,4 @@
-"""Files to pictures: depths, layouts, colours, pipes, bombs; compared with other readers."""
+"""Files to images: depths, layouts, colours, pipes, bombs; compared with other readers."""
 
 import io
 import itertools
@@ -29,8 +29,8 @@ def quietly(source, **options):
     """What is read, as (H, W, C), and what was said."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        picture = images.read(source, **options)
-    return picture.numpy().transpose(1, 2, 0), [str(each.message) for each in said]
+        image = images.read(source, **options)
+    return image.numpy().transpose(1, 2, 0), [str(each.message) for each in said]
 
 
 def saved(image, kind, **options):
@@ -129,9 +129,9 @@ def test_tiff_is_what_tifffile_reads(depth, photometric, alpha):
             with pytest.raises(ImageError, match="2 channels that are no RGB"):
                 images.read(content)
             continue
-        picture, said = quietly(content)
+        image, said = quietly(content)
         expected = over_white(values / (2**depth - 1), photometric, alpha)
-        assert np.abs(picture - expected).max() < 2e-6, (planar, order, packing)
+        assert np.abs(image - expected).max() < 2e-6, (planar, order, packing)
         assert any("channels" in line for line in said) == (alpha == "unspecified")
         assert images.about(content).bits == depth
 
@@ -147,8 +147,8 @@ def test_grey_numbers_of_any_kind(order, big, dtype, white):
     file = io.BytesIO()
     with tifffile.TiffWriter(file, byteorder=order, bigtiff=big) as writer:
         writer.write(values, photometric="minisblack", compression="zlib", predictor=True)
-    picture, _ = quietly(file.getvalue())
-    assert np.abs(picture[..., 0] - values / white).max() < 1e-6
+    image, _ = quietly(file.getvalue())
+    assert np.abs(image[..., 0] - values / white).max() < 1e-6
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -156,8 +156,8 @@ def test_grey_numbers_of_any_kind(order, big, dtype, white):
 def test_floating_grey_is_read_as_it_is(order, dtype):
     values = np.random.default_rng(0).random((21, 37)).astype(order + dtype)
     for options in ({}, {"codec": "zlib"}, {"tile": (16, 32)}):
-        picture, _ = quietly(tiff(values, order, photometric="minisblack", **options))
-        assert np.abs(picture[..., 0] - values.astype(float)).max() < 1e-7
+        image, _ = quietly(tiff(values, order, photometric="minisblack", **options))
+        assert np.abs(image[..., 0] - values.astype(float)).max() < 1e-7
 
 
 def test_the_predictor_of_floating_values():
@@ -193,7 +193,7 @@ def test_twelve_bits_packed_tightly():
         (np.zeros((20, 20), "u1"), {"photometric": "cfa"}, "a camera's raw data"),
     ],
 )
-def test_a_tiff_that_is_no_picture_is_refused_with_the_reason(values, options, words):
+def test_a_tiff_that_is_no_image_is_refused_with_the_reason(values, options, words):
     with pytest.raises(ImageError, match=words):
         images.read(tiff(values, **{"photometric": "minisblack", **options}))
 
@@ -205,19 +205,19 @@ def test_other_tiffs_are_what_pillow_reads(mode, codec):
     if (codec == "jpeg" and mode in ("1", "P")) or (codec == "group4" and mode != "1"):
         pytest.skip("there is no such file")
     plane = np.add.outer(np.arange(24) * 5, np.arange(32) * 2).astype(np.uint8)
-    image = Image.fromarray(np.dstack([plane, plane[::-1], plane[:, ::-1]]))
+    original = Image.fromarray(np.dstack([plane, plane[::-1], plane[:, ::-1]]))
     if mode == "LAB":
         lab = ImageCms.createProfile("LAB")
         srgb = ImageCms.createProfile("sRGB")
-        image = ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
-        image.info.pop("icc_profile")
+        original = ImageCms.profileToProfile(original, srgb, lab, outputMode="LAB")
+        original.info.pop("icc_profile")
     else:
-        image = image.convert(mode)
-    content = saved(image, "TIFF", compression=codec)
+        original = original.convert(mode)
+    content = saved(original, "TIFF", compression=codec)
     grey = mode in ("1", "L", "LA")
     expected = Image.open(io.BytesIO(content)).convert("L" if grey else "RGB")
-    picture, _ = quietly(content)
-    assert np.abs(picture.squeeze() - np.asarray(expected) / 255).max() < 1.1 / 255
+    image, _ = quietly(content)
+    assert np.abs(image.squeeze() - np.asarray(expected) / 255).max() < 1.1 / 255
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -226,7 +226,7 @@ def test_a_scan_of_16_bits_is_turned_as_well(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = tiff(values, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
-    picture, _ = quietly(content)
+    image, _ = quietly(content)
     turn = {5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270}
     turn |= {7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
     turn |= {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180}
@@ -234,7 +234,7 @@ def test_a_scan_of_16_bits_is_turned_as_well(orientation):
     for channel in range(3):
         plane = Image.fromarray((values[..., channel] / 65535).astype(np.float32))
         plane = plane.transpose(turn[orientation]) if orientation > 1 else plane
-        assert np.abs(picture[..., channel] - np.asarray(plane)).max() < 1e-6
+        assert np.abs(image[..., channel] - np.asarray(plane)).max() < 1e-6
 
 
 # PNG of 16 bits: written here, filter by filter, for no other writer is at hand.
@@ -284,9 +284,9 @@ def test_png_keeps_its_16_bits(samples, interlaced):
     # Pillow reduces the colours to 8 bits, and must agree as far as that goes.
     reduced = np.asarray(Image.open(io.BytesIO(content)))
     assert samples == 1 or np.array_equal(reduced[..., 0], values[..., 0] >> 8)
-    picture, _ = quietly(content)
+    image, _ = quietly(content)
     alpha = samples in (2, 4) and "unassalpha"
-    assert np.abs(picture - over_white(values / 65535, "rgb", alpha)).max() < 1e-6
+    assert np.abs(image - over_white(values / 65535, "rgb", alpha)).max() < 1e-6
     assert images.about(content).bits == 16
 
 
@@ -296,10 +296,10 @@ def test_the_transparent_colour_of_a_16_bit_png(samples):
     values[3, 4] = 256  # with the same high byte: not transparent, but nearly the colour
     values[5, 6] = 258
     key = struct.pack(">H", 258) * samples
-    picture, said = quietly(png(values, chunk(b"tRNS", key)))
+    image, said = quietly(png(values, chunk(b"tRNS", key)))
     expected = values / 65535
     expected[5, 6] = 1
-    assert np.abs(picture - expected).max() < 1e-6
+    assert np.abs(image - expected).max() < 1e-6
     assert "transparent" in said[0]
 
 
@@ -307,8 +307,8 @@ def test_the_transparent_colour_of_a_16_bit_png(samples):
 def test_netpbm_keeps_its_16_bits(samples):
     values = noise(20, 24, samples, dtype="u2") % 5001
     head = b"P%d # a remark\n24\n20 5000\n" % (5 if samples == 1 else 6)
-    picture, _ = quietly(head + values.astype(">u2").tobytes())
-    assert np.abs(picture - values / 5000).max() < 1e-6
+    image, _ = quietly(head + values.astype(">u2").tobytes())
+    assert np.abs(image - values / 5000).max() < 1e-6
     with pytest.raises(ImageError, match="from 9000 to 9000; between 0 and 5000"):
         images.read(head + np.full(values.shape, 9000, ">u2").tobytes())
     with pytest.raises(ImageError, match="damaged"):
@@ -319,8 +319,8 @@ def test_netpbm_keeps_its_16_bits(samples):
 def test_fewer_bits_in_a_container_of_16_are_said(bits):
     values = np.full((20, 20, 3), 2**bits - 1, np.uint16)
     for content in (png(values), tiff(values, photometric="rgb")):
-        picture, said = quietly(content)
-        assert np.allclose(picture, (2**bits - 1) / 65535)  # noticed, not changed
+        image, said = quietly(content)
+        assert np.allclose(image, (2**bits - 1) / 65535)  # noticed, not changed
         assert len(said) == (bits < 16)
         assert bits == 16 or f"{2**bits - 1} of 65535 only ({bits} bits in" in said[0]
     assert quietly(png(0 * values))[1] == []  # a black frame is a black frame
@@ -390,11 +390,11 @@ PLAINLY = {  # nothing shifted for the sake of blacks, no short cuts
 
 def test_display_p3_becomes_srgb():
     icc = rgb_profile(P3, SRGB_CURVE)
-    image = Image.new("RGB", (20, 20), (250, 40, 40))
+    original = Image.new("RGB", (20, 20), (250, 40, 40))
     for kind in ("PNG", "TIFF", "JPEG", "WEBP"):
         options = {"lossless": True} if kind == "WEBP" else {}
-        picture, said = quietly(saved(image, kind, icc_profile=icc, **options))
-        assert np.abs(picture[5, 5] * 255 - (255, 0, 9)).max() < (6 if kind == "JPEG" else 1.5)
+        image, said = quietly(saved(original, kind, icc_profile=icc, **options))
+        assert np.abs(image[5, 5] * 255 - (255, 0, 9)).max() < (6 if kind == "JPEG" else 1.5)
         assert said == []
 
 
@@ -404,40 +404,40 @@ def test_profiles_are_applied_as_littlecms_applies_them(primaries, curve):
     icc = rgb_profile(primaries, curve)
     values = noise(40, 50, 3)
     values[:20] = 120 + values[:20] // 8  # muted colours: nothing is clipped
-    image = Image.fromarray(values)
-    expected = by_littlecms(image, icc, **PLAINLY)
-    picture, _ = quietly(saved(image, "PNG", icc_profile=icc))
-    assert np.abs(picture - expected).max() < 1.1 / 255
+    original = Image.fromarray(values)
+    expected = by_littlecms(original, icc, **PLAINLY)
+    image, _ = quietly(saved(original, "PNG", icc_profile=icc))
+    assert np.abs(image - expected).max() < 1.1 / 255
     # With 16 bits as with 8, and with alpha (opaque, half clear) as without.
     deep, said = quietly(tiff(values.astype(np.uint16) * 257, photometric="rgb",
                               extratags=[(34675, "B", len(icc), icc, True)]))  # fmt: skip
-    assert np.abs(deep - picture).max() < 1e-6 and said == []
-    image.putalpha(128)
-    clear, _ = quietly(saved(image, "PNG", icc_profile=icc))
-    assert np.abs(clear - (picture * 128 / 255 + 127 / 255)).max() < 1e-6
+    assert np.abs(deep - image).max() < 1e-6 and said == []
+    original.putalpha(128)
+    clear, _ = quietly(saved(original, "PNG", icc_profile=icc))
+    assert np.abs(clear - (image * 128 / 255 + 127 / 255)).max() < 1e-6
 
 
 @pytest.mark.parametrize("curve", [GAMMA, TABLE, LINEAR])
 def test_grey_profiles(curve):
-    icc, image = profile(b"GRAY", {b"kTRC": curve}), Image.fromarray(noise(40, 50))
-    picture, said = quietly(saved(image, "PNG", icc_profile=icc))
-    assert picture.shape == (40, 50, 1) and said == []
-    expected = by_littlecms(image, icc, **PLAINLY)[..., :1]
-    assert np.abs(picture - expected).max() < 1.6 / 255
-    deep, _ = quietly(tiff(np.asarray(image).astype(np.uint16) * 257, photometric="minisblack",
+    icc, original = profile(b"GRAY", {b"kTRC": curve}), Image.fromarray(noise(40, 50))
+    image, said = quietly(saved(original, "PNG", icc_profile=icc))
+    assert image.shape == (40, 50, 1) and said == []
+    expected = by_littlecms(original, icc, **PLAINLY)[..., :1]
+    assert np.abs(image - expected).max() < 1.6 / 255
+    deep, _ = quietly(tiff(np.asarray(original).astype(np.uint16) * 257, photometric="minisblack",
                            extratags=[(34675, "B", len(icc), icc, True)]))  # fmt: skip
-    assert np.abs(deep - picture).max() < 1e-6
+    assert np.abs(deep - image).max() < 1e-6
     # Grey with an RGB profile is neutral in it: its curve is what counts.
-    again, _ = quietly(saved(image, "PNG", icc_profile=rgb_profile(P3, curve)))
-    assert np.abs(again - picture).max() < 1e-6
+    again, _ = quietly(saved(original, "PNG", icc_profile=rgb_profile(P3, curve)))
+    assert np.abs(again - image).max() < 1e-6
 
 
 def test_what_is_srgb_already_is_left_alone():
     own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for icc in (own, rgb_profile(SRGB, SRGB_CURVE)):
         for values in (noise(20, 20, 3), noise(20, 20)):
-            picture, said = quietly(saved(Image.fromarray(values), "PNG", icc_profile=icc))
-            assert np.array_equal(picture.squeeze(), (values / np.float32(255)).astype(np.float32))
+            image, said = quietly(saved(Image.fromarray(values), "PNG", icc_profile=icc))
+            assert np.array_equal(image.squeeze(), (values / np.float32(255)).astype(np.float32))
             assert said == []
 
 
@@ -455,17 +455,17 @@ def cmyk_profile():
 
 
 def test_cmyk_is_converted_by_its_profile_if_it_has_one():
-    icc, image = cmyk_profile(), Image.frombytes("CMYK", (20, 20), noise(20, 20, 4).tobytes())
-    expected = by_littlecms(image, icc)
-    picture, said = quietly(saved(image, "TIFF", icc_profile=icc))
-    assert np.array_equal(np.round(picture * 255), np.round(expected * 255)) and said == []
-    naive, said = quietly(saved(image, "TIFF"))
+    icc, original = cmyk_profile(), Image.frombytes("CMYK", (20, 20), noise(20, 20, 4).tobytes())
+    expected = by_littlecms(original, icc)
+    image, said = quietly(saved(original, "TIFF", icc_profile=icc))
+    assert np.array_equal(np.round(image * 255), np.round(expected * 255)) and said == []
+    naive, said = quietly(saved(original, "TIFF"))
     assert np.abs(naive - expected).max() > 0.1
     assert "CMYK without a colour profile; its colours are approximate" in said[0]
     deep = tiff(noise(20, 20, 4).astype(np.uint16) * 257, photometric="separated",
                 extratags=[(34675, "B", len(icc), icc, True)])  # fmt: skip
-    picture, said = quietly(deep)
-    assert np.abs(picture - expected).max() < 1e-6
+    image, said = quietly(deep)
+    assert np.abs(image - expected).max() < 1e-6
     assert "applied with 8 bits" in said[0] and images.about(deep).bits == 8
 
 
@@ -476,15 +476,15 @@ def test_cmyk_is_converted_by_its_profile_if_it_has_one():
         (rgb_profile(P3, SRGB_CURVE)[:300], "damaged|rgb|profile"),
         (rgb_profile(P3, b"para" + bytes(4) + struct.pack(">HH", 9, 0)), "curve of an unknown"),
         (rgb_profile(P3, FORMULAS[1].replace(fixed(0.9), fixed(0))), "do not rise"),
-        (profile(b"GRAY", {b"kTRC": GAMMA}), "it is for GRAY colours, the picture is RGB"),
+        (profile(b"GRAY", {b"kTRC": GAMMA}), "it is for GRAY colours, the image is RGB"),
         (cmyk_profile(), "it is for CMYK colours"),
         (profile(b"Lab ", {}), "it is for Lab colours"),
     ],
 )
 def test_a_profile_that_cannot_be_applied_is_said(icc, reason):
     values = noise(20, 20, 3)
-    picture, said = quietly(saved(Image.fromarray(values), "PNG", icc_profile=icc))
-    assert np.abs(picture - values / 255).max() < 1e-6
+    image, said = quietly(saved(Image.fromarray(values), "PNG", icc_profile=icc))
+    assert np.abs(image - values / 255).max() < 1e-6
     assert len(said) == 1 and "colour profile that cannot be applied" in said[0]
     assert re.search(reason, said[0])
 
@@ -515,14 +515,14 @@ def test_the_colour_chunks_of_png():
     plain = quietly(png(values))[0]
 
     def read(*chunks):
-        picture, said = quietly(png(values, b"".join(chunks)))
+        image, said = quietly(png(values, b"".join(chunks)))
         assert said == []
-        return picture
+        return image
 
     p3 = read(chunk(b"iCCP", b"p3\0\0" + zlib.compress(rgb_profile(P3, SRGB_CURVE))))
     linear = read(chunk(b"iCCP", b"p3\0\0" + zlib.compress(rgb_profile(SRGB, LINEAR))))
     assert np.abs(p3 - plain).max() > 0.1 and np.abs(linear - plain).max() > 0.1
-    # One picture said in two ways is one picture.
+    # One image said in two ways is one image.
     assert np.abs(read(GAMMA_USUAL, chromaticities(*P3_CORNERS)) - p3).max() < 2e-3
     assert np.abs(read(chunk(b"cICP", bytes([12, 13, 0, 1]))) - p3).max() < 2e-3
     assert np.abs(read(GAMMA_ONE) - linear).max() < 2e-3
@@ -555,9 +555,9 @@ def test_high_dynamic_range_is_said():
 
 def test_a_palette_is_converted_too():
     icc = rgb_profile(P3, SRGB_CURVE)
-    image = Image.new("RGB", (20, 20), (250, 40, 40)).quantize(4)
-    picture, _ = quietly(saved(image, "PNG", icc_profile=icc))
-    assert np.abs(picture[5, 5] * 255 - (255, 0, 9)).max() < 1.5
+    original = Image.new("RGB", (20, 20), (250, 40, 40)).quantize(4)
+    image, _ = quietly(saved(original, "PNG", icc_profile=icc))
+    assert np.abs(image[5, 5] * 255 - (255, 0, 9)).max() < 1.5
 
 
 def test_a_camera_that_says_adobe_rgb():
@@ -565,14 +565,14 @@ def test_a_camera_that_says_adobe_rgb():
     exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
     exif.get_ifd(0x8769)[0xA001] = 65535
     content = saved(Image.new("RGB", (24, 24), (60, 200, 60)), "JPEG", exif=exif, quality=95)
-    picture, _ = quietly(content)
+    image, _ = quietly(content)
     # By the published matrices: Adobe RGB (1998) to XYZ, XYZ to sRGB (IEC 61966-2-1).
     to_xyz = [(0.57667, 0.18556, 0.18823), (0.29734, 0.62736, 0.07529), (0.02703, 0.07069, 0.99134)]
     to_srgb = [(3.2406, -1.5372, -0.4986), (-0.9689, 1.8758, 0.0415), (0.0557, -0.2040, 1.0570)]
     stored = np.asarray(Image.open(io.BytesIO(content)))[5, 5] / 255
     linear = np.clip(np.array(to_srgb) @ to_xyz @ stored ** (563 / 256), 0, 1)
     expected = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    assert np.abs(picture[5, 5] - expected).max() < 2e-3
+    assert np.abs(image[5, 5] - expected).max() < 2e-3
     about = images.about(content)
     kept = Image.Exif()
     kept.load(about.exif)
@@ -580,7 +580,7 @@ def test_a_camera_that_says_adobe_rgb():
     assert kept.get_ifd(0xA005)[1] == "R98"
 
 
-def test_bundled_pictures_are_what_scikit_image_has():
+def test_bundled_images_are_what_scikit_image_has():
     import skimage.data
 
     for name in ("rocket", "page", "astronaut"):  # Adobe RGB, a dot gain, sRGB: all left aside
@@ -691,14 +691,14 @@ def test_bytes_and_file_objects_are_read(tmp_path):
         assert images.about(file).bits == 8
 
 
-def test_what_messages_call_a_picture_without_a_path(tmp_path):
-    with pytest.raises(ImageError, match="^the picture is empty"):
+def test_what_messages_call_a_image_without_a_path(tmp_path):
+    with pytest.raises(ImageError, match="^the image is empty"):
         images.read(b"")
-    with pytest.raises(ImageError, match="^the data are not a picture that can be read"):
+    with pytest.raises(ImageError, match="^the data are not an image that can be read"):
         images.read(io.BytesIO(b"nothing of the kind"))
-    (tmp_path / "a.txt").write_text("no picture")
+    (tmp_path / "a.txt").write_text("no image")
     with open(tmp_path / "a.txt", "rb") as file:
-        with pytest.raises(ImageError, match="a.txt is not a picture"):
+        with pytest.raises(ImageError, match="a.txt is not an image"):
             images.read(file)
     with open(tmp_path / "a.txt") as file:
         with pytest.raises(ImageError, match='a.txt: it is opened as text; open it with "rb"'):
@@ -744,7 +744,7 @@ def test_standard_input_is_read():
 
 @not_on_windows
 def test_what_never_ends_is_left_after_its_first_bytes():
-    with pytest.raises(ImageError, match="/dev/zero is not a picture"):
+    with pytest.raises(ImageError, match="/dev/zero is not an image"):
         images.read("/dev/zero")
 
 
@@ -859,7 +859,7 @@ def palette_bomb(side):
 
 
 @not_on_windows
-def test_the_peak_is_the_picture_and_little_more(tmp_path):
+def test_the_peak_is_the_image_and_little_more(tmp_path):
     side, channels = 4000, 3
     (tmp_path / "palette.png").write_bytes(palette_bomb(side))
     clear = Image.new("RGBA", (side, side), (9, 99, 199, 99))
@@ -995,15 +995,15 @@ def test_threads_read_without_touching_the_filters_of_warnings():
 
 def test_the_only_limit_on_pixels_is_our_own():
     """Pillow would refuse, or warn of, a scan of 30 million pixels: 90 million bytes."""
-    image = Image.fromarray(noise(200, 200, 3))
-    contents = [saved(image, kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "PPM")]
-    contents.append(saved(image.convert("YCbCr"), "TIFF", compression="tiff_lzw"))
+    original = Image.fromarray(noise(200, 200, 3))
+    contents = [saved(original, kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "PPM")]
+    contents.append(saved(original.convert("YCbCr"), "TIFF", compression="tiff_lzw"))
     contents.append(png(noise(200, 200, 3, dtype="u2")))
     with mock.patch.object(Image, "MAX_IMAGE_PIXELS", 10_000):
         with mock.patch("diplearn.decode._BAND", 2000):
             for content in contents:
-                picture, said = quietly(content)
-                assert picture.shape == (200, 200, 3) and said == []
+                image, said = quietly(content)
+                assert image.shape == (200, 200, 3) and said == []
 
 
 # Files of which the end is missing, and a transparent colour.

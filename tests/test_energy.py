@@ -17,7 +17,7 @@ OPERATORS = {
 }
 
 
-def picture(channels=1, height=17, width=18, seed=0):
+def image(channels=1, height=17, width=18, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(channels, height, width, generator=generator, dtype=torch.float64)
 
@@ -28,13 +28,13 @@ class In64Bits:
     def __init__(self, operator, x):
         self.operator = operator
         # Every residual is 0.3 or -0.3 (0 where a pixel is missing): |r| has no gradient at 0.
-        self.observation = operator(x) + 0.3 * operator(picture(seed=1) - 0.5).sign()
+        self.observation = operator(x) + 0.3 * operator(image(seed=1) - 0.5).sign()
 
 
 @pytest.mark.parametrize("kind", ["mse", "l1"])
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
 def test_gradients_of_the_data_term(operator, kind):
-    x = picture()
+    x = image()
     problem = In64Bits(operator, x)
     x.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: data_term(x, problem, kind), x)
@@ -42,20 +42,20 @@ def test_gradients_of_the_data_term(operator, kind):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gradients_of_total_variation(channels):
-    x = picture(channels, 7, 9).requires_grad_()
+    x = image(channels, 7, 9).requires_grad_()
     assert torch.autograd.gradcheck(total_variation, x)
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
 def test_gradients_of_the_energy(operator):
-    x = picture()
+    x = image()
     problem = In64Bits(operator, x)
     x.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: energy(x, problem, tv_weight=0.01), x)
 
 
 def test_the_gradient_of_the_mse_is_the_adjoint_of_the_residual():
-    x = picture().float().requires_grad_()
+    x = image().float().requires_grad_()
     operator = Downsample(3)
     problem = Problem(torch.rand(1, 6, 6), operator, truth=torch.rand(1, 17, 18))
     data_term(x, problem).backward()
@@ -64,7 +64,7 @@ def test_the_gradient_of_the_mse_is_the_adjoint_of_the_residual():
     assert torch.allclose(x.grad, expected, atol=1e-7)
 
 
-def test_a_flat_picture_has_a_finite_gradient():
+def test_a_flat_image_has_a_finite_gradient():
     flat = torch.full((1, 16, 16), 0.5, requires_grad=True)
     total_variation(flat).backward()
     assert torch.isfinite(flat.grad).all()
@@ -79,7 +79,7 @@ def published_tv_loss(x):
 
 @pytest.mark.parametrize("shape", [(1, 17, 31), (3, 20, 16)])
 def test_total_variation_is_the_published_one(shape):
-    x = picture(*shape)
+    x = image(*shape)
     assert total_variation(x).item() == pytest.approx(published_tv_loss(x[None]).item(), rel=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_values():
 
 def test_what_a_mask_hides_costs_nothing():
     mask = Mask.hole(20, 20)
-    x0 = picture(3, 20, 20).float()
+    x0 = image(3, 20, 20).float()
     problem = Problem(x0, mask)
     other = x0 + (1 - mask.known)  # differs in the hole alone
     assert data_term(other, problem) == 0
@@ -117,7 +117,7 @@ def test_an_operator_of_ones_own_needs_one_method():
         def __call__(self, x):
             return x.flip(-1)
 
-    x = picture(3, 16, 16).float()
+    x = image(3, 16, 16).float()
     assert data_term(x, Problem(x.flip(-1), Mirror())) == 0
 
 

@@ -16,31 +16,31 @@ from diplearn.figures import choices, contact_sheet, curves, pick
 @pytest.fixture(scope="module")
 def run():
     problem = dip.denoising(dip.images.load("camera", size=32))
-    return dip.fit(problem, dip.lab().but(options={"down": (4, 4)  , "skip": (2, 2)}),
+    return dip.fit(problem, dip.lab().replace(options={"down": (4, 4)  , "skip": (2, 2)}),
                    iterations=30, progress=False)  # fmt: skip
 
 
 def drawn(figure):
     data, metadata = figure._repr_mimebundle_()
     kind = f"image/{figure.format}"
-    picture = np.asarray(Image.open(io.BytesIO(data[kind])).convert("RGB"))
-    return picture, metadata[kind]["alt"]
+    image = np.asarray(Image.open(io.BytesIO(data[kind])).convert("RGB"))
+    return image, metadata[kind]["alt"]
 
 
-def test_a_contact_sheet_shows_every_picture():
+def test_a_contact_sheet_shows_every_image():
     red, blue = torch.zeros(3, 32, 32), torch.zeros(3, 32, 32)
     red[0], blue[2] = 1, 1
-    picture, alt = drawn(contact_sheet({"red": red, "blue": blue}, captions={"red": "20 dB"}))
-    colours = picture.reshape(-1, 3).astype(int)
+    image, alt = drawn(contact_sheet({"red": red, "blue": blue}, captions={"red": "20 dB"}))
+    colours = image.reshape(-1, 3).astype(int)
     for wanted in ([255, 0, 0], [0, 0, 255]):
         assert (abs(colours - wanted).max(axis=1) < 8).mean() > 0.1
     assert "red" in alt and "blue" in alt
 
 
-def test_a_grey_picture_keeps_its_grey():
-    """No stretching: a picture that is dark must look dark."""
-    picture, _ = drawn(contact_sheet({"": torch.full((1, 32, 32), 0.25)}, width=2))
-    middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+def test_a_grey_image_keeps_its_grey():
+    """No stretching: an image that is dark must look dark."""
+    image, _ = drawn(contact_sheet({"": torch.full((1, 32, 32), 0.25)}, width=2))
+    middle = image[image.shape[0] // 2, image.shape[1] // 2]
     assert abs(int(middle[0]) - 64) <= 2
 
 

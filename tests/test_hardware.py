@@ -78,7 +78,7 @@ def test_between_two_steps_the_caller_has_all_cores(four_cores, members):
         new.start()
         new.join()
 
-    recipe = TINY.but(members=members)
+    recipe = TINY.replace(members=members)
     for _ in dip.iterate(problem, recipe):
         look()
     dip.fit(problem, recipe, stop=lambda step: look(), callback=look, progress=False)

@@ -1,4 +1,4 @@
-"""Pictures: what is read, what is refused and in which words, and files written whole or not."""
+"""Images: what is read, what is refused and in which words, and files written whole or not."""
 
 import functools
 import hashlib
@@ -32,7 +32,7 @@ not_on_windows = pytest.mark.skipif(
 
 
 def gradient(height=24, width=32, channels=3):
-    """A picture that differs from each of its rotations and reflections."""
+    """An image that differs from each of its rotations and reflections."""
     down, across = np.mgrid[0:height, 0:width]
     plane = (5 * down + 2 * across).astype(np.uint8)
     return Image.fromarray(np.dstack([plane] * channels).squeeze())
@@ -42,7 +42,7 @@ def gradient(height=24, width=32, channels=3):
 
 
 @pytest.mark.parametrize("name", images.names())
-def test_bundled_pictures_are_what_the_list_says(name):
+def test_bundled_images_are_what_the_list_says(name):
     about = images.BUNDLED[name][1]
     channels, height, width = images.load(name).shape
     assert f"{width}x{height}, {'colour' if channels == 3 else 'grey'}" in about
@@ -54,13 +54,13 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_size_takes_the_centre_square():
-    picture = images.load("coffee")
-    assert torch.equal(images.load("coffee", size=400), picture[:, :, 100:500])
+    image = images.load("coffee")
+    assert torch.equal(images.load("coffee", size=400), image[:, :, 100:500])
     small = images.load("coffee", size=100)
     assert small.shape == (3, 100, 100) and 0 <= small.min() and small.max() <= 1
 
 
-def test_a_picture_is_brought_down_without_aliasing():
+def test_a_image_is_brought_down_without_aliasing():
     stripes = (torch.arange(128) % 2).float().expand(1, 128, 128)
     assert (images.centre_square(stripes, 40) - 0.5).abs().max() < 0.05
     assert (images.shrink(stripes, 40) - 0.5).abs().max() < 0.05
@@ -73,13 +73,13 @@ def test_an_impossible_size(size):
 
 
 def test_longest_keeps_the_proportions():
-    picture = images.load("coffee")
-    assert images.shrink(picture, 150).shape == (3, 100, 150)
-    assert images.shrink(picture, 600) is picture
+    image = images.load("coffee")
+    assert images.shrink(image, 150).shape == (3, 100, 150)
+    assert images.shrink(image, 600) is image
     with pytest.raises(ImageError, match="longest=20 would leave 20x13"):
-        images.shrink(picture, 20)
+        images.shrink(image, 20)
     with pytest.raises(ImageError, match="longest=nan"):
-        images.shrink(picture, float("nan"))
+        images.shrink(image, float("nan"))
 
 
 # Files that are read.
@@ -101,20 +101,20 @@ def test_longest_keeps_the_proportions():
 def test_each_format_is_read(tmp_path, suffix, options, tolerance, channels):
     original = gradient(channels=channels)
     original.save(tmp_path / f"a.{suffix}", **options)
-    picture = images.read(tmp_path / f"a.{suffix}")
-    assert picture.dtype == torch.float32 and picture.is_contiguous()
-    # GIF and WebP store grey pictures as colour or palette.
-    assert picture.shape[0] == channels or suffix in ("gif", "webp")
+    image = images.read(tmp_path / f"a.{suffix}")
+    assert image.dtype == torch.float32 and image.is_contiguous()
+    # GIF and WebP store grey images as colour or palette.
+    assert image.shape[0] == channels or suffix in ("gif", "webp")
     expected = torch.from_numpy(np.asarray(original) / 255.0)
     expected = expected[None] if channels == 1 else expected.permute(2, 0, 1)
-    assert (picture - expected).abs().max() <= tolerance + 1e-6
+    assert (image - expected).abs().max() <= tolerance + 1e-6
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_cameras_rotation_is_applied(tmp_path, orientation, suffix):
     upright = np.asarray(gradient())
-    # What a camera stores so that the tag's instruction leads back to the upright picture.
+    # What a camera stores so that the tag's instruction leads back to the upright image.
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -130,13 +130,13 @@ def test_a_cameras_rotation_is_applied(tmp_path, orientation, suffix):
     options = {"lossless": True} if suffix == "webp" else {"quality": 95}
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, **options)
-    picture = images.read(path)
+    image = images.read(path)
     expected = torch.from_numpy(upright / 255.0).permute(2, 0, 1)
-    assert picture.shape == expected.shape
-    assert (picture - expected).abs().max() < 0.03
+    assert image.shape == expected.shape
+    assert (image - expected).abs().max() < 0.03
 
 
-def test_damaged_camera_data_do_not_spoil_the_picture(tmp_path):
+def test_damaged_camera_data_do_not_spoil_the_image(tmp_path):
     gradient().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -151,9 +151,9 @@ def test_sixteen_bit_grey_keeps_its_precision(tmp_path):
     values = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16) * 7 + 1000
     for suffix in ("png", "tif"):
         Image.fromarray(values).save(tmp_path / f"a.{suffix}")
-        picture = images.read(tmp_path / f"a.{suffix}")
-        assert picture.unique().numel() == 256
-        assert np.allclose(picture[0].numpy() * 65535, values, atol=0.01)
+        image = images.read(tmp_path / f"a.{suffix}")
+        assert image.unique().numel() == 256
+        assert np.allclose(image[0].numpy() * 65535, values, atol=0.01)
 
 
 def test_sixteen_bit_pgm(tmp_path):
@@ -189,9 +189,9 @@ def test_transparency_shows_white_and_is_said(tmp_path):
 
     for name, channels in [("la.png", 1), ("rgba.png", 3), ("palette.png", 3), ("palette.gif", 3)]:
         with pytest.warns(UserWarning, match="transparent in places; white"):
-            picture = images.read(tmp_path / name)
-        assert picture.shape == (channels, 20, 20)
-        assert picture[:, :10].max() == 0 and picture[:, 10:].min() == 1
+            image = images.read(tmp_path / name)
+        assert image.shape == (channels, 20, 20)
+        assert image[:, :10].max() == 0 and image[:, 10:].min() == 1
     with pytest.warns(UserWarning, match="transparent in places"):
         assert images.read(tmp_path / "grey.png").min() == 1
 
@@ -209,8 +209,8 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path, suffix):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     with pytest.warns(UserWarning, match="more than one frame; the first"):
-        picture = images.read(path)
-    assert (picture[:, 5, 5] - torch.tensor([1.0, 0, 0])).abs().max() < 0.03
+        image = images.read(path)
+    assert (image[:, 5, 5] - torch.tensor([1.0, 0, 0])).abs().max() < 0.03
 
 
 def test_floating_and_wide_tiffs(tmp_path):
@@ -242,13 +242,13 @@ def test_tiffs_whose_range_is_anyones_guess(tmp_path, value, kind, words):
 
 
 @pytest.mark.parametrize(("width", "height"), [(17, 31), (5000, 40), (16, 16)])
-def test_odd_and_oblong_pictures_are_read_whole(tmp_path, width, height):
+def test_odd_and_oblong_images_are_read_whole(tmp_path, width, height):
     Image.new("RGB", (width, height)).save(tmp_path / "a.png")
     assert images.read(tmp_path / "a.png").shape == (3, height, width)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (15, 200), (200, 15)])
-def test_tiny_pictures_are_refused(tmp_path, width, height):
+def test_tiny_images_are_refused(tmp_path, width, height):
     Image.new("RGB", (width, height)).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match=f"{width}x{height} pixels.* at least 16"):
         images.read(tmp_path / "a.png")
@@ -269,7 +269,7 @@ def test_reading_needs_little_more_than_the_result():
 def test_paths_that_lead_nowhere(tmp_path):
     with pytest.raises(ImageError, match="no file .*missing.png"):
         images.read(tmp_path / "missing.png")
-    with pytest.raises(ImageError, match="is a folder; name a picture file"):
+    with pytest.raises(ImageError, match="is a folder; name an image file"):
         images.read(tmp_path)
     (tmp_path / "empty.png").touch()
     with pytest.raises(ImageError, match="empty.png is empty"):
@@ -291,15 +291,15 @@ def test_a_file_that_may_not_be_opened_says_so(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"This is text, whatever its name.\n" * 9, b"\0" * 400, b"%PDF"]
 )
-def test_what_is_no_picture_is_refused(tmp_path, content):
+def test_what_is_no_image_is_refused(tmp_path, content):
     (tmp_path / "letter.jpg").write_bytes(content)
-    with pytest.raises(ImageError, match="letter.jpg is not a picture.*known: PNG, JPEG"):
+    with pytest.raises(ImageError, match="letter.jpg is not an image.*known: PNG, JPEG"):
         images.read(tmp_path / "letter.jpg")
 
 
 def test_formats_that_no_photograph_has_are_not_even_tried(tmp_path):
     gradient().save(tmp_path / "a.png", format="ICO", sizes=[(32, 24)])
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         images.read(tmp_path / "a.png")
 
 
@@ -309,7 +309,7 @@ def test_truncated_files_are_refused(tmp_path, suffix):
     gradient(200, 300).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ImageError, match=f"a.{suffix} is (damaged|not a picture)"):
+    with pytest.raises(ImageError, match=f"a.{suffix} is (damaged|not an image)"):
         images.read(path)
 
 
@@ -340,7 +340,7 @@ def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path, side):
     assert "decoded" not in str(caught.value)
 
 
-# Whatever the bytes: a picture or an ImageError.
+# Whatever the bytes: an image or an ImageError.
 
 
 @functools.cache
@@ -384,7 +384,7 @@ def damaged_files(draw):
 @example(b"")
 @example(b"\x89PNG\r\n\x1a\n")
 @example(bomb(60_000, 60_000))
-def test_fuzzed_files_give_a_picture_or_an_image_error(tmp_path_factory, content):
+def test_fuzzed_files_give_a_image_or_an_image_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     path.write_bytes(content)
     # A header that claims 99 million pixels would be within the law, and slow.
@@ -392,13 +392,13 @@ def test_fuzzed_files_give_a_picture_or_an_image_error(tmp_path_factory, content
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UserWarning)
         try:
-            picture = images.read(path)
+            image = images.read(path)
         except ImageError:
             return
-    assert torch.equal(images.check(picture), picture)
+    assert torch.equal(images.check(image), image)
 
 
-def test_the_seeds_of_the_fuzzing_are_pictures(tmp_path):
+def test_the_seeds_of_the_fuzzing_are_images(tmp_path):
     for number, content in enumerate(seeds()):
         (tmp_path / str(number)).write_bytes(content)
         with warnings.catch_warnings():
@@ -410,15 +410,15 @@ def test_the_seeds_of_the_fuzzing_are_pictures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picture", "words"),
+    ("image", "words"),
     [
         (torch.full((3, 20, 20), torch.nan), "1200 values that are NaN or infinite"),
         (torch.full((3, 20, 20), torch.inf), "NaN or infinite"),
         (torch.linspace(-0.5, 3, 400).reshape(1, 20, 20), r"from -0.5 to 3; .* \[0, 1\]"),
         (torch.rand(20, 20, 3), r"\(20, 20, 3\).*looks like \(H, W, C\).*permute\(2, 0, 1\)"),
         (np.random.rand(20, 20, 3), r"looks like \(H, W, C\).*from_array"),
-        (torch.rand(20, 20), r"shape \(20, 20\); a picture is \(C, H, W\)"),
-        (torch.rand(1, 3, 20, 20), "a picture is"),
+        (torch.rand(20, 20), r"shape \(20, 20\); an image is \(C, H, W\)"),
+        (torch.rand(1, 3, 20, 20), "an image is"),
         (torch.rand(4, 20, 20), "C = 1 or 3"),
         (torch.zeros(3, 20, 20, dtype=torch.uint8), "uint8; divide by"),
         (torch.zeros(3, 20, 20, dtype=torch.complex64), "complex64"),
@@ -429,9 +429,9 @@ def test_the_seeds_of_the_fuzzing_are_pictures(tmp_path):
         (None, "a NoneType"),
     ],
 )
-def test_what_is_no_picture_is_said(picture, words):
+def test_what_is_no_image_is_said(image, words):
     with pytest.raises(ImageError, match=words):
-        images.check(picture)
+        images.check(image)
 
 
 def test_the_message_names_what_was_checked():
@@ -441,13 +441,13 @@ def test_the_message_names_what_was_checked():
 
 @pytest.mark.parametrize("shape", [(1, 17, 31), (3, 40, 5000), (3, 16, 16)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_good_pictures_pass_as_float32(shape, dtype):
-    picture = torch.rand(shape).to(dtype)
-    checked = images.check(picture)
-    assert checked.dtype == torch.float32 and torch.equal(checked, picture.float())
+def test_good_images_pass_as_float32(shape, dtype):
+    image = torch.rand(shape).to(dtype)
+    checked = images.check(image)
+    assert checked.dtype == torch.float32 and torch.equal(checked, image.float())
 
 
-def test_arrays_become_pictures():
+def test_arrays_become_images():
     array = np.random.default_rng(0).random((20, 30, 3))
     expected = torch.from_numpy(array).permute(2, 0, 1).float()
     assert torch.equal(images.from_array(array), expected)
@@ -472,17 +472,17 @@ def test_arrays_become_pictures():
         ([["a"] * 20] * 20, "holds no numbers"),
     ],
 )
-def test_arrays_that_are_no_pictures(array, words):
+def test_arrays_that_are_no_images(array, words):
     with pytest.raises(ImageError, match=words):
         images.from_array(array)
 
 
 def test_arrays_and_back():
-    picture = torch.rand(3, 20, 30) * 3 - 1
-    array = images.to_array(picture.double().requires_grad_())
+    image = torch.rand(3, 20, 30) * 3 - 1
+    array = images.to_array(image.double().requires_grad_())
     assert array.shape == (20, 30, 3) and array.dtype == np.float32
     assert array.min() == 0 and array.max() == 1
-    assert images.to_array(picture[:1]).shape == (20, 30)
+    assert images.to_array(image[:1]).shape == (20, 30)
     levels = torch.arange(256).repeat(16, 1)[None]
     for off in (-0.4, 0, 0.4):  # rounded, not cut off
         assert (images.to_uint8((levels + off) / 255) == np.arange(256)).all()
@@ -494,12 +494,12 @@ def test_arrays_and_back():
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".bmp", ".ppm", ".jpg", ".webp"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_written_is_read_again(tmp_path, suffix, channels):
-    picture = images.from_array(np.asarray(gradient(channels=channels)))
-    images.write(picture, tmp_path / f"a{suffix}")
+    image = images.from_array(np.asarray(gradient(channels=channels)))
+    images.write(image, tmp_path / f"a{suffix}")
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
     again = images.read(tmp_path / f"a{suffix}")
     tolerance = 0.03 if suffix in (".jpg", ".webp") else 1e-6
-    assert (again - picture).abs().max() <= tolerance
+    assert (again - image).abs().max() <= tolerance
 
 
 def test_a_small_observation_is_written_too(tmp_path):
@@ -513,7 +513,7 @@ def test_a_suffix_that_names_no_format(tmp_path, name):
         images.write(torch.rand(1, 16, 16), tmp_path / name)
 
 
-def test_writing_what_is_no_picture_leaves_the_old_file(tmp_path):
+def test_writing_what_is_no_image_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     with pytest.raises(ImageError, match="from 2 to 2"):
@@ -521,12 +521,12 @@ def test_writing_what_is_no_picture_leaves_the_old_file(tmp_path):
     assert path.read_bytes() == b"old"
 
 
-# The paper's pictures: a server on this machine plays the network.
+# The paper's images: a server on this machine plays the network.
 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """One published picture, its server, an empty cache, and what was asked of the server."""
+    """One published image, its server, an empty cache, and what was asked of the server."""
     site, cache = tmp_path / "site", tmp_path / "cache"
     (site / "set").mkdir(parents=True)
     gradient().save(site / "set" / "a.png")
@@ -545,9 +545,9 @@ def published(tmp_path, monkeypatch):
 
     url = f"http://127.0.0.1:{server.server_address[1]}/set/a.png"
     sha256 = hashlib.sha256((site / "set" / "a.png").read_bytes()).hexdigest()
-    pictures = {"set/a.png": (url, sha256)}
-    monkeypatch.setattr(images, "_paper_pictures", lambda: pictures)
-    yield mock.Mock(site=site, cache=cache, asked=asked, pictures=pictures, url=url, sha256=sha256)
+    listed = {"set/a.png": (url, sha256)}
+    monkeypatch.setattr(images, "_paper_images", lambda: listed)
+    yield mock.Mock(site=site, cache=cache, asked=asked, listed=listed, url=url, sha256=sha256)
     server.shutdown()
     server.server_close()
 
@@ -565,7 +565,7 @@ def test_a_download_happens_once(published):
 
 
 def test_a_wrong_download_is_not_kept(published):
-    published.pictures["set/a.png"] = (published.url, "0" * 64)
+    published.listed["set/a.png"] = (published.url, "0" * 64)
     with pytest.raises(ImageError, match="(?s)cannot download set/a.png.*hash"):
         images.fetch("set/a.png")
     assert files_under(published.cache) == []
@@ -573,7 +573,7 @@ def test_a_wrong_download_is_not_kept(published):
 
 @pytest.mark.parametrize("url", ["file:///a.png", "http://127.0.0.1:9/a.png", "{}/none.png"])
 def test_without_a_network_the_message_says_what_helps(published, url):
-    published.pictures["set/a.png"] = (url.format(published.url), published.sha256)
+    published.listed["set/a.png"] = (url.format(published.url), published.sha256)
     with pytest.raises(ImageError, match="(?s)cannot download set/a.png.*DIPLEARN_DATA_DIR"):
         images.fetch("set/a.png")
     assert files_under(published.cache) == []
@@ -604,13 +604,13 @@ def test_a_download_never_goes_into_a_folder_of_ones_own(published, tmp_path, mo
 
 
 def test_a_name_that_the_paper_does_not_have():
-    with pytest.raises(ImageError, match="no picture 'set/zebra.png'; see images.paper_names"):
+    with pytest.raises(ImageError, match="no image 'set/zebra.png'; see images.paper_names"):
         images.fetch("set/zebra.png")
 
 
-def test_the_list_of_the_papers_pictures_is_well_formed():
+def test_the_list_of_the_papers_images_is_well_formed():
     for name in images.paper_names():
-        url, sha256 = images._paper_pictures()[name]
+        url, sha256 = images._paper_images()[name]
         assert url.startswith("https://") and len(sha256) == 64 and int(sha256, 16)
 
 
@@ -673,8 +673,8 @@ def test_sixteen_bit_colour_is_a_png_by_the_book(fine):
 def test_sixteen_bits_are_rounded_not_cut_off():
     levels = torch.arange(0, 65536, 13).repeat(2, 1)[None].double()
     for off in (-0.4, 0, 0.4):
-        picture = (levels + off).clamp(0, 65535) / 65535
-        assert np.array_equal(images._to_uint16(picture), levels[0].numpy())
+        image = (levels + off).clamp(0, 65535) / 65535
+        assert np.array_equal(images._to_uint16(image), levels[0].numpy())
 
 
 def test_sixteen_bit_grey_png(fine):
@@ -700,9 +700,9 @@ def test_tiff_is_what_tifffile_reads(fine, about, top, kind):
 
 @pytest.mark.parametrize("width", [16, 40_000])  # the width is kept in 16 bits or in 32
 def test_a_wide_tiff_of_sixteen_bits(width):
-    picture = torch.rand(3, 2, width, generator=torch.Generator().manual_seed(0))
-    array = tifffile.imread(io.BytesIO(images.encode(picture, "TIFF", DEEP)))
-    assert np.array_equal(array, images._to_uint16(picture))
+    image = torch.rand(3, 2, width, generator=torch.Generator().manual_seed(0))
+    array = tifffile.imread(io.BytesIO(images.encode(image, "TIFF", DEEP)))
+    assert np.array_equal(array, images._to_uint16(image))
 
 
 def test_sixteen_bit_ppm(fine):
@@ -779,7 +779,7 @@ def test_the_profile_makes_no_file_differ_from_the_last(monkeypatch, fine):
     images._srgb_profile.cache_clear()
 
 
-def test_without_a_colour_library_a_picture_is_written_all_the_same(monkeypatch, fine):
+def test_without_a_colour_library_a_image_is_written_all_the_same(monkeypatch, fine):
     images._srgb_profile.cache_clear()
     monkeypatch.setattr(images.features, "check", lambda name: False)
     with Image.open(io.BytesIO(images.encode(fine, "jpg"))) as image:
@@ -829,19 +829,19 @@ def test_what_is_encoded_is_what_is_written(tmp_path, fine):
         images.encode(torch.full((1, 16, 16), 2.0), "png")
 
 
-def test_a_picture_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
+def test_a_image_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.webp"
     path.write_bytes(b"old")
-    with pytest.raises(InputError, match="WEBP cannot hold a 17000x1 picture"):
+    with pytest.raises(InputError, match="WEBP cannot hold a 17000x1 image"):
         images.write(torch.zeros(1, 1, 17_000), path, ABOUT)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-# What else a picture may be made of.
+# What else an image may be made of.
 
 
 @pytest.mark.filterwarnings("error")
-def test_arrays_of_any_layout_are_pictures():
+def test_arrays_of_any_layout_are_images():
     array = np.random.default_rng(0).random((3, 20, 30)).astype(np.float32)
     expected = torch.from_numpy(array)
     read_only = np.frombuffer(array.tobytes(), np.float32).reshape(array.shape)
@@ -868,7 +868,7 @@ def test_arrays_of_any_layout_are_pictures():
     assert images.from_array(np.full((20, 20), 65535, ">u2")).unique().tolist() == [1]
 
 
-def test_pillow_images_are_pictures_and_a_palette_is_colours():
+def test_pillow_images_are_images_and_a_palette_is_colours():
     colours = gradient(20, 30)
     expected = images.from_array(np.asarray(colours))
     assert torch.equal(images.from_array(colours), expected)
@@ -901,7 +901,7 @@ def test_a_masked_array_is_refused_with_the_way_out():
         (images.from_array, np.moveaxis(array, 0, -1)),
         (images.as_tensor, array),
         (images.to_array, array),
-        (lambda picture: images.encode(picture, "png"), array),
+        (lambda image: images.encode(image, "png"), array),
     ]:
         with pytest.raises(ImageError, match=words if array_like is array else "masked array"):
             refuse(array_like)
@@ -922,23 +922,23 @@ def test_what_is_no_array(thing):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (b"hi", "the data are not a picture that can be read"),
-        (b"BM", "the picture is damaged or not a picture$"),
-        (b"P5 is a text", "the picture is damaged or not a picture$"),
-        (b"Pf 1 2 z", "the picture is damaged or not a picture$"),
-        (b"II*\0", "the picture is damaged or not a picture$"),
-        (b"\x89PNG\r\n\x1a\n", "the picture is damaged or not a picture$"),
+        (b"hi", "the data are not an image that can be read"),
+        (b"BM", "the image is damaged or not an image$"),
+        (b"P5 is a text", "the image is damaged or not an image$"),
+        (b"Pf 1 2 z", "the image is damaged or not an image$"),
+        (b"II*\0", "the image is damaged or not an image$"),
+        (b"\x89PNG\r\n\x1a\n", "the image is damaged or not an image$"),
         ("file:///tmp/x.png", "is an address; download"),
         ("s3://b/x.png", "is an address; download"),
     ],
 )
-def test_what_is_no_picture_is_said_without_internals(source, words):
+def test_what_is_no_image_is_said_without_internals(source, words):
     with pytest.raises(ImageError, match=words):
         images.read(source)
 
 
 def test_what_is_no_mask_is_called_one():
-    with pytest.raises(ImageError, match="^the data of the mask are not a picture that can"):
+    with pytest.raises(ImageError, match="^the data of the mask are not an image that can"):
         images.read_mask(b"hi")
     with pytest.raises(ImageError, match="^the mask is empty"):
         images.read_mask(b"")
@@ -1000,7 +1000,7 @@ def test_a_closed_image_is_refused(take):
 
 def test_a_mask_that_loses_nearly_all_that_is_known_says_so():
     known = operators.Mask.text(128, 128).known > 0
-    with pytest.warns(UserWarning, match=r"leaves 0\.2% of the picture known, where 79\.6% were"):
+    with pytest.warns(UserWarning, match=r"leaves 0\.2% of the image known, where 79\.6% were"):
         images.shrink_known(torch.rand(3, 128, 128), known, 64)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

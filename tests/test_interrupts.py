@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn import cli, fitting, images, networks
+from diplearn import cli, fitting, images, interrupts, networks
 from diplearn.guard import ENDS, Guard
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -67,7 +67,7 @@ def test_an_interrupt_returns_the_run_so_far(problem, tmp_path):
 @posix
 def test_an_interrupt_ends_many_fits(problem):
     """Those under way at their next iteration; the others never begin."""
-    begun, endless = [], TINY.but(iterations=1_000_000)
+    begun, endless = [], TINY.replace(iterations=1_000_000)
 
     def look(run, step):
         begun.append(run.seed)
@@ -141,7 +141,7 @@ def test_interruptible_outside_the_main_thread_leaves_signals_alone():
     seen = []
 
     def work():
-        with fitting.interruptible() as flag:
+        with interrupts.interruptible() as flag:
             seen.append((flag.is_set(), signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=work)
@@ -224,7 +224,7 @@ def test_a_request_that_is_ignored_stays_so(tmp_path):
 
 
 @pytest.fixture
-def picture(tmp_path, monkeypatch):
+def image(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images.write(images.load("camera", size=32), "photo.png")
     (tmp_path / "photo-denoised.png").write_bytes(b"of before")
@@ -267,9 +267,9 @@ def interrupting(monkeypatch, owner, name, times=1, after=False):
         (networks, "build"),
     ],
 )
-def test_before_the_first_iteration_nothing_is_written(picture, capfd, monkeypatch, owner, name):
+def test_before_the_first_iteration_nothing_is_written(image, capfd, monkeypatch, owner, name):
     interrupting(monkeypatch, owner, name)
-    code, said, new = restored(picture, capfd)
+    code, said, new = restored(image, capfd)
     assert (code, said, new) == (130, "diplearn: interrupted; nothing was written", set())
 
 
@@ -288,9 +288,9 @@ ALL = {"result.png", "fit.dip", "fit.gif"}
         (Guard, "finish", True),
     ],
 )
-def test_after_the_fit_ctrl_c_costs_no_result(picture, capfd, monkeypatch, owner, name, after):
+def test_after_the_fit_ctrl_c_costs_no_result(image, capfd, monkeypatch, owner, name, after):
     interrupting(monkeypatch, owner, name, after=after)
-    code, said, new = restored(picture, capfd)
+    code, said, new = restored(image, capfd)
     assert code == 0 and new == ALL, said
 
 
@@ -305,10 +305,10 @@ def test_after_the_fit_ctrl_c_costs_no_result(picture, capfd, monkeypatch, owner
     ],
 )
 def test_the_second_ctrl_c_ends_the_writing_and_tells_what_there_is(
-    picture, capfd, monkeypatch, owner, name, after, written
+    image, capfd, monkeypatch, owner, name, after, written
 ):
     interrupting(monkeypatch, owner, name, times=2, after=after)
-    code, said, new = restored(picture, capfd)
+    code, said, new = restored(image, capfd)
     assert code == 130 and new == written
     start, end = "diplearn: interrupted; ", " was written before"
     assert said.startswith(start) and said.endswith(end), said
@@ -320,7 +320,7 @@ REQUESTS = [name for name in ENDS if hasattr(signal, name)]
 
 @posix
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_during_the_fit_ends_it_and_keeps_all(picture, capfd, monkeypatch, name):
+def test_a_request_during_the_fit_ends_it_and_keeps_all(image, capfd, monkeypatch, name):
     number, record = getattr(signal, name), Run.record
 
     def asked(run, step, *rest):
@@ -330,18 +330,18 @@ def test_a_request_during_the_fit_ends_it_and_keeps_all(picture, capfd, monkeypa
         return record(run, step, *rest)
 
     monkeypatch.setattr(Run, "record", asked)
-    code, said, new = restored(picture, capfd)
+    code, said, new = restored(image, capfd)
     assert code == 128 + number and new == ALL, said
     assert Run.load("fit.dip").stopped_by == "halted"
 
 
 @posix
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_before_the_first_iteration_ends_the_command(picture, capfd, monkeypatch, name):
+def test_a_request_before_the_first_iteration_ends_the_command(image, capfd, monkeypatch, name):
     number = getattr(signal, name)
     monkeypatch.setattr(images, "read", lambda *_, **__: signal.raise_signal(number))
     before = signal.getsignal(number)
-    code, said, new = restored(picture, capfd)
+    code, said, new = restored(image, capfd)
     assert (code, said, new) == (128 + number, "diplearn: ended; nothing was written", set())
     assert signal.getsignal(number) == before
 

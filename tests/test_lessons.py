@@ -16,7 +16,7 @@ build = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(build)
 
 SOURCES = build.sources()
-PAGE = build.SOURCES / "11_your_picture.py"  # to play on: nothing is taught there
+PAGE = build.SOURCES / "11_your_image.py"  # to play on: nothing is taught there
 LESSONS = [s for s in SOURCES if s.parent == build.SOURCES and s != PAGE]
 
 
@@ -87,7 +87,7 @@ def test_a_lesson_has_the_form_of_a_lesson(source):
     assert all(len(c.splitlines()) <= 15 for c in code), "a cell of more than 15 lines"
     assert 3 <= sum("dip.check." in c for c in code) <= 5
     figures = [c for c in code if re.search(r"^(contact_sheet|curves)\(", c, flags=re.M)]
-    assert all("alt=" in c for c in figures), "a picture without alternative text"
+    assert all("alt=" in c for c in figures), "an image without alternative text"
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=label)
@@ -98,15 +98,15 @@ def test_a_notebook_is_small_and_shows_real_results(source):
     assert "widgets" not in notebook.metadata
     text = path.read_text("utf-8")
     assert not re.search(r"/(home|root|tmp|Users)/", text), "a path of the machine that built it"
-    pictures = [
+    images = [
         output.metadata[kind]
         for cell in notebook.cells
         for output in cell.get("outputs", [])
         for kind in output.get("data", {})
         if kind.startswith("image/")
     ]
-    assert source not in LESSONS or len(pictures) >= 5
-    assert all(picture["alt"] for picture in pictures)
+    assert source not in LESSONS or len(images) >= 5
+    assert all(image["alt"] for image in images)
 
 
 def test_a_progress_bar_is_stored_as_it_ended():

@@ -1,4 +1,4 @@
-"""Masks: what they are read from, what is refused, and what stays known of a smaller picture."""
+"""Masks: what they are read from, what is refused, and what stays known of a smaller image."""
 
 import io
 import os
@@ -152,9 +152,9 @@ def test_a_turned_mask_is_read_upright(hole):
 @pytest.mark.parametrize("name", images.names())
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_photograph_is_no_mask(tmp_path, name, kind):
-    picture = images.load(name, size=160)
+    image = images.load(name, size=160)
     path = tmp_path / f"photo.{kind.lower()}"
-    images.write(picture, path)
+    images.write(image, path)
     with pytest.raises(ImageError, match=r"photo\..*is no mask, since \d+% of it is neither black"):
         images.read_mask(path)
 
@@ -162,11 +162,11 @@ def test_a_photograph_is_no_mask(tmp_path, name, kind):
 def test_a_photograph_that_is_mostly_black_or_white_is_no_mask():
     overexposed = (2.5 * images.load("astronaut", size=160)).clamp(0, 1)
     night = (2 * images.load("camera", size=160) - 1).clamp(0, 1)
-    for picture in (overexposed, night):
-        grey = picture.mean(dim=0)
+    for image in (overexposed, night):
+        grey = image.mean(dim=0)
         assert ((grey < 0.02) | (grey > 0.98)).float().mean() > 0.3
         with pytest.raises(ImageError, match="no mask"):
-            images.read_mask(images.encode(picture, "png"))
+            images.read_mask(images.encode(image, "png"))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_photograph_that_is_mostly_black_or_white_is_no_mask():
         Image.radial_gradient("L"),
     ],
 )
-def test_other_pictures_that_are_no_masks(image):
+def test_other_images_that_are_no_masks(image):
     with pytest.raises(ImageError, match="the mask is no mask"):
         images.read_mask(file(image))
 
@@ -227,12 +227,12 @@ def test_of_an_animated_mask_the_first_frame_is_taken_and_this_is_said(hole):
 
 def test_a_damaged_mask(hole):
     content = file(Image.fromarray(hole).convert("RGBA"))
-    for broken in (b"", b"no picture", content[: len(content) // 2]):
+    for broken in (b"", b"no image", content[: len(content) // 2]):
         with pytest.raises(ImageError):
             images.read_mask(broken)
 
 
-# What becomes of a picture of which only a part is known.
+# What becomes of an image of which only a part is known.
 
 
 def scratches(height, width):
@@ -259,7 +259,7 @@ KNOWN = {
 @pytest.mark.parametrize("fill", ["black", "white", "nan", "inf", "random"])
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("longest", [299, 200, 128, 75])
-def test_what_is_called_known_is_what_the_whole_picture_would_give(name, longest, fill):
+def test_what_is_called_known_is_what_the_whole_image_would_give(name, longest, fill):
     clean = images.load("coffee")[:, 20:340, 100:400]
     known = KNOWN[name](*clean.shape[1:])
     missing = {
@@ -280,8 +280,8 @@ def test_what_is_called_known_is_what_the_whole_picture_would_give(name, longest
 
 
 def test_as_much_stays_known_as_can_be_vouched_for():
-    picture, known = images.load("astronaut"), Mask.text(512, 512).known
-    still = images.shrink_known(picture, known, 128)[1]
+    image, known = images.load("astronaut"), Mask.text(512, 512).known
+    still = images.shrink_known(image, known, 128)[1]
     # Without any weight of a missing pixel, however small, it would be 2342.
     assert still.sum() == 4131
     rows = images._resampling_weights(512, 128).abs()
@@ -291,17 +291,17 @@ def test_as_much_stays_known_as_can_be_vouched_for():
 
 
 def test_the_weights_are_those_of_the_resizing():
-    picture = torch.rand(1, 60, 90, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
+    image = torch.rand(1, 60, 90, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
     rows, columns = images._resampling_weights(60, 27), images._resampling_weights(90, 40)
-    expected = images.shrink(picture, 40)
+    expected = images.shrink(image, 40)
     assert expected.shape == (1, 27, 40)
-    assert torch.allclose(rows @ picture @ columns.T, expected, atol=1e-6)
+    assert torch.allclose(rows @ image @ columns.T, expected, atol=1e-6)
 
 
 def test_what_is_small_already_stays_as_it_is():
-    picture, known = torch.rand(3, 40, 50), torch.rand(1, 40, 50) > 0.5
-    small, still = images.shrink_known(torch.where(known, picture, torch.nan), known, 50)
-    assert torch.equal(still, known) and torch.equal(small, picture * known)
+    image, known = torch.rand(3, 40, 50), torch.rand(1, 40, 50) > 0.5
+    small, still = images.shrink_known(torch.where(known, image, torch.nan), known, 50)
+    assert torch.equal(still, known) and torch.equal(small, image * known)
 
 
 def test_where_nothing_stays_known_a_larger_side_is_asked_for():
@@ -310,13 +310,13 @@ def test_where_nothing_stays_known_a_larger_side_is_asked_for():
 
 
 def test_a_mask_of_two_dimensions_is_as_good_as_one_of_three():
-    picture, known = torch.rand(3, 40, 50), torch.arange(2000).reshape(40, 50) < 1000
-    for flat, deep in zip(*(images.shrink_known(picture, k, 30) for k in (known, known[None]))):
+    image, known = torch.rand(3, 40, 50), torch.arange(2000).reshape(40, 50) < 1000
+    for flat, deep in zip(*(images.shrink_known(image, k, 30) for k in (known, known[None]))):
         assert torch.equal(flat, deep)
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 51), (2, 40, 50), (50, 40)])
-def test_a_mask_that_does_not_fit_the_picture(shape):
+def test_a_mask_that_does_not_fit_the_image(shape):
     with pytest.raises(ImageError, match="must be of the same size"):
         images.shrink_known(torch.rand(3, 40, 50), torch.ones(shape), 30)
 
@@ -416,7 +416,7 @@ def test_nan_at_a_known_pixel_stays_an_error():
             make(clean, mask)
 
 
-def test_a_picture_with_holes_of_its_own_has_no_truth():
+def test_a_image_with_holes_of_its_own_has_no_truth():
     clean, mask = images.load("astronaut", size=64), Mask.text(64, 64)
     spoilt = torch.where(mask.known > 0, clean, torch.nan)
     whole, holed = (problems.inpainting(p, mask, sigma=0.1, seed=3) for p in (clean, spoilt))
@@ -437,7 +437,7 @@ def test_a_channel_may_be_missing_altogether():
     assert torch.equal(operators.Mask(known.numpy()).known, known)
 
 
-# A rotated Pillow image, and a picture that is its own mask.
+# A rotated Pillow image, and an image that is its own mask.
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -456,22 +456,22 @@ def test_a_pillow_image_is_turned_as_its_file_is(mode):
         assert torch.equal(array, images.read(memory.getvalue()))
 
 
-def test_a_picture_is_its_own_mask_and_each_remark_is_made_once(tmp_path):
+def test_a_image_is_its_own_mask_and_each_remark_is_made_once(tmp_path):
     frames = [Image.new("RGBA", (40, 30), (90, 90, 90, 255)) for _ in range(2)]
     for number, frame in enumerate(frames):
         frame.paste((0, 0, 0, 0), (5, 5, 9 + number, 9))
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
     for source in (tmp_path / "a.png", (tmp_path / "a.png").read_bytes()):
         with pytest.warns(UserWarning) as said:
-            picture, known = images.read_erased(source)
+            image, known = images.read_erased(source)
         assert len(said) == 1 and "more than one frame" in str(said[0].message)
         missing = torch.zeros(1, 30, 40, dtype=torch.bool)
         missing[:, 5:9, 5:9] = True
         assert torch.equal(~known, missing)
-        assert torch.allclose(picture, torch.where(known, 90 / 255, 1.0).expand(3, -1, -1))
+        assert torch.allclose(image, torch.where(known, 90 / 255, 1.0).expand(3, -1, -1))
 
 
-def test_a_picture_that_is_half_transparent_shows_no_hole(tmp_path):
+def test_a_image_that_is_half_transparent_shows_no_hole(tmp_path):
     Image.merge("LA", [Image.new("L", (256, 256)), Image.linear_gradient("L")]).save(
         tmp_path / "grad.png"
     )

@@ -85,7 +85,7 @@ def test_the_estimate_grows_with_the_pixels_and_the_widths():
 
 
 def test_a_network_that_looks_far_is_probed_where_it_does_not_fill_up():
-    """The paper's six levels with 5x5 filters treat every picture as at least 192x192."""
+    """The paper's six levels with 5x5 filters treat every image as at least 192x192."""
     hole = recipes.paper("large_hole")
     assert estimate(hole, (3, 768, 768)) > 3 * estimate(hole, (3, 384, 384)) - 2 * memory._BASE
 
@@ -233,7 +233,7 @@ def test_the_size_that_is_named_fits_and_a_larger_one_does_not(monkeypatch, heig
         begin(dip.Problem(images.shrink(photo, round(1.2 * longest))), recipes.lab())
 
 
-def test_for_a_small_picture_the_advice_is_about_the_small_picture(monkeypatch):
+def test_for_a_small_image_the_advice_is_about_the_small_image(monkeypatch):
     photo = torch.rand(3, 160, 160)
     problem = dip.Problem(photo, dip.Downsample(4))
     words = refusal(monkeypatch, 500_000_000, problem, recipes.lab())
@@ -244,7 +244,7 @@ def test_for_a_small_picture_the_advice_is_about_the_small_picture(monkeypatch):
 
 def test_where_nothing_fits_it_says_so(monkeypatch):
     words = refusal(monkeypatch, 1_000_000, dip.Problem(torch.rand(3, 64, 64)), recipes.lab())
-    assert "even a small picture would not fit" in words and "longest" not in words
+    assert "even a small image would not fit" in words and "longest" not in words
 
 
 def test_a_shortage_is_an_input_error_and_a_memory_error():

@@ -27,7 +27,7 @@ def test_psnr_of_a_known_error():
 
 
 def test_psnr_is_scikit_images(pair):
-    a, b = (picture.numpy() for picture in pair)
+    a, b = (image.numpy() for image in pair)
     expected = peak_signal_noise_ratio(b, a, data_range=1)
     assert metrics.psnr(*pair) == pytest.approx(expected, abs=1e-4)
 
@@ -48,7 +48,7 @@ def test_luminance_is_scikit_images(pair):
 
 
 def test_ssim_is_the_authors(pair):
-    a, b = (images.to_array(picture) for picture in pair)
+    a, b = (images.to_array(image) for image in pair)
     expected = structural_similarity(
         b,
         a,
@@ -66,10 +66,10 @@ def test_ssim_is_the_authors(pair):
 
 def test_shaving_leaves_the_edges_out():
     truth = torch.full((1, 20, 20), 0.5)
-    picture = truth.clone()
-    picture[:, :, :2] = 0
-    assert metrics.psnr(picture, truth) < 20
-    assert metrics.psnr(picture, truth, shave=2) == math.inf
+    image = truth.clone()
+    image[:, :, :2] = 0
+    assert metrics.psnr(image, truth) < 20
+    assert metrics.psnr(image, truth, shave=2) == math.inf
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_impossible_margins(measure, shave, words):
 
 
 @pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim, metrics.band_correspondence])
-def test_pictures_of_different_shapes_are_not_compared(measure):
+def test_images_of_different_shapes_are_not_compared(measure):
     with pytest.raises(InputError, match=r"\(3, 16, 16\).*\(1, 16, 16\)"):
         measure(torch.rand(3, 16, 16), torch.rand(1, 16, 16))
 
@@ -107,11 +107,11 @@ def test_a_band_without_anything_to_compare_is_nan():
     assert bands[0] > 0 and np.isnan(bands[1:]).all()
 
 
-def test_bands_of_an_oblong_picture():
-    picture = torch.rand(3, 17, 400)
-    assert metrics.band_correspondence(picture, picture, 4) == pytest.approx([1] * 4)
+def test_bands_of_an_oblong_image():
+    image = torch.rand(3, 17, 400)
+    assert metrics.band_correspondence(image, image, 4) == pytest.approx([1] * 4)
     with pytest.raises(InputError, match="bands=0"):
-        metrics.band_correspondence(picture, picture, 0)
+        metrics.band_correspondence(image, image, 0)
 
 
 MEASURES = [metrics.psnr, metrics.ssim, metrics.band_correspondence]
@@ -120,7 +120,7 @@ MEASURES = [metrics.psnr, metrics.ssim, metrics.band_correspondence]
 @pytest.mark.parametrize("measure", MEASURES)
 def test_arrays_are_compared_as_tensors_are(pair, measure):
     expected = measure(*pair)
-    first, second = (picture.numpy() for picture in pair)
+    first, second = (image.numpy() for image in pair)
     for same in (first.astype(">f4"), np.asfortranarray(first), first.tolist()):
         assert np.array_equal(measure(same, second), expected)
 
@@ -129,9 +129,9 @@ def test_arrays_are_compared_as_tensors_are(pair, measure):
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (lambda p: p[0], "a picture is .C, H, W."),
-        (lambda p: p.permute(1, 2, 0), "a picture is .C, H, W."),
-        (lambda p: p[None], "a picture is .C, H, W."),
+        (lambda p: p[0], "an image is .C, H, W."),
+        (lambda p: p.permute(1, 2, 0), "an image is .C, H, W."),
+        (lambda p: p[None], "an image is .C, H, W."),
         (lambda p: (255 * p).to(torch.uint8), "holds torch.uint8; divide"),
         (lambda p: np.ma.array(p.numpy(), mask=p.numpy() > 0.5), "masked array"),
         (lambda p: "photo.png", "a str, not a tensor"),

@@ -1,4 +1,4 @@
-"""The networks: the published sizes, any picture size, and nothing random left over."""
+"""The networks: the published sizes, any image size, and nothing random left over."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from diplearn import networks, recipes
 from diplearn.errors import InputError
 from diplearn.networks import DeepDecoder, Hourglass, Pixels, ResNet, UNet, parameter_count
-from diplearn.networks.layers import Mix, continued, conv, doubled
+from diplearn.networks.layers import Mix, conv, mirror_padded, upsampled
 
 # The settings that the authors published, and the number of parameters of each.
 PUBLISHED = {
@@ -51,29 +51,29 @@ def test_any_size_from_sixteen_pixels(name, size):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-def test_every_pixel_of_an_odd_picture_can_be_fitted():
+def test_every_pixel_of_an_odd_image_can_be_fitted():
     """Cropping must not cut off pixels that nothing can change."""
     network = Hourglass(4, 1, (6,) * 3, skip=(2,) * 3)
     z = torch.rand(1, 4, 19, 23)
     before = network(z).detach()
     with torch.no_grad():
-        network.picture.bias += 1
+        network.to_image.bias += 1
     assert (network(z) - before).abs().min() > 1e-3
 
 
 def test_pixels_are_their_own_parameters():
     network = Pixels(3, 20, 24)
     assert parameter_count(network) == 3 * 20 * 24
-    assert network(torch.rand(1, 7, 20, 24)) is network.picture
+    assert network(torch.rand(1, 7, 20, 24)) is network.pixels
 
 
 def test_a_longer_way_is_mirrored_at_its_end():
     z = torch.arange(3.0).reshape(1, 1, 1, 3)
-    assert continued(z, 1, 8)[0, 0, 0].tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
+    assert mirror_padded(z, 1, 8)[0, 0, 0].tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
 
 
-def test_train_and_eval_make_the_same_picture():
-    """There is no test set: batch norm always looks at the one picture."""
+def test_train_and_eval_make_the_same_image():
+    """There is no test set: batch norm always looks at the one image."""
     network, z = Hourglass(4, 3, (6,) * 3, skip=(2,) * 3), torch.rand(1, 4, 32, 32)
     assert torch.equal(network.train()(z), network.eval()(z))
 
@@ -100,12 +100,12 @@ def test_skips_are_there_or_not():
 
 def test_the_quick_gradient_of_the_interpolation_is_the_gradient():
     x = torch.rand(1, 3, 5, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: doubled(x, "bilinear"), x, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(lambda x: doubled(x, "bilinear"), x)
+    assert torch.autograd.gradcheck(lambda x: upsampled(x, "bilinear"), x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda x: upsampled(x, "bilinear"), x)
     wanted = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear")
-    assert torch.equal(doubled(x, "bilinear"), wanted)
+    assert torch.equal(upsampled(x, "bilinear"), wanted)
     along = torch.rand_like(wanted)
-    ours, theirs = (torch.autograd.grad(y, x, along)[0] for y in (doubled(x, "bilinear"), wanted))
+    ours, theirs = (torch.autograd.grad(y, x, along)[0] for y in (upsampled(x, "bilinear"), wanted))
     assert torch.allclose(ours, theirs)
 
 

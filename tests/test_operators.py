@@ -59,20 +59,20 @@ def masks(draw, channels, height, width):
 
 @quickly
 @given(operators_and_shapes(), st.integers(0, 99))
-def test_the_projection_is_the_nearest_picture_that_explains_the_observation(drawn, seed):
+def test_the_projection_is_the_nearest_image_that_explains_the_observation(drawn, seed):
     A, shape = drawn
     if not isinstance(A, Mask | Downsample):
-        picture = noise(shape, seed)
-        assert A.project(picture, A(picture)) is picture
+        image = noise(shape, seed)
+        assert A.project(image, A(image)) is image
         return
-    picture, truth = noise(shape, seed), noise(shape, seed + 100)
-    projected = A.project(picture, A(truth))
+    image, truth = noise(shape, seed), noise(shape, seed + 100)
+    projected = A.project(image, A(truth))
     scale = 1 + projected.abs().max()
     assert (A(projected) - A(truth)).abs().max() < 1e-8 * scale
     assert (A.project(projected, A(truth)) - projected).abs().max() < 1e-8 * scale
     # The nearest: what was moved is at right angles to all that the operator loses.
     lost = (truth - projected).flatten()
-    assert abs((projected - picture).flatten() @ lost) < 1e-6 * scale**2 * lost.numel()
+    assert abs((projected - image).flatten() @ lost) < 1e-6 * scale**2 * lost.numel()
 
 
 @quickly
@@ -125,7 +125,7 @@ def test_settings_make_the_operator_again(operator):
 # Downsampling.
 
 
-def published_downsampler(picture, factor):
+def published_downsampler(image, factor):
     """What the authors' models/downsampler.py computes, for lanczos2, phase 1/2, preserve_size.
 
     Written anew: a dense kernel of 4 x 4 factors, replication padding, a strided convolution.
@@ -134,46 +134,46 @@ def published_downsampler(picture, factor):
     weights = [
         2 * math.sin(math.pi * t) * math.sin(math.pi * t / 2) / (math.pi * t) ** 2 for t in taps
     ]
-    kernel = torch.tensor([[a * b for b in weights] for a in weights], dtype=picture.dtype)
+    kernel = torch.tensor([[a * b for b in weights] for a in weights], dtype=image.dtype)
     kernel /= kernel.sum()
-    padded = F.pad(picture[:, None], [3 * factor // 2] * 4, mode="replicate")
+    padded = F.pad(image[:, None], [3 * factor // 2] * 4, mode="replicate")
     return F.conv2d(padded, kernel[None, None], stride=factor)[:, 0]
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 48, 80)])
 def test_lanczos2_is_the_published_downsampler_borders_included(factor, shape):
-    picture = noise(shape, 0)
-    ours, published = Downsample(factor)(picture), published_downsampler(picture, factor)
+    image = noise(shape, 0)
+    ours, published = Downsample(factor)(image), published_downsampler(image, factor)
     assert ours.shape == published.shape
     assert (ours - published).abs().max() < 1e-12
-    ours = Downsample(factor)(picture.float())
+    ours = Downsample(factor)(image.float())
     assert (ours - published).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("factor", range(2, 9))
 def test_a_box_is_the_mean_of_what_it_covers(factor):
-    picture = noise((3, 5 * factor, 6 * factor), 0)
-    expected = F.avg_pool2d(picture, factor)
-    assert torch.allclose(Downsample(factor, "box")(picture), expected, atol=1e-12)
+    image = noise((3, 5 * factor, 6 * factor), 0)
+    expected = F.avg_pool2d(image, factor)
+    assert torch.allclose(Downsample(factor, "box")(image), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_cubic_is_the_antialiased_bicubic_of_others(factor):
-    picture = noise((1, 20 * factor, 20 * factor), 0)
+    image = noise((1, 20 * factor, 20 * factor), 0)
     small = (20, 20)
-    other = F.interpolate(picture[None], small, mode="bicubic", antialias=True)[0]
-    difference = Downsample(factor, "cubic")(picture) - other
+    other = F.interpolate(image[None], small, mode="bicubic", antialias=True)[0]
+    difference = Downsample(factor, "cubic")(image) - other
     assert difference[:, 2:-2, 2:-2].abs().max() < 1e-9  # at the edges, conventions differ
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_side_that_the_factor_does_not_divide_is_continued_by_its_last_pixel(kernel):
-    picture = noise((1, 17, 31), 0)
-    continued = F.pad(picture[None], (0, 1, 0, 3), mode="replicate")[0]
+    image = noise((1, 17, 31), 0)
+    continued = F.pad(image[None], (0, 1, 0, 3), mode="replicate")[0]
     operator = Downsample(4, kernel)
-    assert operator(picture).shape == (1, 5, 8)
-    assert torch.allclose(operator(picture), operator(continued), atol=1e-12)
+    assert operator(image).shape == (1, 5, 8)
+    assert torch.allclose(operator(image), operator(continued), atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [1, 0, -2, 2.5, math.nan, math.inf, "4", None])
@@ -211,11 +211,11 @@ def test_impossible_blurs(width):
 def test_a_mask_keeps_the_known_and_clears_the_missing():
     known = torch.tensor([[True, False], [False, True]])
     mask = Mask(known)
-    picture = torch.full((3, 2, 2), 0.5)
-    assert mask(picture)[2].tolist() == [[0.5, 0], [0, 0.5]]
+    image = torch.full((3, 2, 2), 0.5)
+    assert mask(image)[2].tolist() == [[0.5, 0], [0, 0.5]]
     assert mask.missing == 0.5
     assert mask.kind == "text"
-    assert torch.equal(Mask(known.numpy())(picture), mask(picture))
+    assert torch.equal(Mask(known.numpy())(image), mask(image))
 
 
 @pytest.mark.parametrize(
@@ -363,16 +363,16 @@ def test_impossible_amounts_of_salt(amount):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_what_a_file_would_hold(tmp_path, channels):
-    picture = images.load("astronaut", size=64)[:channels]
-    spoilt = operators.jpeg(picture, quality=30)
-    assert spoilt.shape == picture.shape and spoilt.dtype == torch.float32
-    Image.fromarray(images.to_uint8(picture)).save(tmp_path / "a.jpg", quality=30)
+    image = images.load("astronaut", size=64)[:channels]
+    spoilt = operators.jpeg(image, quality=30)
+    assert spoilt.shape == image.shape and spoilt.dtype == torch.float32
+    Image.fromarray(images.to_uint8(image)).save(tmp_path / "a.jpg", quality=30)
     assert torch.equal(images.read(tmp_path / "a.jpg"), spoilt)
 
 
 def test_jpeg_errors_grow_as_the_quality_falls():
-    picture = images.load("astronaut", size=64)
-    error = [(operators.jpeg(picture, q) - picture).square().mean() for q in (95, 50, 10, 1)]
+    image = images.load("astronaut", size=64)
+    error = [(operators.jpeg(image, q) - image).square().mean() for q in (95, 50, 10, 1)]
     assert error == sorted(error) and error[0] < 1e-3
 
 
@@ -387,10 +387,10 @@ def test_impossible_qualities(quality):
     [operators.gaussian_noise, operators.poisson_noise, operators.salt_and_pepper, operators.jpeg],
 )
 def test_arrays_get_the_same_noise_as_tensors(make):
-    picture = images.load("camera", size=32)
-    for same in (picture.numpy().astype(">f4"), np.broadcast_to(picture.numpy(), (1, 32, 32))):
-        assert torch.equal(make(same), make(picture))
-    for wrong in ("photo.png", np.ma.array(picture.numpy(), mask=picture.numpy() > 0.5)):
+    image = images.load("camera", size=32)
+    for same in (image.numpy().astype(">f4"), np.broadcast_to(image.numpy(), (1, 32, 32))):
+        assert torch.equal(make(same), make(image))
+    for wrong in ("photo.png", np.ma.array(image.numpy(), mask=image.numpy() > 0.5)):
         with pytest.raises(InputError, match="not a tensor|masked array"):
             make(wrong)
 

@@ -12,7 +12,7 @@ from diplearn.errors import InputError
 @pytest.mark.parametrize("shape", [(16, 144), (64, 300), (40, 12)])
 def test_orthogonal_keeps_the_vectors_and_levels_the_values(shape):
     matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-    made = optimisers.orthogonal([matrix])[0]
+    made = optimisers.orthogonalize([matrix])[0]
     u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
     inside = u.T @ made @ vt.T  # diagonal, if the singular vectors are the same
     values = inside.diagonal()
@@ -25,9 +25,9 @@ def test_matrices_of_many_shapes_go_together():
     matrices = [
         torch.randn(s, generator=torch.Generator().manual_seed(i)) for i, s in enumerate(shapes)
     ]
-    together = optimisers.orthogonal(matrices)
+    together = optimisers.orthogonalize(matrices)
     for matrix, made in zip(matrices, together):
-        assert torch.allclose(made, optimisers.orthogonal([matrix])[0], atol=1e-5)
+        assert torch.allclose(made, optimisers.orthogonalize([matrix])[0], atol=1e-5)
 
 
 def test_a_gradient_of_zeros_moves_nothing():
@@ -63,7 +63,7 @@ def test_muon_needs_fewer_iterations_than_adam():
     problem = dip.denoising(images.load("rocket", size=64), sigma=25 / 255, seed=0)
     recipe = dip.lab(members=1, iterations=60)
     muon, adam = (
-        dip.fit(problem, recipe.but(optimiser=o), iterations=60, progress=False)
+        dip.fit(problem, recipe.replace(optimiser=o), iterations=60, progress=False)
         for o in ("muon", "adam")
     )
     there = (muon.history.loss <= adam.history.loss.iloc[-1]).idxmax()
@@ -79,7 +79,7 @@ def test_every_number_of_a_step_goes_to_its_own_place(shape):
     optimisers.Muon([parameter], lr=1.0).step()
     swap = shape[1] > shape[0]
     rows = parameter.grad.transpose(0, 1) if swap else parameter.grad
-    nearest = optimisers.orthogonal([rows.flatten(1)])[0]
+    nearest = optimisers.orthogonalize([rows.flatten(1)])[0]
     expected = (-0.2 * max(nearest.shape) ** 0.5 * nearest).reshape(rows.shape)
     expected = expected.transpose(0, 1) if swap else expected
     torch.testing.assert_close(parameter.detach(), expected, rtol=1e-3, atol=1e-4)

@@ -48,7 +48,7 @@ def test_super_resolution(clean, factor, small):
     assert torch.equal(problem.observation, Downsample(factor)(clean).clamp(0, 1))
 
 
-def test_ones_own_small_picture_becomes_larger():
+def test_ones_own_small_image_becomes_larger():
     problem = Problem(torch.rand(3, 5, 7), Downsample(4))
     assert problem.shape == (3, 20, 28) and problem.task == "super_resolution"
 
@@ -78,8 +78,8 @@ def test_jpeg_and_deblurring(clean):
 
 
 @pytest.mark.parametrize("shape", [(1, 17, 31), (3, 40, 5000), (1, 16, 16)])
-def test_odd_and_oblong_pictures(shape):
-    picture = torch.rand(shape)
+def test_odd_and_oblong_images(shape):
+    image = torch.rand(shape)
     for make in (
         problems.denoising,
         problems.super_resolution,
@@ -87,7 +87,7 @@ def test_odd_and_oblong_pictures(shape):
         problems.jpeg,
         problems.deblurring,
     ):
-        assert make(picture).shape == shape
+        assert make(image).shape == shape
 
 
 MAKERS = [
@@ -101,18 +101,18 @@ MAKERS = [
 
 @pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize(
-    ("picture", "words"),
+    ("image", "words"),
     [
-        (torch.rand(32, 32, 3), "the clean picture .*looks like"),
+        (torch.rand(32, 32, 3), "the clean image .*looks like"),
         (torch.full((3, 32, 32), math.nan), "NaN"),
         (torch.full((3, 32, 32), 255.0), "255"),
         (torch.rand(3, 1, 1), "1x1"),
         (torch.zeros(3, 32, 32, dtype=torch.uint8), "uint8"),
     ],
 )
-def test_what_is_no_clean_picture(make, picture, words):
+def test_what_is_no_clean_image(make, image, words):
     with pytest.raises(ImageError, match=words):
-        make(picture)
+        make(image)
 
 
 @pytest.mark.parametrize("make", [problems.denoising, problems.deblurring, problems.inpainting])
@@ -133,11 +133,11 @@ def test_impossible_factors(clean, factor):
 
 
 def test_a_factor_that_leaves_nothing():
-    with pytest.raises(InputError, match="factor=10 leaves less than 2 pixels of a 30x16 picture"):
+    with pytest.raises(InputError, match="factor=10 leaves less than 2 pixels of a 30x16 image"):
         problems.super_resolution(torch.rand(1, 16, 30), factor=10)
 
 
-def test_a_small_picture_that_stays_too_small():
+def test_a_small_image_that_stays_too_small():
     with pytest.raises(InputError, match="sought would be 8x12 pixels; at least 16"):
         Problem(torch.rand(1, 6, 4), Downsample(2))
 
@@ -203,7 +203,7 @@ def test_an_unknown_task_lists_the_known_ones(clean):
 
 
 def test_without_a_truth_what_needs_it_says_so(clean):
-    with pytest.raises(InputError, match="^run.psnr compares with the clean picture.*your own"):
+    with pytest.raises(InputError, match="^run.psnr compares with the clean image.*your own"):
         Problem(clean).need_truth("run.psnr")
     assert torch.equal(Problem(clean, truth=clean).need_truth("run.psnr"), clean)
 
@@ -211,8 +211,8 @@ def test_without_a_truth_what_needs_it_says_so(clean):
 @pytest.mark.parametrize("sigma", [10, 25, 50])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_noise_level_is_estimated(sigma, channels):
-    picture = images.load("chelsea", size=256)[:channels]
-    noisy = operators.gaussian_noise(picture, sigma / 255)
+    image = images.load("chelsea", size=256)[:channels]
+    noisy = operators.gaussian_noise(image, sigma / 255)
     assert Problem(noisy, sigma=0.5).noise_level() == 0.5
     assert Problem(noisy).noise_level() * 255 == pytest.approx(sigma, rel=0.15)
 
@@ -227,12 +227,12 @@ def test_a_problem_cannot_be_changed_and_prints_short(clean):
     with pytest.raises(dataclasses.FrozenInstanceError):
         problem.sigma = 1
     assert repr(problem) == (
-        "<Problem denoising: picture of shape (3, 64, 64), truth known, sigma 0.09804>"
+        "<Problem denoising: image of shape (3, 64, 64), truth known, sigma 0.09804>"
     )
     assert problem != problems.denoising(clean)  # and no error from comparing tensors
 
 
-# Noise levels of pictures that are flat in places.
+# Noise levels of images that are flat in places.
 
 
 def noisy(shape, sigma=0.1, base=0.5, seed=0):
@@ -248,9 +248,9 @@ def flat(*values):
 @pytest.mark.parametrize("told", [[0], [1], [2], [0, 2], [0, 1, 2]])
 @pytest.mark.filterwarnings("error")
 def test_only_channels_with_detail_tell_the_noise(value, told):
-    picture = flat(value, value, value)
-    picture[told] = noisy((len(told), 96, 96))
-    assert Problem(picture).noise_level() == pytest.approx(0.1, rel=0.05)
+    image = flat(value, value, value)
+    image[told] = noisy((len(told), 96, 96))
+    assert Problem(image).noise_level() == pytest.approx(0.1, rel=0.05)
 
 
 @pytest.mark.parametrize("values", [(0.0,), (0.3,), (1.0,), (0.0, 0.0, 0.0), (0.2, 0.3, 1 / 3)])
@@ -269,9 +269,9 @@ def test_a_ramp_is_no_noise():
 @pytest.mark.parametrize("background", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("rows", [24, 40, 80, 96])
 def test_a_flat_region_says_nothing_about_the_noise_in_the_rest(background, rows):
-    picture = flat(background)
-    picture[:, :rows] = noisy((1, rows, 96))
-    assert Problem(picture).noise_level() == pytest.approx(0.1, rel=0.1)
+    image = flat(background)
+    image[:, :rows] = noisy((1, rows, 96))
+    assert Problem(image).noise_level() == pytest.approx(0.1, rel=0.1)
 
 
 @pytest.mark.parametrize("base", [0.0, 1.0])
@@ -298,7 +298,7 @@ def test_the_edges_of_a_drawing_are_no_noise(number):
 
 
 @pytest.mark.parametrize("name", ["camera", "astronaut", "retina"])
-def test_an_ordinary_picture_is_estimated_as_scikit_image_does(name):
+def test_an_ordinary_image_is_estimated_as_scikit_image_does(name):
     observation = problems.denoising(images.load(name, size=128), sigma=25 / 255).observation
     array = images.to_array(observation)
     axis = -1 if array.ndim == 3 else None
@@ -307,11 +307,11 @@ def test_an_ordinary_picture_is_estimated_as_scikit_image_does(name):
 
 
 @pytest.mark.parametrize("name", ["paper", "lab"])
-def test_recipes_for_pictures_that_are_flat_in_places(name):
+def test_recipes_for_images_that_are_flat_in_places(name):
     one = flat(0.0, 0.0, 0.0)
     one[1] = noisy((96, 96))
-    for picture in (one, flat(0.0), flat(0.3, 0.3, 0.3)):
-        recipe = recipes.choose(name, Problem(picture))
+    for image in (one, flat(0.0), flat(0.3, 0.3, 0.3)):
+        recipe = recipes.choose(name, Problem(image))
         assert math.isfinite(recipe.input_noise)
     as_usual = recipes.choose(name, Problem(noisy((3, 96, 96))))
     assert recipes.choose(name, Problem(one)) == as_usual
@@ -324,9 +324,9 @@ def test_rules_that_need_noise_work_or_refuse(rule):
     ready = rule()
     ready.prepare(Problem(one), recipes.lab("denoising"))
     assert ready.sigma == pytest.approx(0.1, rel=0.05)
-    for picture in (flat(0.0), flat(0.3, 0.3, 0.3)):
+    for image in (flat(0.0), flat(0.3, 0.3, 0.3)):
         with pytest.raises(InputError, match="needs noise, and this problem has none"):
-            rule().prepare(Problem(picture), recipes.lab("denoising"))
+            rule().prepare(Problem(image), recipes.lab("denoising"))
 
 
 # Arrays in the place of tensors.
@@ -347,7 +347,7 @@ def test_problems_of_arrays(clean, dtype):
 
 def test_problems_of_masked_arrays_are_refused(clean):
     masked = np.ma.array(clean.numpy(), mask=clean.numpy() > 0.9)
-    for make in (*MAKERS, Problem, lambda picture: Problem(clean, truth=picture)):
+    for make in (*MAKERS, Problem, lambda image: Problem(clean, truth=image)):
         with pytest.raises(ImageError, match="masked array with .* masked values"):
             make(masked)
     with pytest.raises(InputError, match="the mask is a masked array"):

@@ -79,7 +79,7 @@ def test_values_out_of_range_are_named(wrong):
 
 def test_values_of_another_type_are_named_when_they_are_changed():
     with pytest.raises(InputError, match="options=3 must be a table"):
-        lab().but(options=3)
+        lab().replace(options=3)
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -93,7 +93,7 @@ def test_equal_recipes_have_equal_hashes():
 
 def test_unknown_names_are_answered_with_the_known():
     with pytest.raises(InputError, match="learning_rate"):
-        lab().but(lr=0.1)
+        lab().replace(lr=0.1)
     with pytest.raises(InputError, match="denoising"):
         lab("colouring")
     problem = problems.denoising(images.load("camera", size=32))
@@ -103,7 +103,7 @@ def test_unknown_names_are_answered_with_the_known():
 
 def test_a_recipe_is_frozen_and_but_leaves_it_alone():
     recipe = lab()
-    wider = recipe.but(options={"down": (8,) * 5})
+    wider = recipe.replace(options={"down": (8,) * 5})
     assert wider.options["padding"] == recipe.options["padding"]
     assert recipe.options["down"] != (8,) * 5
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -23,8 +23,8 @@ from diplearn.stopping import (
 )
 
 
-def step(iteration, picture):
-    return Step(iteration, torch.tensor(0.0), picture, picture, [picture], 0.0)
+def step(iteration, image):
+    return Step(iteration, torch.tensor(0.0), image, image, [image], 0.0)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 0.2])
@@ -77,7 +77,7 @@ def test_the_other_rules_say_so_too():
     clean = images.load("camera", size=64)
     with pytest.raises(InputError, match="JPEG"):
         dip.fit(dip.jpeg(clean), stop="hold-out", progress=False)
-    with pytest.raises(InputError, match="clean picture"):
+    with pytest.raises(InputError, match="clean image"):
         dip.fit(dip.Problem(clean), stop="oracle", progress=False)
     nearly_nothing = torch.zeros(64, 64)
     nearly_nothing[0, 0] = 1
@@ -88,7 +88,7 @@ def test_the_other_rules_say_so_too():
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_every_rule_restores_a_noisy_picture(name):
+def test_every_rule_restores_a_noisy_image(name):
     """None stops at the first iterates, and none gives back the noise."""
     problem = dip.denoising(images.load("chelsea", size=64), sigma=25 / 255)
     recipe = dip.lab(iterations=250)
@@ -157,18 +157,18 @@ def test_hidden_pixels_are_judged_as_the_fit_judges():
     assert run.oracle_psnr - run.psnr < 0.8 and run.chosen_at > 60
 
 
-def random_pictures(count):
+def random_images(count):
     return [torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(count)]
 
 
 def test_the_windows_variance_is_that_of_a_stack():
     rule = WindowedVariance(window=0.2)
     rule.prepare(None, dip.lab(iterations=100))  # a window of 20, in blocks of 4
-    pictures = random_pictures(43)
-    for number, picture in enumerate(pictures, 1):
-        rule(step(number, picture))
+    several = random_images(43)
+    for number, image in enumerate(several, 1):
+        rule(step(number, image))
         if number in (20, 24, 40):
-            stack = torch.stack(pictures[number - 20 : number]).double()
+            stack = torch.stack(several[number - 20 : number]).double()
             expected = stack.var(dim=0, correction=0).mean()
             assert rule.now["score"] == pytest.approx(float(expected), rel=1e-9)
     assert sum(torch.is_tensor(v) for k, v in rule.now.items() if k.startswith("sum")) == 5
@@ -177,23 +177,23 @@ def test_the_windows_variance_is_that_of_a_stack():
 def test_the_exponential_variance_is_that_of_weights_that_decay():
     rule = ExponentialVariance(window=0.1)
     rule.prepare(None, dip.lab(iterations=100))  # a tenth is new each time
-    pictures = random_pictures(60)
-    for number, picture in enumerate(pictures, 1):
-        rule(step(number, picture))
+    several = random_images(60)
+    for number, image in enumerate(several, 1):
+        rule(step(number, image))
     weights = 0.1 * 0.9 ** torch.arange(59, -1, -1).double()
     weights[0] /= 0.1  # all that was before the first
-    stack = torch.stack(pictures).double()
+    stack = torch.stack(several).double()
     mean = torch.einsum("t,tchw->chw", weights, stack)
     expected = torch.einsum("t,tchw->chw", weights, (stack - mean).square()).mean()
     assert rule.now["score"] == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_a_plateau_is_where_nothing_changes():
-    rule, picture = Plateau(start=10), torch.full((1, 8, 8), 0.5)
-    moving = [rule(step(k, picture + 0.01 * k)) for k in range(1, 40)]
+    rule, image = Plateau(start=10), torch.full((1, 8, 8), 0.5)
+    moving = [rule(step(k, image + 0.01 * k)) for k in range(1, 40)]
     assert not any(moving)
-    still = [rule(step(k, picture)) for k in range(40, 120)]
-    assert any(still) and torch.equal(rule.chosen, picture)
+    still = [rule(step(k, image)) for k in range(40, 120)]
+    assert any(still) and torch.equal(rule.chosen, image)
 
 
 def test_the_automatic_choice():
@@ -216,7 +216,7 @@ def test_the_automatic_choice():
 
 def test_the_discrepancy_ends_a_real_fit_early():
     problem = dip.denoising(images.load("chelsea", size=64), sigma=50 / 255)
-    recipe = dip.lab().but(input_noise=0, iterations=400)
+    recipe = dip.lab().replace(input_noise=0, iterations=400)
     run = dip.fit(problem, recipe, stop="discrepancy", progress=False)
     assert run.stopped_by == "discrepancy" and 20 <= run.stopped_at < 400
     assert run.psnr > dip.psnr(problem.observation, problem.truth) + 4
@@ -293,7 +293,7 @@ def test_a_rule_that_served_before_begins_anew():
     recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=120)
     for make in (Sure, HoldOut, Discrepancy, WindowedVariance, ExponentialVariance, Count):
         used = make()
-        dip.fit(weak, recipe.but(iterations=150), stop=used, progress=False)
+        dip.fit(weak, recipe.replace(iterations=150), stop=used, progress=False)
         again = dip.fit(strong, recipe, stop=used, progress=False)
         fresh = dip.fit(strong, recipe, stop=make(), progress=False)
         assert (again.chosen_at, again.stopped_at) == (fresh.chosen_at, fresh.stopped_at)
@@ -301,7 +301,7 @@ def test_a_rule_that_served_before_begins_anew():
 
 
 def test_one_rule_object_may_serve_fits_side_by_side():
-    """Also of pictures of different sizes."""
+    """Also of images of different sizes."""
     recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=60, members=1)
     sizes, rule = (32, 48, 40, 32), HoldOut(fraction=0.1)
     problems = [dip.denoising(images.load("camera", size=size)) for size in sizes]
@@ -335,7 +335,7 @@ def test_what_a_rule_shows_is_checked_before_the_fit():
 
 
 def test_a_rule_that_comes_later_waits_for_its_windows():
-    """Half a window of nothing is no window: its variance would be that of black pictures."""
+    """Half a window of nothing is no window: its variance would be that of black images."""
     problem = dip.denoising(images.load("camera", size=32))
     recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=100)
     run = dip.fit(problem, recipe, stop=33, progress=False)
@@ -356,7 +356,7 @@ def test_the_recipes_rule_where_it_applies():
 @pytest.mark.parametrize("name", ["discrepancy", "sure", "hold-out"])
 @pytest.mark.parametrize("hidden", [False, True])
 def test_channels_without_noise_say_nothing_about_it(name, hidden):
-    """A fluorescence picture, green alone; and one whose other channels are wholly missing."""
+    """A fluorescence image, green alone; and one whose other channels are wholly missing."""
     clean = torch.zeros(3, 64, 64)
     clean[1] = images.load("camera", size=64)[0]
     seen = torch.zeros(3, 64, 64)

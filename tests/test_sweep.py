@@ -36,7 +36,7 @@ TINY = {
     "stop": "count",
 }
 FILE = """
-pictures = ["camera", "coins"]
+images = ["camera", "coins"]
 size = 24
 seeds = 3
 [base]
@@ -56,7 +56,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals to another proces
 
 @pytest.fixture(scope="module")
 def cases():
-    return grid(picture=["camera", "coins"], size=[16, 24], seed=range(3), changes=TINY)
+    return grid(image=["camera", "coins"], size=[16, 24], seed=range(3), changes=TINY)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def serial(cases, tmp_path_factory):
 @pytest.fixture(scope="module")
 def few():
     """Return three quick cases."""
-    return grid(picture="camera", size=16, seed=range(3), changes=TINY | {"iterations": 3})
+    return grid(image="camera", size=16, seed=range(3), changes=TINY | {"iterations": 3})
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def equal(rows, others):
 
 
 def equal_files(folder, other):
-    """Compare pictures and curves bit for bit, but for the seconds."""
+    """Compare images and curves bit for bit, but for the seconds."""
     for path in other.glob("*.json"):
         assert (folder / path.name).with_suffix(".png").read_bytes() == path.with_suffix(
             ".png"
@@ -202,15 +202,15 @@ def test_numbers_of_numpy_and_paths_are_values_like_others(tmp_path):
     path = tmp_path / "own.png"
     images.write(images.load("camera", size=16), path)
     changes = TINY | {"iterations": np.int64(2), "learning_rate": np.float32(0.5)}
-    cases = grid(picture=[path], seed=np.arange(2), size=np.int64(16), changes=changes)
+    cases = grid(image=[path], seed=np.arange(2), size=np.int64(16), changes=changes)
     rows = sweep.sweep(cases, results=tmp_path / "results", progress=False)
     assert rows["error"].isna().all() and rows["seed"].tolist() == [0, 1]
-    assert rows["picture"].tolist() == [str(path)] * 2
+    assert rows["image"].tolist() == [str(path)] * 2
     plain = Case(str(path), size=16, changes=TINY | {"iterations": 2, "learning_rate": 0.5})
     assert plain.key() == cases[0].key()
 
 
-def test_each_picture_is_read_once(tmp_path, monkeypatch):
+def test_each_image_is_read_once(tmp_path, monkeypatch):
     """By all cases of a sweep in this process, and by a fit elsewhere."""
     path, read = tmp_path / "own.png", []
     images.write(images.load("camera", size=16), path)
@@ -218,7 +218,7 @@ def test_each_picture_is_read_once(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "read", lambda p, **o: read.append(Path(p).stem) or real(p, **o))
     monkeypatch.setattr(images, "load", lambda p, **o: read.append(p) or load(p, **o))
     changes = TINY | {"iterations": 1}
-    cases = grid(picture=[str(path), "coins"], size=16, seed=range(2), changes=changes)
+    cases = grid(image=[str(path), "coins"], size=16, seed=range(2), changes=changes)
     sweep.sweep(cases, results=tmp_path / "results", progress=False)
     assert read.count("own") == 1 and read.count("coins") == 1
 
@@ -247,7 +247,7 @@ def test_the_key_of_a_file_is_that_of_its_bytes(tmp_path):
 
 
 def test_a_grid_has_every_combination():
-    cases = grid(picture=["camera", "coins"], size=(16, 24), seed=range(2), changes=[{}, TINY])
+    cases = grid(image=["camera", "coins"], size=(16, 24), seed=range(2), changes=[{}, TINY])
     assert len(cases) == len(set(map(str, cases))) == 16
     assert [case.seed for case in cases[:4]] == [0, 0, 1, 1]
 
@@ -255,11 +255,11 @@ def test_a_grid_has_every_combination():
 @pytest.mark.parametrize(
     "axes, saying",
     [
-        ({"picture": []}, "picture is empty"),
-        ({"seed": 1}, "needs picture="),
-        ({"picture": "camera", "seed": range(10**30)}, "more than 100,000 cases"),
-        ({"picture": "camera", "seed": range(400), "size": range(400)}, "more than 100,000 cases"),
-        ({"picture": "camera", "sigma": 0.1}, "a case has no 'sigma'; it has picture, size"),
+        ({"image": []}, "image is empty"),
+        ({"seed": 1}, "needs image="),
+        ({"image": "camera", "seed": range(10**30)}, "more than 100,000 cases"),
+        ({"image": "camera", "seed": range(400), "size": range(400)}, "more than 100,000 cases"),
+        ({"image": "camera", "sigma": 0.1}, "a case has no 'sigma'; it has image, size"),
     ],
 )
 def test_a_grid_of_nothing_is_refused(axes, saying):
@@ -270,8 +270,8 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
 @pytest.mark.parametrize(
     "wrong, saying",
     [
-        ({"picture": "camra"}, "no picture is called 'camra'; the bundled ones are astronaut"),
-        ({"picture": "none.png"}, "no picture is called 'none.png'"),
+        ({"image": "camra"}, "no image is called 'camra'; the bundled ones are astronaut"),
+        ({"image": "none.png"}, "no image is called 'none.png'"),
         ({"size": 1000}, "size=1000 must be a whole number from 16 to 512"),
         ({"task": "painting"}, "no task is called 'painting'; there are denoising, jpeg"),
         ({"arguments": {"sgma": 1}}, "'denoising' has no 'sgma'; it has sigma, seed"),
@@ -290,9 +290,9 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
         ({"seed": True, "task": "jpeg"}, "seed=True must be a whole number"),
         ({"seed": [1]}, "seed=[1] must be a whole number"),
         ({"size": [32, 64]}, "size=[32, 64] must be a whole number"),
-        ({"picture": "x" * 300}, "no picture is called 'xxx"),
-        ({"picture": "a\0b"}, "no picture is called 'a\\x00b'"),
-        ({"picture": ["camera"]}, "picture=['camera'] must be a name"),
+        ({"image": "x" * 300}, "no image is called 'xxx"),
+        ({"image": "a\0b"}, "no image is called 'a\\x00b'"),
+        ({"image": ["camera"]}, "image=['camera'] must be a name"),
         ({"recipe": ""}, "no recipe is called ''"),
         ({"recipe": {}}, "no recipe is called {}"),
         ({"changes": 3}, "must be a mapping"),
@@ -302,7 +302,7 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
     ],
 )
 def test_a_case_that_cannot_be_fitted_is_refused_before_any_fit(no_fit, tmp_path, wrong, saying):
-    good, bad = Case("camera", size=32), Case(**({"picture": "camera", "size": 32} | wrong))
+    good, bad = Case("camera", size=32), Case(**({"image": "camera", "size": 32} | wrong))
     with pytest.raises(InputError, match=re.escape(saying)) as refused:
         sweep.sweep([good, bad], results=tmp_path / "results")
     assert str(refused.value).startswith(str(bad))
@@ -312,14 +312,14 @@ def test_a_case_that_cannot_be_fitted_is_refused_before_any_fit(no_fit, tmp_path
 # Results.
 
 
-def test_every_case_leaves_a_row_a_picture_and_a_curve(serial, cases):
+def test_every_case_leaves_a_row_a_image_and_a_curve(serial, cases):
     rows, folder = serial
-    assert rows["picture"].tolist() == [case.picture for case in cases]
+    assert rows["image"].tolist() == [case.image for case in cases]
     assert (rows["stopped_at"] == 40).all() and rows["error"].isna().all()
     assert (rows["threads"] == 1).all() and (rows["parameters"] > 1000).all()
     for row, case in zip(rows.itertuples(), cases):
-        picture, truth = images.read(folder / f"{row.key}.png"), case.make()[0].truth
-        assert picture.shape == truth.shape
+        image, truth = images.read(folder / f"{row.key}.png"), case.make()[0].truth
+        assert image.shape == truth.shape
         curve = pd.read_csv(folder / f"{row.key}.csv")
         assert curve["iteration"].tolist() == list(range(1, 41))
         assert curve["psnr_average"].max() == row.oracle_psnr and curve["loss"].iloc[-1] == row.loss
@@ -365,7 +365,7 @@ def test_only_what_is_missing_is_done(few, tmp_path, monkeypatch):
         ("json", lambda path: rewrite(path, psnr=...)),
         ("json", lambda path: rewrite(path, psnr="31 dB")),
         ("json", lambda path: rewrite(path, psnr={"mean": 31})),
-        ("json", lambda path: rewrite(path, picture={"name": "camera"})),
+        ("json", lambda path: rewrite(path, image={"name": "camera"})),
         ("json", lambda path: rewrite(path, changes=nested(700))),
         ("json", lambda path: rewrite(path, error=...)),
         ("json", lambda path: rewrite(path, error=["a list"])),
@@ -416,13 +416,13 @@ def test_odd_names_of_files_reach_the_table_and_the_contact_sheet(tmp_path):
     for number, name in enumerate(names):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         images.write(images.load("camera", size=16 + number), tmp_path / name)
-    cases = grid(picture=[tmp_path / name for name in names], changes=TINY | {"iterations": 1})
+    cases = grid(image=[tmp_path / name for name in names], changes=TINY | {"iterations": 1})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows = sweep.sweep(cases, results=tmp_path / "results", progress=False)
     assert rows["error"].isna().all()
     kept = pd.read_csv(tmp_path / "results/table.csv", encoding_errors="surrogateescape")
-    assert kept["picture"].tolist() == [case.picture for case in cases]
+    assert kept["image"].tolist() == [case.image for case in cases]
     shown = [(case, sweep._kept(tmp_path / "results", case.key())) for case in cases]
     assert len([axis for axis in sweep._sheet(shown).axes if axis.images]) == len(names)
 
@@ -483,7 +483,7 @@ def test_a_bar_that_begins_half_way_knows_its_pace(monkeypatch, capfd):
 # Where fits run.
 
 
-def test_no_picture_is_kept_after_a_sweep(few, tmp_path):
+def test_no_image_is_kept_after_a_sweep(few, tmp_path):
     sweep.sweep(few, results=tmp_path, progress=False)
     assert sweep._read.cache_info().currsize == 0
 
@@ -508,7 +508,7 @@ from diplearn import sweep
 torch.set_num_threads(2)
 (torch.rand(2000, 2000) @ torch.rand(2000, 2000)).exp().sum()  # on two cores
 changes = {"options": {"down": [8, 16], "skip": [4, 4]}, "members": 2, "iterations": 3}
-cases = sweep.grid(picture="camera", size=128, changes=changes)
+cases = sweep.grid(image="camera", size=128, changes=changes)
 threads = int(sys.argv[1])
 here = sweep.sweep(cases, results="here", threads=threads, progress=False)
 fork = multiprocessing.get_context("fork")
@@ -664,13 +664,13 @@ def test_the_file_in_the_docstring_is_read(tmp_path):
     problem, recipe = cases[6].make()
     assert recipe.options["down"] == [16, 32] and recipe.options["padding"] == "zeros"
     assert (recipe.members, recipe.iterations) == (1, 400)
-    assert cases[3].picture == str(tmp_path / "photo.jpg")
+    assert cases[3].image == str(tmp_path / "photo.jpg")
 
 
 def test_a_file_may_name_several_problems_and_another_recipe_for_a_level(tmp_path):
     path = tmp_path / "many.toml"
     path.write_text("""
-        pictures = "camera"
+        images = "camera"
         size = 32
         seeds = [4]
         problem = [{task = "inpainting", mask = 0.3}, {task = "super_resolution", kernel = "box"}]
@@ -687,46 +687,46 @@ def test_a_file_may_name_several_problems_and_another_recipe_for_a_level(tmp_pat
 @pytest.mark.parametrize(
     "text, saying",
     [
-        ("picture = ['camera']", "a sweep has no 'picture'; it has pictures, size, seeds, problem"),
-        ("seeds = 3", "names no pictures"),
-        ("pictures = []", "pictures is empty"),
-        ("pictures = [3]", "pictures holds 3"),
-        ("pictures = 'camera'\nseeds = 0", "seeds is empty"),
-        ("pictures = 'camera'\nseeds = 'two'", "seeds='two' must be a whole number"),
-        ("pictures = 'camera'\nproblem = []", "problem is empty"),
-        ("pictures = 'camera'\nproblem = 'jpeg'", "it must be a table"),
-        ("pictures = 'camera'\n[problem]\nsgma = 1", "has no 'sgma'; it has sigma, seed"),
-        ("pictures = 'camera'\n[problem]\ntask = 'x'", "no task is called 'x'; there are denois"),
-        ("pictures = 'camera'\n[base]\ndepth = 3", "base has no 'depth'; it has recipe, name"),
-        ("pictures = 'camera'\nbase = 3", "base takes a table"),
-        ("pictures = 'camera'\n[base]\nrecipe = 'best'", "no recipe is called 'best'"),
-        ("pictures = 'camera'\n[vary]", "vary is empty"),
-        ("pictures = 'camera'\n[vary.depth]", "vary.depth is empty"),
-        ("pictures = 'camera'\n[vary.depth]\n2 = {dwn = 1}", "vary.depth.2 has no 'dwn'"),
-        ("pictures = 'camera'\n[vary.depth]\n2 = 3", "vary.depth.2 takes a table"),
-        ("pictures = ['camera', 'camra']", "no picture is called 'camra'; the bundled ones are"),
-        ("pictures = 'camera'\nsize = 5000", "size=5000 must be a whole number"),
-        ("pictures = ", "cannot be read as TOML"),
-        (f"pictures = 'camera'\nseeds = {10**12}", "seeds=1000000000000 must be a whole number"),
-        ("pictures = 'camera'\nseeds = 100_000\n[vary.x]\ny = {}", "more than 100,000 cases"),
-        ("pictures = 'camera'\nseeds = true", "seeds=True must be a whole number"),
-        ("pictures = 'camera'\nseeds = [0, nan]", "seeds.1 must be a finite number"),
-        (f"pictures = 'camera'\nseeds = 0x1{'0' * 5000}", "seeds must be a finite number"),
-        ("pictures = 'camera'\nseeds = 1979-05-27", "seeds is a date"),
-        (f"pictures = '{'x' * 300}'", "no picture is called 'xxx"),
-        (f"pictures = {'[' * 90}{']' * 90}", "is nested too deeply"),
-        (f"pictures{'.a' * 5000} = 1", "is nested too deeply"),
-        ("pictures = {a = 1}", "pictures holds {'a': 1}"),
-        ("pictures = 'camera'\n[problem]\nsigma = '9e999'", "sigma = '9e999' must be a finite"),
-        ("pictures = 'camera'\n[problem]\nsigma = '1e999999999'", "must be a finite number"),
-        ("pictures = 'camera'\n[problem]\nsigma = '1/0'", "sigma = '1/0' must be a finite"),
-        ("pictures = 'camera'\n[problem]\nsigma = inf", "problem.sigma must be a finite number"),
-        ("pictures = 'camera'\n[problem]\ntask = []", "no task is called []"),
-        ("pictures = 'camera'\n[base]\noptions = 3", "base.options is 3: it must be a table"),
-        ("pictures = 'camera'\n[base]\ncompiled = 'no'", "compiled='no' must be true or false"),
-        ("pictures = 'camera'\n[base]\nrecipe = false", "no recipe is called False"),
-        ("pictures = 'camera'\n[base]\nz_scale = -1", "z_scale=-1 is out of range"),
-        ("pictures = 'camera'\n[vary.'two\\nlines']\nx = 3".replace("'", '"'), "vary.two lines.x"),
+        ("image = ['camera']", "a sweep has no 'image'; it has images, size, seeds, problem"),
+        ("seeds = 3", "names no images"),
+        ("images = []", "images is empty"),
+        ("images = [3]", "images holds 3"),
+        ("images = 'camera'\nseeds = 0", "seeds is empty"),
+        ("images = 'camera'\nseeds = 'two'", "seeds='two' must be a whole number"),
+        ("images = 'camera'\nproblem = []", "problem is empty"),
+        ("images = 'camera'\nproblem = 'jpeg'", "it must be a table"),
+        ("images = 'camera'\n[problem]\nsgma = 1", "has no 'sgma'; it has sigma, seed"),
+        ("images = 'camera'\n[problem]\ntask = 'x'", "no task is called 'x'; there are denois"),
+        ("images = 'camera'\n[base]\ndepth = 3", "base has no 'depth'; it has recipe, name"),
+        ("images = 'camera'\nbase = 3", "base takes a table"),
+        ("images = 'camera'\n[base]\nrecipe = 'best'", "no recipe is called 'best'"),
+        ("images = 'camera'\n[vary]", "vary is empty"),
+        ("images = 'camera'\n[vary.depth]", "vary.depth is empty"),
+        ("images = 'camera'\n[vary.depth]\n2 = {dwn = 1}", "vary.depth.2 has no 'dwn'"),
+        ("images = 'camera'\n[vary.depth]\n2 = 3", "vary.depth.2 takes a table"),
+        ("images = ['camera', 'camra']", "no image is called 'camra'; the bundled ones are"),
+        ("images = 'camera'\nsize = 5000", "size=5000 must be a whole number"),
+        ("images = ", "cannot be read as TOML"),
+        (f"images = 'camera'\nseeds = {10**12}", "seeds=1000000000000 must be a whole number"),
+        ("images = 'camera'\nseeds = 100_000\n[vary.x]\ny = {}", "more than 100,000 cases"),
+        ("images = 'camera'\nseeds = true", "seeds=True must be a whole number"),
+        ("images = 'camera'\nseeds = [0, nan]", "seeds.1 must be a finite number"),
+        (f"images = 'camera'\nseeds = 0x1{'0' * 5000}", "seeds must be a finite number"),
+        ("images = 'camera'\nseeds = 1979-05-27", "seeds is a date"),
+        (f"images = '{'x' * 300}'", "no image is called 'xxx"),
+        (f"images = {'[' * 90}{']' * 90}", "is nested too deeply"),
+        (f"images{'.a' * 5000} = 1", "is nested too deeply"),
+        ("images = {a = 1}", "images holds {'a': 1}"),
+        ("images = 'camera'\n[problem]\nsigma = '9e999'", "sigma = '9e999' must be a finite"),
+        ("images = 'camera'\n[problem]\nsigma = '1e999999999'", "must be a finite number"),
+        ("images = 'camera'\n[problem]\nsigma = '1/0'", "sigma = '1/0' must be a finite"),
+        ("images = 'camera'\n[problem]\nsigma = inf", "problem.sigma must be a finite number"),
+        ("images = 'camera'\n[problem]\ntask = []", "no task is called []"),
+        ("images = 'camera'\n[base]\noptions = 3", "base.options is 3: it must be a table"),
+        ("images = 'camera'\n[base]\ncompiled = 'no'", "compiled='no' must be true or false"),
+        ("images = 'camera'\n[base]\nrecipe = false", "no recipe is called False"),
+        ("images = 'camera'\n[base]\nz_scale = -1", "z_scale=-1 is out of range"),
+        ("images = 'camera'\n[vary.'two\\nlines']\nx = 3".replace("'", '"'), "vary.two lines.x"),
     ],
 )
 def test_a_mistake_in_a_file_is_one_line_before_any_fit(
@@ -744,9 +744,9 @@ def test_a_mistake_in_a_file_is_one_line_before_any_fit(
 @pytest.mark.parametrize(
     "content",
     [
-        "pictures = 'camera'\nsize = 32".encode("utf-8-sig"),
-        b"pictures = 'camera'\r\nsize = 32\r\n",
-        b"\xef\xbb\xbf\r\npictures = ['camera'] # \xc3\xa9\r\nsize = 32",
+        "images = 'camera'\nsize = 32".encode("utf-8-sig"),
+        b"images = 'camera'\r\nsize = 32\r\n",
+        b"\xef\xbb\xbf\r\nimages = ['camera'] # \xc3\xa9\r\nsize = 32",
     ],
     ids=["byte order mark", "CRLF", "both"],
 )
@@ -758,7 +758,7 @@ def test_a_file_that_windows_wrote_is_read(tmp_path, content):
 @posix
 def test_a_file_may_be_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=["pictures = 'camera'"])
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=["images = 'camera'"])
     writer.start()
     assert sweep.read(tmp_path / "pipe") == [Case("camera")]
     writer.join()
@@ -767,11 +767,11 @@ def test_a_file_may_be_a_pipe(tmp_path):
 @pytest.mark.parametrize(
     "content, saying",
     [
-        (b"", "names no pictures"),
-        (b"\xef\xbb\xbf", "names no pictures"),
-        ("pictures = 'camera'".encode("utf-16"), "is no text in UTF-8"),
-        ("pictures = 'camera'".encode("utf-16-le"), "cannot be read as TOML"),
-        ("pictures = 'caméra'".encode("latin-1"), "is no text in UTF-8"),
+        (b"", "names no images"),
+        (b"\xef\xbb\xbf", "names no images"),
+        ("images = 'camera'".encode("utf-16"), "is no text in UTF-8"),
+        ("images = 'camera'".encode("utf-16-le"), "cannot be read as TOML"),
+        ("images = 'caméra'".encode("latin-1"), "is no text in UTF-8"),
         (b"\x89PNG\r\n\x1a\n", "is no text in UTF-8"),
         (b"a = " + b"[" * 100_000, "cannot be read as TOML"),
     ],
@@ -795,7 +795,7 @@ def test_a_file_that_is_no_toml_is_one_sentence(tmp_path, content, saying):
 )
 def test_a_mistake_on_the_command_line_is_one_line(tmp_path, monkeypatch, capfd, words, saying):
     monkeypatch.chdir(tmp_path)
-    Path("many.toml").write_text("pictures = 'camera'\nsize = 32")
+    Path("many.toml").write_text("images = 'camera'\nsize = 32")
     assert diplearn("sweep", *words.split()) == 2
     errors = capfd.readouterr().err
     assert errors.count("\n") == 1 and saying in errors, errors
@@ -805,7 +805,7 @@ def test_the_ablation_can_be_run():
     cases = sweep.read(Path(__file__).parents[1] / "benchmarks/ablation.toml")
     keys = {sweep._checked(case)[0] for case in cases}
     assert len(keys) == len(cases) == 25 * 3 * 3
-    assert {case.picture for case in cases} == {"camera", "coins", "motorcycle"}
+    assert {case.image for case in cases} == {"camera", "coins", "motorcycle"}
     _, recipe = cases[0].make()
     assert (recipe.members, recipe.iterations, recipe.stop) == (1, 400, "count")
 
@@ -1036,7 +1036,7 @@ def test_a_scheduler_that_goes_away_is_one_line_and_the_results_are_kept(
 def test_a_scheduler_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd):
     pytest.importorskip("distributed")
     monkeypatch.setattr(sweep.cluster.__wrapped__, "__defaults__", (1,))  # not ten seconds
-    (tmp_path / "many.toml").write_text("pictures = 'camera'\nsize = 32")
+    (tmp_path / "many.toml").write_text("images = 'camera'\nsize = 32")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -1054,7 +1054,7 @@ def test_a_scheduler_without_workers_is_said(dask):
 
 def test_without_dask_the_command_says_what_to_install(tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    (tmp_path / "many.toml").write_text("pictures = 'camera'\nsize = 32")
+    (tmp_path / "many.toml").write_text("images = 'camera'\nsize = 32")
     assert diplearn("sweep", tmp_path / "many.toml", "--scheduler", "tcp://127.0.0.1:1") == 2
     assert "pip install 'diplearn[cluster]'" in capfd.readouterr().err
 

@@ -58,7 +58,7 @@ def test_the_kernel_and_the_modes_of_two_linear_layers():
     ids=["lab", "published", "decoder", "running means"],
 )
 def test_the_jacobian_predicts_a_small_step_of_each_network(build):
-    """Batch norm with the statistics of the one picture included."""
+    """Batch norm with the statistics of the one image included."""
     network = build().double()  # from a fixed seed: with other weights a step may cross a kink
     z = draw(1, 4, 16, 16)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -114,10 +114,10 @@ def test_the_modes_of_a_circulant_kernel_are_fouriers():
 
 def test_a_spectrum_splits_joins_and_filters():
     K, transfer = circulant(4, 8)
-    found, picture = theory.spectrum(K @ K, (1, 4, 8)), draw(1, 4, 8)
-    assert torch.allclose(found.join(found.split(picture)), picture)
-    blurred = torch.fft.ifft2(torch.fft.fft2(picture) * transfer.square()).real
-    assert torch.allclose(found.filtered(picture, found.values), blurred)
+    found, image = theory.spectrum(K @ K, (1, 4, 8)), draw(1, 4, 8)
+    assert torch.allclose(found.join(found.split(image)), image)
+    blurred = torch.fft.ifft2(torch.fft.fft2(image) * transfer.square()).real
+    assert torch.allclose(found.filtered(image, found.values), blurred)
 
 
 def test_a_spectrum_wants_a_kernel_of_its_size():

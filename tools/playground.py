@@ -24,7 +24,7 @@ config.MappingKernelManager.cull_idle_timeout = 600
 config.MappingKernelManager.cull_interval = 60
 
 options = [
-    str(Path(__file__).resolve().parent.parent / "notebooks" / "11_your_picture.ipynb"),
+    str(Path(__file__).resolve().parent.parent / "notebooks" / "11_your_image.ipynb"),
     # JupyterLab's other extensions do nothing on a page but fail to load.
     "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext",
     "--VoilaConfiguration.extension_denylist=@voila-dashboards/jupyterlab-preview",

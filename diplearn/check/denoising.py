@@ -65,7 +65,7 @@ def stabilised(answer):
     Parameters
     ----------
     answer : callable or None
-        Takes a picture of photon counts over `peak`; returns a picture whose noise has the standard
+        Takes an image of photon counts over `peak`; returns an image whose noise has the standard
         deviation 1, however bright it is.
 
     Returns
@@ -129,7 +129,7 @@ def neighbours(answer):
     ...     left, right = r[..., :-1].flatten(), r[..., 1:].flatten()
     ...     return torch.corrcoef(torch.stack([left, right]))[0, 1]
     >>> neighbours(by_slices)
-    ✓ right: 0 for white noise, near 1 for a smooth picture
+    ✓ right: 0 for white noise, near 1 for a smooth image
     """
     if answer is None:
         return OPEN
@@ -142,7 +142,7 @@ def neighbours(answer):
     left, right = x[..., :-1], x[..., 1:]
     wanted = _correlation(left, right)
     if math.isclose(given, wanted, abs_tol=0.02):  # which mean is taken off is a matter of taste
-        return Verdict(True, "right: 0 for white noise, near 1 for a smooth picture")
+        return Verdict(True, "right: 0 for white noise, near 1 for a smooth image")
     centred = x - x.mean()
     product = centred[..., :-1] * centred[..., 1:]
     slips = {
@@ -151,14 +151,14 @@ def neighbours(answer):
         float(product.mean()): "that is a covariance; divide by the variance",
         float(product.sum()): "that is a sum of products; divide by the sum of squares",
         float(product.mean() / x.std()): "divide by the variance, not by its root",
-        _correlation(x, x.roll(1, -1)): "roll() joins the two ends of the picture",
+        _correlation(x, x.roll(1, -1)): "roll() joins the two ends of the image",
         _correlation(x[:, :-1], x[:, 1:]): "that is the neighbour below; take the one to the right",
         1.0: "every pixel with itself; shift one of the two by a pixel",
     }
     for slip, hint in slips.items():
         if math.isclose(given, slip, rel_tol=1e-3, abs_tol=1e-5):
             return Verdict(False, f"not yet: {hint}")
-    return Verdict(False, f"not yet: on the test picture it gives {given:.2f}, not {wanted:.2f}")
+    return Verdict(False, f"not yet: on the test image it gives {given:.2f}, not {wanted:.2f}")
 
 
 def _correlation(a, b):

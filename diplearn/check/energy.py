@@ -10,7 +10,7 @@ from .verdict import OPEN, Verdict, number, run_or_hint
 
 
 def two_pixels(answer):
-    """Check from which weight on the best picture of two pixels is flat (lesson 02).
+    """Check from which weight on the best image of two pixels is flat (lesson 02).
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def two_pixels(answer):
     """
     hints = {
         0.5: "both pixels move, each by w",
-        0.55: "that is the flat picture's value",
+        0.55: "that is the flat image's value",
         0.15: "how far apart are the two pixels?",
     }
     return number(answer, 0.25, "a = 0.8 − w and b = 0.3 + w meet at w = 0.25", hints)
@@ -53,7 +53,7 @@ def beta(answer):
 
 
 def tv_function(answer):
-    """Check a function ``tv(picture)`` that the learner wrote (lesson 02).
+    """Check a function ``tv(image)`` that the learner wrote (lesson 02).
 
     Parameters
     ----------
@@ -94,13 +94,13 @@ def tv_function(answer):
         ): "the root is missing: without it, one sharp edge costs more than a ramp",
         float(inner.sqrt().mean()): "that is the mean; the sum is asked for",
         float(inner.sum().sqrt()): "the root of each pixel's gradient, and the sum after it",
-        float(sides.square().sum(0).sqrt().sum()): "roll() joins the two ends of the picture",
+        float(sides.square().sum(0).sqrt().sum()): "roll() joins the two ends of the image",
         float((across[:, :-1] + down[..., :-1]).abs().sum()): "take each difference's square first",
     }
     for slip, hint in slips.items():
         if math.isclose(given, slip, rel_tol=1e-4):
             return Verdict(False, f"not yet: {hint}")
-    return Verdict(False, f"not yet: on the test picture it gives {given:.2f}, not {right:.2f}")
+    return Verdict(False, f"not yet: on the test image it gives {given:.2f}, not {right:.2f}")
 
 
 _ANISOTROPIC = "|∂x| + |∂y| makes slanted edges dearer than upright ones; √(∂x² + ∂y²) does not"
@@ -122,7 +122,7 @@ def no_need_to_stop(run, most=0.5, gain=5.0, iterations=600):
     most : float, optional
         Decibels that the last average may lie below the best one.
     gain : float, optional
-        Decibels that the best average must be above the noisy picture.
+        Decibels that the best average must be above the noisy image.
     iterations : int, optional
         How long the fit must be, at least.
 
@@ -156,5 +156,5 @@ def no_need_to_stop(run, most=0.5, gain=5.0, iterations=600):
     return Verdict(
         True,
         f"right: {lost:.1f} dB below its best after {run.stopped_at} iterations, and that best is "
-        f"{gained:.1f} dB above the noisy picture",
+        f"{gained:.1f} dB above the noisy image",
     )

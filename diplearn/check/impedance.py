@@ -8,13 +8,13 @@ from .verdict import OPEN, Verdict, number, run_or_hint
 
 
 def two_shares(answer):
-    """Check a function that finds picture and noise, which are not orthogonal (lesson 03).
+    """Check a function that finds image and noise, which are not orthogonal (lesson 03).
 
     Parameters
     ----------
     answer : callable or None
-        Takes three tensors (picture, clean, noise); returns the two numbers a and b for which
-        a * clean + b * noise comes nearest to the picture.
+        Takes three tensors (image, clean, noise); returns the two numbers a and b for which
+        a * clean + b * noise comes nearest to the image.
 
     Returns
     -------
@@ -22,9 +22,9 @@ def two_shares(answer):
 
     Examples
     --------
-    >>> def by_least_squares(picture, clean, noise):
+    >>> def by_least_squares(image, clean, noise):
     ...     columns = torch.stack([clean.flatten(), noise.flatten()], dim=1)
-    ...     return torch.linalg.lstsq(columns, picture.flatten()[:, None]).solution[:, 0]
+    ...     return torch.linalg.lstsq(columns, image.flatten()[:, None]).solution[:, 0]
     >>> two_shares(by_least_squares)
     ✓ right: two unknowns, two equations; what the directions have in common is counted once
     """
@@ -36,9 +36,9 @@ def two_shares(answer):
     columns = torch.stack([clean.flatten(), noise.flatten()], dim=1)
     basis = torch.linalg.qr(columns).Q
     rest = rest.flatten() - basis @ (basis.T @ rest.flatten())
-    picture = 0.7 * clean + 0.4 * noise + 0.1 * rest.reshape(clean.shape)
+    image = 0.7 * clean + 0.4 * noise + 0.1 * rest.reshape(clean.shape)
     try:
-        given = tuple(float(share) for share in answer(picture, clean, noise))
+        given = tuple(float(share) for share in answer(image, clean, noise))
     except Exception as problem:  # whatever the learner's function does
         return Verdict(False, f"the function failed: {problem}")
     if len(given) != 2:
@@ -47,24 +47,22 @@ def two_shares(answer):
     def alone(x, direction):
         return float((x * direction).sum() / direction.square().sum())
 
-    by_itself = alone(picture, clean)
+    by_itself = alone(image, clean)
     once = "right: two unknowns, two equations; what the directions have in common is counted once"
     answers = {
         (0.7, 0.4): Verdict(True, once),
-        (0.4, 0.7): Verdict(False, "not yet: first the picture's share, then the noise's"),
-        (by_itself, alone(picture, noise)): Verdict(False, f"not yet: {_COMMON}"),
-        (by_itself, alone(picture - by_itself * clean, noise)): Verdict(
-            False, f"not yet: {_COMMON}"
-        ),
-        (by_itself, alone(picture - clean, noise)): Verdict(
-            False, "not yet: that takes all of the clean picture away; only a of it is there"
+        (0.4, 0.7): Verdict(False, "not yet: first the image's share, then the noise's"),
+        (by_itself, alone(image, noise)): Verdict(False, f"not yet: {_COMMON}"),
+        (by_itself, alone(image - by_itself * clean, noise)): Verdict(False, f"not yet: {_COMMON}"),
+        (by_itself, alone(image - clean, noise)): Verdict(
+            False, "not yet: that takes all of the clean image away; only a of it is there"
         ),
     }
     for shares, verdict in answers.items():
         if all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(given, shares)):
             return verdict
     told = " and ".join(f"{share:.2f}" for share in given)
-    return Verdict(False, f"not yet: the test picture has shares of 0.70 and 0.40, not {told}")
+    return Verdict(False, f"not yet: the test image has shares of 0.70 and 0.40, not {told}")
 
 
 _COMMON = (
@@ -100,19 +98,19 @@ def checkerboard(run):
     return Verdict(
         True,
         f"right: 80 % after {there} iterations, long before noise; it is all high frequency, but "
-        "one small tile repeated, and filters that are shared over the picture love what repeats",
+        "one small tile repeated, and filters that are shared over the image love what repeats",
     )
 
 
-def tells_apart(picture, shuffled, ratio=4.0, most=60, optimiser="muon"):
-    """Check that a network keeps a picture and its shuffled pixels further apart (lesson 03).
+def tells_apart(image, shuffled, ratio=4.0, most=60, optimiser="muon"):
+    """Check that a network keeps an image and its shuffled pixels further apart (lesson 03).
 
     By the network, that is: another optimiser changes the ratio, too.
 
     Parameters
     ----------
-    picture, shuffled : Run or None
-        Fits with the same recipe to the picture and to its shuffled pixels.
+    image, shuffled : Run or None
+        Fits with the same recipe to the image and to its shuffled pixels.
     ratio : float, optional
         How many times as long the second must take to 80 %.
     most : int, optional
@@ -124,24 +122,22 @@ def tells_apart(picture, shuffled, ratio=4.0, most=60, optimiser="muon"):
     -------
     Verdict
     """
-    for run in (picture, shuffled):
+    for run in (image, shuffled):
         if (hint := run_or_hint(run)) is not None:
             return hint
-    if picture.recipe != shuffled.recipe:
+    if image.recipe != shuffled.recipe:
         return Verdict(False, "not yet: the two fits must have the same recipe")
-    if picture.recipe.optimiser != optimiser:
+    if image.recipe.optimiser != optimiser:
         return Verdict(
             False,
             f"not yet: that is the optimiser's doing; keep {optimiser}, and change the network",
         )
-    same = [run.problem.observation.flatten(1).sort().values for run in (picture, shuffled)]
+    same = [run.problem.observation.flatten(1).sort().values for run in (image, shuffled)]
     if same[0].shape != same[1].shape or not torch.allclose(*same, atol=1e-4):
         return Verdict(False, "not yet: the second target must be the first one's pixels, shuffled")
-    first, second = reached(picture, 0.8), reached(shuffled, 0.8)
+    first, second = reached(image, 0.8), reached(shuffled, 0.8)
     if first > most:
-        return Verdict(
-            False, f"not yet: the picture takes {first} iterations; at most {most} wanted"
-        )
+        return Verdict(False, f"not yet: the image takes {first} iterations; at most {most} wanted")
     if second < ratio * first:
         return Verdict(
             False,
@@ -149,11 +145,11 @@ def tells_apart(picture, shuffled, ratio=4.0, most=60, optimiser="muon"):
             "z to the output: on which level does that matter most?",
         )
     told = "is not reached at all" if math.isinf(second) else f"takes {second}"
-    return Verdict(True, f"right: the picture takes {first} iterations, the shuffled one {told}")
+    return Verdict(True, f"right: the image takes {first} iterations, the shuffled one {told}")
 
 
 def negative(answer):
-    """Check the ratio of a negative's impedance to its picture's (lesson 03).
+    """Check the ratio of a negative's impedance to its image's (lesson 03).
 
     Parameters
     ----------

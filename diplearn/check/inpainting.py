@@ -10,12 +10,12 @@ from .verdict import OPEN, Verdict, run_or_hint
 
 
 def psnr_inside(answer):
-    """Check a function ``psnr_inside(picture, truth, known)`` (lesson 06).
+    """Check a function ``psnr_inside(image, truth, known)`` (lesson 06).
 
     Parameters
     ----------
     answer : callable or None
-        Takes two pictures (C, H, W) and a mask (1, H, W) of 1 (known) and 0 (missing); returns the
+        Takes two images (C, H, W) and a mask (1, H, W) of 1 (known) and 0 (missing); returns the
         PSNR in dB over the missing pixels.
 
     Returns
@@ -24,9 +24,9 @@ def psnr_inside(answer):
 
     Examples
     --------
-    >>> def right(picture, truth, known):
+    >>> def right(image, truth, known):
     ...     missing = (known == 0).expand_as(truth)
-    ...     return -10 * torch.log10((picture - truth)[missing].square().mean())
+    ...     return -10 * torch.log10((image - truth)[missing].square().mean())
     >>> psnr_inside(right)
     ✓ right: only what was missing counts
     """
@@ -36,15 +36,15 @@ def psnr_inside(answer):
     known = torch.ones(1, 8, 8)
     known[:, :4, :2] = 0  # 8 pixels of 64
     wrong = torch.linspace(0.05, 0.2, 3 * 64).reshape(3, 8, 8)
-    picture = truth + wrong * (1 - known) + 0.01 * known  # what is known may be a little off, too
-    squares = (picture - truth).square()
+    image = truth + wrong * (1 - known) + 0.01 * known  # what is known may be a little off, too
+    squares = (image - truth).square()
     missing = (known == 0).expand_as(truth)
     try:
-        given = float(answer(picture, truth, known))
+        given = float(answer(image, truth, known))
     except Exception as problem:  # whatever the learner's function does
         return Verdict(False, f"the function failed: {problem}")
     slips = {
-        squares.mean(): "that is the whole picture: the known pixels flatter",
+        squares.mean(): "that is the whole image: the known pixels flatter",
         squares[~missing].mean(): "that is what is known; turn the mask round",
         (squares * (1 - known)).mean(): "divide by the number of missing values, not of all",
         (squares * (1 - known)).sum() / (1 - known).sum(): "each missing pixel holds three numbers",
@@ -55,7 +55,7 @@ def psnr_inside(answer):
         if math.isclose(given, _decibels(slip), rel_tol=1e-4):
             return Verdict(False, f"not yet: {hint}")
     right = _decibels(squares[missing].mean())
-    return Verdict(False, f"not yet: on the test picture it gives {given:.2f}, not {right:.2f} dB")
+    return Verdict(False, f"not yet: on the test image it gives {given:.2f}, not {right:.2f} dB")
 
 
 def _decibels(square):
@@ -63,14 +63,14 @@ def _decibels(square):
 
 
 def own_hole(run, least=0.02):
-    """Check a fit to a picture with a rectangle cut out by the learner (lesson 06).
+    """Check a fit to an image with a rectangle cut out by the learner (lesson 06).
 
     Parameters
     ----------
     run : Run or None
         The learner's.
     least : float, optional
-        Share of the picture that must be missing.
+        Share of the image that must be missing.
 
     Returns
     -------
@@ -91,9 +91,9 @@ def own_hole(run, least=0.02):
         )
     share = float(missing.float().mean())
     if share < least:
-        return Verdict(False, f"not yet: only {share:.1%} of the picture are missing; be bolder")
+        return Verdict(False, f"not yet: only {share:.1%} of the image are missing; be bolder")
     truth = run.problem.need_truth("this check")
-    filled = [picture.cpu() - truth for picture in (run.output, baselines.biharmonic(run.problem))]
+    filled = [image.cpu() - truth for image in (run.output, baselines.biharmonic(run.problem))]
     ours, smooth = (_decibels(each[:, missing].square().mean()) for each in filled)
     return Verdict(
         True, f"right: {ours:.1f} dB inside the hole; biharmonic filling has {smooth:.1f} dB there"
@@ -101,7 +101,7 @@ def own_hole(run, least=0.02):
 
 
 def without_mask(run):
-    """Check a fit to a masked picture in which the holes count as black (lesson 06).
+    """Check a fit to a masked image in which the holes count as black (lesson 06).
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def without_mask(run):
     return Verdict(
         True,
         f"right: the letters are back, {there:.2f} on average; E asked for black, and letters "
-        "have sharp, repeated shapes that a network likes as much as the picture's own",
+        "have sharp, repeated shapes that a network likes as much as the image's own",
     )
 
 

@@ -9,7 +9,7 @@ from .verdict import OPEN, Verdict, run_or_hint
 
 
 def psnr_function(answer):
-    """Check a function ``psnr(picture, truth)`` that the learner wrote (lesson 01).
+    """Check a function ``psnr(image, truth)`` that the learner wrote (lesson 01).
 
     Parameters
     ----------
@@ -28,15 +28,15 @@ def psnr_function(answer):
     if answer is None:
         return OPEN
     truth = torch.linspace(0, 0.9, 3 * 16 * 16).reshape(3, 16, 16)
-    picture = truth + 0.1 * torch.cos(torch.arange(3 * 16 * 16.0)).reshape(3, 16, 16)
-    error = float((picture - truth).square().mean())
+    image = truth + 0.1 * torch.cos(torch.arange(3 * 16 * 16.0)).reshape(3, 16, 16)
+    error = float((image - truth).square().mean())
     try:
-        given = float(answer(picture, truth))
+        given = float(answer(image, truth))
     except Exception as problem:  # whatever the learner's function does
         return Verdict(False, f"the function failed: {problem}")
     right = -10 * math.log10(error)
     slips = {
-        10 * math.log10(error): "the sign: a better picture has a higher PSNR",
+        10 * math.log10(error): "the sign: a better image has a higher PSNR",
         -20 * math.log10(error): "20 belongs to amplitudes; the squared error is a power: 10",
         -10 * math.log(error): "the natural logarithm; decibels use base 10",
         error: "that is the mean squared error; take it to decibels",
@@ -47,11 +47,11 @@ def psnr_function(answer):
     for slip, hint in slips.items():
         if math.isclose(given, slip, rel_tol=1e-4):
             return Verdict(False, f"not yet: {hint}")
-    return Verdict(False, f"not yet: on the test picture it gives {given:.2f}, not {right:.2f} dB")
+    return Verdict(False, f"not yet: on the test image it gives {given:.2f}, not {right:.2f} dB")
 
 
-def numbers_per_parameter(answer, network, picture):
-    """Check the ratio of a network's parameters to a picture's numbers (lesson 01).
+def numbers_per_parameter(answer, network, image):
+    """Check the ratio of a network's parameters to an image's numbers (lesson 01).
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def numbers_per_parameter(answer, network, picture):
         Parameters divided by numbers.
     network : torch.nn.Module
         The network.
-    picture : torch.Tensor
+    image : torch.Tensor
         (C, H, W).
 
     Returns
@@ -69,17 +69,17 @@ def numbers_per_parameter(answer, network, picture):
     if answer is None:
         return OPEN
     parameters = sum(p.numel() for p in network.parameters())
-    right = parameters / picture.numel()
+    right = parameters / image.numel()
     if math.isclose(answer, right, rel_tol=0.02):
         more = "more" if right > 1 else "fewer"
         return Verdict(
             True,
-            f"right: {parameters:,} parameters, {picture.numel():,} numbers, {more} than one each",
+            f"right: {parameters:,} parameters, {image.numel():,} numbers, {more} than one each",
         )
     if math.isclose(answer, 1 / right, rel_tol=0.02):
         return Verdict(False, "not yet: that is the other way round")
-    if math.isclose(answer, right * picture.shape[0], rel_tol=0.02):
-        return Verdict(False, f"not yet: each pixel holds {picture.shape[0]} numbers")
+    if math.isclose(answer, right * image.shape[0], rel_tol=0.02):
+        return Verdict(False, f"not yet: each pixel holds {image.shape[0]} numbers")
     return Verdict(False, "not yet: p.numel() counts a tensor's numbers; sum over the parameters")
 
 
@@ -108,8 +108,8 @@ def no_prior(run):
     best = run.history["psnr"].max()
     return Verdict(
         True,
-        f"right: the best iterate has {best:.1f} dB, the noisy picture {noisy:.1f} dB; "
-        "every pixel goes its own way to x₀, and nothing prefers the picture to the noise",
+        f"right: the best iterate has {best:.1f} dB, the noisy image {noisy:.1f} dB; "
+        "every pixel goes its own way to x₀, and nothing prefers the image to the noise",
     )
 
 
@@ -134,7 +134,7 @@ def own_network(run):
     if gain < 1:
         return Verdict(
             False,
-            f"it runs, but its best average is {gain:+.1f} dB from the noisy picture: more "
+            f"it runs, but its best average is {gain:+.1f} dB from the noisy image: more "
             "iterations, or filters larger than 1x1, or a resolution that goes down and up again",
         )
     return Verdict(True, f"right: your structure alone gains {gain:.1f} dB, with no training set")

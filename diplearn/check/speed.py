@@ -14,7 +14,7 @@ def multiplications(answer):
     ----------
     answer : callable or None
         Called as ``answer(inputs, outputs, size, side)``, with the channels that come in and go
-        out, the side of the filters and the side of the square picture that comes out.
+        out, the side of the filters and the side of the square image that comes out.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def multiplications(answer):
     right = inputs * outputs * size**2 * side**2
     slips = {
         right / size: "a filter has size times size taps",
-        right / side: "the picture has side times side pixels",
+        right / side: "the image has side times side pixels",
         right / inputs: "every filter looks at all the channels that come in",
         right / outputs: "there is a filter for every channel that goes out",
         right / side**2: "those are the weights; each is used at every pixel",
@@ -108,7 +108,7 @@ def cheaper(run, reference):
     if (hint := run_or_hint(run)) is not None:
         return hint
     if not torch.equal(run.problem.observation, reference.problem.observation):
-        return Verdict(False, "not yet: that is another picture; compare on the same problem")
+        return Verdict(False, "not yet: that is another image; compare on the same problem")
     share, lost = run.seconds / reference.seconds, reference.psnr - run.psnr
     told = f"{share:.0%} of the time, {-lost:+.2f} dB"
     if share > 0.67:

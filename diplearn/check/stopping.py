@@ -6,12 +6,12 @@ from .verdict import OPEN, Verdict, number, run_or_hint
 
 
 def discrepancy_rule(answer):
-    """Check a function ``my_rule(picture, observation, sigma)`` (lesson 08).
+    """Check a function ``my_rule(image, observation, sigma)`` (lesson 08).
 
     Parameters
     ----------
     answer : callable or None
-        Returns whether the picture explains the observation as well as the truth would.
+        Returns whether the image explains the observation as well as the truth would.
 
     Returns
     -------
@@ -31,13 +31,12 @@ def discrepancy_rule(answer):
         noise *= 0.999 * sigma / noise.square().mean().sqrt()  # a little under what is allowed
         try:
             at_truth, far = (
-                bool(answer(picture, truth + noise, sigma))
-                for picture in (truth, truth + 3 * sigma)
+                bool(answer(image, truth + noise, sigma)) for image in (truth, truth + 3 * sigma)
             )
         except Exception as error:
             return Verdict(False, f"not yet: it raised {type(error).__name__}: {error}")
         if far:
-            return Verdict(False, "not yet: it stops while the picture is still far away")
+            return Verdict(False, "not yet: it stops while the image is still far away")
         if not at_truth:
             hint = "compare the mean square, not its root or its sum, with sigma squared"
             return Verdict(False, f"not yet: it goes on past the truth itself; {hint}")
@@ -45,7 +44,7 @@ def discrepancy_rule(answer):
 
 
 def salt_sigma(answer):
-    """Check σ of a grey picture of which a tenth became black or white (lesson 08).
+    """Check σ of a grey image of which a tenth became black or white (lesson 08).
 
     Parameters
     ----------

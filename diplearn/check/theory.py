@@ -74,7 +74,7 @@ def spectral_error(answer):
     ...     left = torch.exp(-values * t)
     ...     return (left.square() * c.square() + sigma**2 * (1 - left).square()).mean()
     >>> spectral_error(right)
-    ✓ right: what is left of the picture, and what has come of the noise
+    ✓ right: what is left of the image, and what has come of the noise
     """
     if answer is None:
         return OPEN
@@ -87,10 +87,10 @@ def spectral_error(answer):
     left = torch.exp(-values * t)
     bias, variance = (left * c).square().mean(), sigma**2 * (1 - left).square().mean()
     if math.isclose(given, float(bias + variance), rel_tol=1e-3):
-        return Verdict(True, "right: what is left of the picture, and what has come of the noise")
+        return Verdict(True, "right: what is left of the image, and what has come of the noise")
     slips = {
         float(bias): "that is the bias² alone; noise comes in as well",
-        float(variance): "that is the variance alone; the picture is not all there yet",
+        float(variance): "that is the variance alone; the image is not all there yet",
         float((bias + variance) * len(c)): "per pixel: divide by N",
         float((left * c**2).mean() + sigma**2 * (1 - left).mean()): "g and 1 − g are squared",
         float(bias + sigma * (1 - left).square().mean()): "noise of deviation σ has variance σ²",
@@ -145,6 +145,6 @@ def follows(curves, within=0.05, until=0.5):
         return Verdict(
             False,
             f"not yet: {100 * off:.0f} % apart on the way; the less the weights have to move, the "
-            "less K changes: ask for a fainter picture",
+            "less K changes: ask for a fainter image",
         )
     return Verdict(True, f"right: within {100 * off:.0f} % until half of the energy is gone")

@@ -1,4 +1,4 @@
-"""What f_θ can be. Each is a plain module from z (1, C, H, W) to a picture (1, 1 or 3, H, W)."""
+"""What f_θ can be. Each is a plain module from z (1, C, H, W) to an image (1, 1 or 3, H, W)."""
 
 import contextlib
 import copy
@@ -31,7 +31,7 @@ def build(name, inputs, shape, **options):
     inputs : int
         Channels of z.
     shape : tuple of int
-        (C, H, W) of the picture that the network shall make.
+        (C, H, W) of the image that the network shall make.
     **options
         What else the network's class takes.
 
@@ -65,7 +65,7 @@ def build(name, inputs, shape, **options):
 
 
 class Ensemble(nn.Module):
-    """Several networks side by side, fitted each by itself; their mean is the picture.
+    """Several networks side by side, fitted each by itself; their mean is the image.
 
     The paper averages two runs by hand (its section on denoising); this is the same.
 
@@ -87,7 +87,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, z):
-        """Make the mean of the members' pictures."""
+        """Make the mean of the members' images."""
         return sum(member(z) for member in self.members) / len(self.members)
 
 

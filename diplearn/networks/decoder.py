@@ -19,7 +19,7 @@ class DeepDecoder(nn.Module):
     inputs : int, optional
         Channels of z, k in the paper.
     outputs : int, optional
-        Channels of the picture: 1 or 3.
+        Channels of the image: 1 or 3.
     width : int, optional
         Channels of each layer.
     layers : int, optional
@@ -40,21 +40,21 @@ class DeepDecoder(nn.Module):
             for layer in range(layers)
         )
         self.norms = nn.ModuleList(norm(width) for _ in range(layers))
-        self.picture = nn.Conv2d(width, outputs, 1, bias=False)
+        self.to_image = nn.Conv2d(width, outputs, 1, bias=False)
         self.sigmoid = sigmoid
 
     def forward(self, z):
-        """Make a picture (1, outputs, H, W) out of the first few values of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) out of the first few values of z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
         doublings = len(self.mix) - 1
-        # The decoder starts from a small tensor; of a z as large as the picture it reads a corner.
+        # The decoder starts from a small tensor; of a z as large as the image it reads a corner.
         x = z[..., : _start(height, doublings), : _start(width, doublings)]
         for layer, (mix, normalise) in enumerate(zip(self.mix, self.norms)):
             x = mix(x)
             if layer < doublings:
                 x = F.interpolate(x, scale_factor=2, mode="bilinear")
             x = normalise(F.relu(x))
-        x = self.picture(x)[..., :height, :width]
+        x = self.to_image(x)[..., :height, :width]
         return torch.sigmoid(x) if self.sigmoid else x
 
 

@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from ..errors import InputError
-from .layers import Mix, continued, conv, doubled, norm
+from .layers import Mix, conv, mirror_padded, norm, upsampled
 
 
 class Hourglass(nn.Module):
-    """f_θ: halve the picture level by level, then bring it back up, with skips on each level.
+    """f_θ: halve the image level by level, then bring it back up, with skips on each level.
 
     Parameters
     ----------
     inputs : int, optional
         Channels of z.
     outputs : int, optional
-        Channels of the picture: 1 or 3.
+        Channels of the image: 1 or 3.
     down, up : sequence of int, optional
         Widths on the way down and up, from the full resolution to the coarsest.
     skip : sequence of int, optional
@@ -34,7 +34,7 @@ class Hourglass(nn.Module):
         ``"reflect"`` as published, ``"zeros"`` or ``"replicate"``.
     merge_norm : bool, optional
         Normalise what a level merges, as published. Without it, and with zeros as padding, a step
-        takes about half the time and the pictures are as good.
+        takes about half the time and the images are as good.
     sigmoid : bool, optional
         Squash the output into (0, 1).
 
@@ -99,20 +99,20 @@ class Hourglass(nn.Module):
                     merge_norm=merge_norm,
                 )
             )
-        self.picture = conv(up[0], outputs, 1)
+        self.to_image = conv(up[0], outputs, 1)
         self.sigmoid = sigmoid
 
     def forward(self, z):
-        """Make a picture (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) out of z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
-        x = continued(z, self.multiple, self.smallest)
+        x = mirror_padded(z, self.multiple, self.smallest)
         coming_down = []
         for level in self.levels:
             coming_down.append(x)
             x = level.encode(x)
         for level, above in zip(reversed(self.levels), reversed(coming_down)):
             x = level.decode(x, above)
-        x = self.picture(x)[..., :height, :width]
+        x = self.to_image(x)[..., :height, :width]
         return torch.sigmoid(x) if self.sigmoid else x
 
 
@@ -139,7 +139,7 @@ class Level(nn.Module):
 
     def decode(self, below, above):
         """Bring what comes from below up to the size of `above`, and merge the two."""
-        parts = [doubled(below, self.mode)]
+        parts = [upsampled(below, self.mode)]
         if self.skip is not None:
             parts.insert(0, self.skip(above))
         if self.norm is not None:

@@ -12,7 +12,7 @@ def conv(inputs, outputs, size=3, stride=1, padding="reflect"):
 
 
 def norm(channels):
-    """Batch norm over the one picture; it never keeps running means, for there is no test set."""
+    """Batch norm over the one image; it never keeps running means, for there is no test set."""
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
@@ -31,8 +31,8 @@ class Mix(nn.Module):
         return sum(others, start=first)
 
 
-def doubled(x, mode):
-    """Bring a picture to twice its size, ``"bilinear"`` or ``"nearest"``."""
+def upsampled(x, mode):
+    """Bring an image to twice its size, ``"bilinear"`` or ``"nearest"``."""
     return Bilinear.apply(x) if mode == "bilinear" else F.interpolate(x, scale_factor=2)
 
 
@@ -73,10 +73,10 @@ class Bilinear(torch.autograd.Function):
         return F.conv2d(edged, kernel, stride=2, groups=channels)
 
 
-def continued(z, multiple, smallest):
+def mirror_padded(z, multiple, smallest):
     """Continue z by mirroring, below and to the right, until the network can halve its sides.
 
-    Unlike reflection padding this also works where the picture is smaller than what is added.
+    Unlike reflection padding this also works where the image is smaller than what is added.
 
     Parameters
     ----------

@@ -10,9 +10,9 @@ class Pixels(nn.Module):
     Parameters
     ----------
     outputs : int
-        Channels of the picture: 1 or 3.
+        Channels of the image: 1 or 3.
     height, width : int
-        Pixels of the picture. The one network that must know them before it sees z.
+        Pixels of the image. The one network that must know them before it sees z.
 
     Examples
     --------
@@ -23,8 +23,8 @@ class Pixels(nn.Module):
     def __init__(self, outputs, height, width):
         super().__init__()
         # As z starts elsewhere: a little uniform noise (paper, section 3.3, "no prior").
-        self.picture = nn.Parameter(torch.rand(1, outputs, height, width) / 10)
+        self.pixels = nn.Parameter(torch.rand(1, outputs, height, width) / 10)
 
     def forward(self, z):
         """Return the pixels, whatever z is."""
-        return self.picture
+        return self.pixels

@@ -11,14 +11,14 @@ from .layers import conv, norm
 
 
 class ResNet(nn.Module):
-    """f_θ: a chain of residual blocks, each as large as the picture.
+    """f_θ: a chain of residual blocks, each as large as the image.
 
     Parameters
     ----------
     inputs : int, optional
         Channels of z.
     outputs : int, optional
-        Channels of the picture: 1 or 3.
+        Channels of the image: 1 or 3.
     width : int, optional
         Channels of every block.
     blocks : int, optional
@@ -39,13 +39,13 @@ class ResNet(nn.Module):
             nn.Sequential(*block(width, width, 3, "reflect"), conv(width, width), norm(width))
             for _ in range(blocks)
         )
-        self.picture = conv(width, outputs)
+        self.to_image = conv(width, outputs)
         self.sigmoid = sigmoid
 
     def forward(self, z):
-        """Make a picture (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) out of z (1, inputs, H, W)."""
         x = self.start(z)
         for residual in self.blocks:
             x = x + residual(x)
-        x = self.picture(x)
+        x = self.to_image(x)
         return torch.sigmoid(x) if self.sigmoid else x

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .hourglass import block
-from .layers import continued
+from .layers import mirror_padded
 
 
 class UNet(nn.Module):
@@ -20,7 +20,7 @@ class UNet(nn.Module):
     inputs : int, optional
         Channels of z.
     outputs : int, optional
-        Channels of the picture: 1 or 3.
+        Channels of the image: 1 or 3.
     widths : sequence of int, optional
         Channels of each level, from the full resolution to the coarsest.
     upsampling : str, optional
@@ -50,14 +50,14 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(
             double(fine + coarse, fine) for fine, coarse in zip(widths[:-1], widths[1:])
         )
-        self.picture = nn.Conv2d(widths[0], outputs, 1)
+        self.to_image = nn.Conv2d(widths[0], outputs, 1)
         self.multiple = 2 ** (len(widths) - 1)
         self.upsampling, self.sigmoid = upsampling, sigmoid
 
     def forward(self, z):
-        """Make a picture (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) out of z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
-        x = continued(z, self.multiple, 2 * self.multiple)
+        x = mirror_padded(z, self.multiple, 2 * self.multiple)
         skips = []
         for level, encode in enumerate(self.encoders):
             x = encode(x if level == 0 else F.avg_pool2d(x, 2))
@@ -65,7 +65,7 @@ class UNet(nn.Module):
         for decode, skip in zip(reversed(self.decoders), reversed(skips[:-1])):
             x = F.interpolate(x, scale_factor=2, mode=self.upsampling)
             x = decode(torch.cat([skip, x], dim=1))
-        x = self.picture(x)[..., :height, :width]
+        x = self.to_image(x)[..., :height, :width]
         return torch.sigmoid(x) if self.sigmoid else x
 
 

@@ -65,7 +65,7 @@ class Panel(Box):
         the iterations that it had made.
     """
 
-    EVERY = 0.125  # seconds from one picture to the next, at least: then they are below 0.25
+    EVERY = 0.125  # seconds from one image to the next, at least: then they are below 0.25
     _busy = None  # the panel whose fit is running: two at once would only be in each other's way
     _lock = threading.RLock()  # one for all panels; nobody waits for a fit while holding it
 
@@ -89,7 +89,7 @@ class Panel(Box):
         given = recipes.NAMES.get(recipe, recipe) if isinstance(recipe, str) else recipe
         self._own_recipe = None if isinstance(recipe, str | None) else given
         names = ["lab", "paper"] if self._own_recipe is None else [self._own_recipe.name]
-        self.picture = _dropdown("picture", images.names(), "astronaut")
+        self.image = _dropdown("image", images.names(), "astronaut")
         self.side = _dropdown("size", sorted({64, 96, 128, 192, 256, size}), size)
         self.task = _dropdown("task", list(TASKS), "denoising")
         self.noise = w.IntSlider(25, 0, 75, 5, description="noise σ / 255", style=_WIDE)
@@ -116,7 +116,7 @@ class Panel(Box):
             (self.stop, self._on_stop), (self.restart, self._on_restart),
         ):  # fmt: skip
             button.on_click(act)
-        source = [] if self._given is not None else [self.picture, self.side, self.task, self.noise]
+        source = [] if self._given is not None else [self.image, self.side, self.task, self.noise]
         settings = [self.recipe, self.network, self.rate, self.seed, self.alone]
         for control in (self.task, self.recipe, self.network):
             control.observe(self._take_defaults, "value")
@@ -158,19 +158,19 @@ class Panel(Box):
     def _recipe(self, problem):
         chosen = self._own_recipe or recipes.choose(self.recipe.value, problem)
         if self.network.value != _RECIPES_OWN:
-            chosen = chosen.but(network=self.network.value)
-        return chosen.but(learning_rate=self.rate.value)
+            chosen = chosen.replace(network=self.network.value)
+        return chosen.replace(learning_rate=self.rate.value)
 
     def _problem(self):
         if self._given is not None:
             return self._given() if callable(self._given) else self._given
-        clean = images.load(self.picture.value, size=self.side.value)
+        clean = images.load(self.image.value, size=self.side.value)
         return TASKS[self.task.value](clean, self.noise.value / 255, self.seed.value)
 
     def _key(self):
         """All that a running fit depends on, but for the iteration count."""
         controls = (
-            self.picture, self.side, self.task, self.noise, self.recipe, self.network, self.rate,
+            self.image, self.side, self.task, self.noise, self.recipe, self.network, self.rate,
             self.seed, self.alone,
         )  # fmt: skip
         return self._version, *(control.value for control in controls)
@@ -409,7 +409,7 @@ class Panel(Box):
         if run.stopped_by == _GAVE_UP:
             return words + "gave up: the loss diverged three times; a lower learning rate may help"
         if _by_a_rule(run):
-            return words + f"stopped by itself ({run.stopped_by}), picture of {run.chosen_at}"
+            return words + f"stopped by itself ({run.stopped_by}), image of {run.chosen_at}"
         return words + "done; a higher iteration count and Start go on"
 
     # Views.
@@ -428,7 +428,7 @@ class Panel(Box):
         self.curves.value = plot("energy E", [])
 
     def _lay_out(self, problem):
-        """Show observation and truth, each as large as the picture that is sought."""
+        """Show observation and truth, each as large as the image that is sought."""
         truth = problem.truth
         height, width = problem.shape[-2:]
         scale = max(1, 256 // max(height, width)) if max(height, width) <= 256 else 1
@@ -445,13 +445,13 @@ class Panel(Box):
             self.captions[2].value = _caption("truth", "")
 
     def _enlarged(self, array):
-        """Repeat pixels until the picture has its place's size; the bytes of a JPEG."""
+        """Repeat pixels until the image has its place's size; the bytes of a JPEG."""
         rows = np.arange(self._height) * array.shape[0] // self._height
         columns = np.arange(self._width) * array.shape[1] // self._width
         return jpeg_bytes(array[rows][:, columns])
 
     def _paint(self, run, standing, resting=False):
-        """Show the present picture, the curves, and words on how the fit stands."""
+        """Show the present image, the curves, and words on how the fit stands."""
         averaged = self.showing.value == "average"
         shown, words = (run.average, "average") if averaged else (run.last, "single iterate")
         if resting and run.stopped_by == _GAVE_UP:
@@ -464,9 +464,9 @@ class Panel(Box):
         if run.problem.truth is not None:
             marks.append(("best", run.oracle_at, GREEN))
         drawn = (plot(c["label"], c["series"], c["log"], marks) for c in charts({"": run}))
-        curves, picture = "".join(drawn), self._enlarged(images.to_uint8(shown))
+        curves, image = "".join(drawn), self._enlarged(images.to_uint8(shown))
         # All at once, so that the page is drawn once: it takes its time from the fit.
-        self.restored.value, self.curves.value = picture, curves
+        self.restored.value, self.curves.value = image, curves
         self.captions[1].value = _caption(f"iteration {run.stopped_at}", words)
         self._tell(standing)
 
@@ -494,7 +494,7 @@ _STYLE = """
 .dip-panel .widget-html-content { line-height: 1.4; }
 .dip-panel .jupyter-button { width: auto; padding: 0 9px; }
 """
-_GAVE_UP = "setbacks"
+_GAVE_UP = "diverged"
 
 
 def _by_a_rule(run):
@@ -545,7 +545,7 @@ def watch(problem=None, recipe=None, iterations=None, seed=0, size=128):
     Parameters
     ----------
     problem : Problem, optional
-        What is to be restored. By default it is put together in the panel: picture, task, noise.
+        What is to be restored. By default it is put together in the panel: image, task, noise.
     recipe : Recipe or str, optional
         ``"lab"`` (the default), ``"paper"``, or a recipe.
     iterations : int, optional
@@ -553,7 +553,7 @@ def watch(problem=None, recipe=None, iterations=None, seed=0, size=128):
     seed : int, optional
         Of the fit, and of the noise that the panel adds.
     size : int, optional
-        Pixels of a side, of a picture that is chosen in the panel.
+        Pixels of a side, of an image that is chosen in the panel.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-// A picture to paint on: what is painted is the hole. Runs inside anywidget.
+// An image to paint on: what is painted is the hole. Runs inside anywidget.
 
 function render({ model, el }) {
   const canvas = document.createElement("canvas");
-  const hole = document.createElement("canvas"); // what was painted, in the picture's own pixels
+  const hole = document.createElement("canvas"); // what was painted, in the image's own pixels
   const context = canvas.getContext("2d");
   const cursor = { x: 0, y: 0, shown: false };
-  let picture = null, scale = 1, drawing = false, last = null;
+  let image = null, scale = 1, drawing = false, last = null;
 
   canvas.tabIndex = 0;
   canvas.className = "dip-mark";
@@ -16,33 +16,33 @@ function render({ model, el }) {
   el.append(canvas);
 
   function load() {
-    const image = new Image();
-    image.onload = () => {
-      picture = image;
-      scale = Math.max(1, Math.floor(256 / Math.max(image.width, image.height)));
-      canvas.width = image.width * scale;
-      canvas.height = image.height * scale;
-      hole.width = image.width;
-      hole.height = image.height;
-      Object.assign(cursor, { x: image.width / 2, y: image.height / 2 });
+    const loaded = new Image();
+    loaded.onload = () => {
+      image = loaded;
+      scale = Math.max(1, Math.floor(256 / Math.max(loaded.width, loaded.height)));
+      canvas.width = loaded.width * scale;
+      canvas.height = loaded.height * scale;
+      hole.width = loaded.width;
+      hole.height = loaded.height;
+      Object.assign(cursor, { x: loaded.width / 2, y: loaded.height / 2 });
       restore();
     };
-    image.src = model.get("picture");
+    loaded.src = model.get("image");
   }
 
   function restore() {
     hole.getContext("2d").clearRect(0, 0, hole.width, hole.height);
     const kept = model.get("hole");
     if (!kept) return draw();
-    const image = new Image();
-    image.onload = () => { hole.getContext("2d").drawImage(image, 0, 0); draw(); };
-    image.src = kept;
+    const loaded = new Image();
+    loaded.onload = () => { hole.getContext("2d").drawImage(loaded, 0, 0); draw(); };
+    loaded.src = kept;
   }
 
   function draw() {
-    if (!picture) return;
+    if (!image) return;
     context.imageSmoothingEnabled = false;
-    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
     context.globalAlpha = 0.75;
     context.drawImage(hole, 0, 0, canvas.width, canvas.height);
     context.globalAlpha = 1;
@@ -68,7 +68,7 @@ function render({ model, el }) {
   }
 
   function send() {
-    model.set("hole", hole.toDataURL("image/png"));
+    model.set("hole", hole.toDataURL("loaded/png"));
     model.save_changes();
   }
 
@@ -111,7 +111,7 @@ function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation();
   };
-  model.on("change:picture", load);
+  model.on("change:image", load);
   model.on("change:hole", () => { if (!model.get("hole")) restore(); });
   load();
 }

@@ -16,7 +16,7 @@ function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }
 
-// A picture: decoded once, then drawn as often as the slider moves.
+// An image: decoded once, then drawn as often as the slider moves.
 function loaded(source) {
   const image = new Image();
   image.src = source;
@@ -24,12 +24,12 @@ function loaded(source) {
   return image;
 }
 
-// ---- scrub: pictures under a slider, with curves -------------------------------------------------
+// ---- scrub: images under a slider, with curves -------------------------------------------------
 
 function scrub(root, data) {
-  const view = { zoom: 1, x: 0.5, y: 0.5 }; // the middle of what is shown, in fractions of the picture
+  const view = { zoom: 1, x: 0.5, y: 0.5 }; // the middle of what is shown, in fractions of the image
   const enlarged = Math.max(1, Math.floor(256 / Math.max(data.width, data.height)));
-  let now = data.start, shown = "picture", band = null, timer = null;
+  let now = data.start, shown = "image", band = null, timer = null;
 
   const row = data.panes.length <= 4 ? "dip-panes dip-row" : "dip-panes"; // four share a row
   const panes = element(root, "div", { class: row });
@@ -69,14 +69,14 @@ function scrub(root, data) {
   const references = Object.keys(stills).filter((name) => name !== "small");
   if (references.length) {
     const choice = element(tools, "select", { "aria-label": "what is shown" });
-    element(choice, "option", { value: "picture" }, "the picture");
+    element(choice, "option", { value: "image" }, "the image");
     for (const name of references)
       element(choice, "option", { value: name }, `4 × its difference from the ${name}`);
     choice.onchange = () => { shown = choice.value; drawAll(); };
   }
-  const whole = element(tools, "button", { hidden: "" }, "whole picture");
+  const whole = element(tools, "button", { hidden: "" }, "whole image");
   whole.onclick = () => zoom(1, 0.5, 0.5);
-  element(tools, "span", { style: "opacity: 0.75" }, "drag over a picture to look closer");
+  element(tools, "span", { style: "opacity: 0.75" }, "drag over an image to look closer");
 
   const charts = element(root, "div", { class: "dip-charts" });
   for (const chart of data.charts) draft(chart);
@@ -293,7 +293,7 @@ function scrub(root, data) {
   go(now);
 }
 
-// ---- compare: two pictures under one divider -----------------------------------------------------
+// ---- compare: two images under one divider -----------------------------------------------------
 
 function compare(root, data) {
   const enlarged = Math.max(1, Math.round(384 / Math.max(data.width, data.height)));
@@ -301,7 +301,7 @@ function compare(root, data) {
   for (const name of data.names) element(names, "span", {}, name);
   const frame = element(root, "div", { class: "dip-divider" });
   const stage = element(frame, "div");
-  const [left, right] = data.pictures.map((source, i) =>
+  const [left, right] = data.images.map((source, i) =>
     element(null, "img", { src: source, alt: data.names[i], draggable: "false" }));
   stage.append(right, left); // the left one lies on top, and is cut off at the divider
   const line = element(stage, "hr");

@@ -1,6 +1,6 @@
-"""Pages: pictures that move under the hand without a kernel, in a notebook or an exported page.
+"""Pages: images that move under the hand without a kernel, in a notebook or an exported page.
 
-Python gathers what there is to see (plain data: pictures, curves, marks), `page.js` shows it.
+Python gathers what there is to see (plain data: images, curves, marks), `page.js` shows it.
 """
 
 import base64
@@ -31,7 +31,7 @@ class Page:
     """Something to look at and to move: HTML with its own script, which needs no kernel.
 
     A notebook shows it at the end of a cell, and an exported page keeps it alive. Where scripts do
-    not run (GitHub, a notebook that is not trusted), a still picture stands in its place.
+    not run (GitHub, a notebook that is not trusted), a still image stands in its place.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Page:
     data : dict
         What that function takes.
     still : str
-        The picture that stands in, as a data URL.
+        The image that stands in, as a data URL.
     alt : str
         What is to be seen, for a reader who does not see it.
     """
@@ -92,22 +92,22 @@ def _asset(name):
     return (resources.files(__package__) / name).read_text("utf-8")
 
 
-def jpeg_bytes(picture, quality=88):
-    """Turn a picture, a tensor or uint8 as snapshots are, into the bytes of a JPEG."""
-    array = picture if isinstance(picture, np.ndarray) else to_uint8(picture)
+def jpeg_bytes(image, quality=88):
+    """Turn an image, a tensor or uint8 as snapshots are, into the bytes of a JPEG."""
+    array = image if isinstance(image, np.ndarray) else to_uint8(image)
     memory = io.BytesIO()
     Image.fromarray(array).save(memory, format="JPEG", quality=quality, subsampling=0)
     return memory.getvalue()
 
 
-def _source(picture, quality=88):
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg_bytes(picture, quality)).decode()
+def _source(image, quality=88):
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg_bytes(image, quality)).decode()
 
 
 def scrub(run, marks=None, frames=32):
-    """Move through the iterations of a fit: the picture, its curves, and what a rule chose.
+    """Move through the iterations of a fit: the image, its curves, and what a rule chose.
 
-    Drag over a picture to look closer, click on a curve to go there. No kernel is needed.
+    Drag over an image to look closer, click on a curve to go there. No kernel is needed.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def scrub(run, marks=None, frames=32):
         if not isinstance(each, Run) or each.last is None:
             raise InputError("scrub shows runs that have begun: what dip.fit returns")
     if len({each.problem.shape[-2:] for each in runs.values()}) > 1:
-        raise InputError("runs side by side must be of pictures of one size")
+        raise InputError("runs side by side must be of images of one size")
     first = next(iter(runs.values()))
     single = first if len(runs) == 1 else None
     places = _places(single, first.stopped_at, marks)
@@ -193,11 +193,11 @@ def _places(run, last, marks):
 
 
 def _chosen(run):
-    """Pictures that are averages, not single iterates: what the rule and the oracle chose."""
+    """Images that are averages, not single iterates: what the rule and the oracle chose."""
     chosen = {run.chosen_at or run.stopped_at: run.output}
     if run.problem.truth is not None:
         chosen[run.oracle_at] = run.oracle
-    return {k: to_uint8(picture) for k, picture in chosen.items() if picture is not None}
+    return {k: to_uint8(image) for k, image in chosen.items() if image is not None}
 
 
 def _positions(runs, frames, also):
@@ -280,8 +280,8 @@ def impedance(runs=None, frames=24, progress=True):
     Parameters
     ----------
     runs : dict, optional
-        Name -> run. By default the four targets of `problems.impedance` are fitted now, from a
-        picture of 128x128 pixels: less than a minute.
+        Name -> run. By default the four targets of `problems.impedance` are fitted now, from an
+        image of 128x128 pixels: less than a minute.
     frames : int, optional
         How many iterations are kept.
     progress : bool, optional
@@ -309,12 +309,12 @@ def impedance(runs=None, frames=24, progress=True):
 
 
 def compare(a, b, names=("before", "after")):
-    """Lay two pictures under one divider, to be dragged, zoomed and moved with the keyboard.
+    """Lay two images under one divider, to be dragged, zoomed and moved with the keyboard.
 
     Parameters
     ----------
     a, b : torch.Tensor
-        Two pictures (C, H, W) in [0, 1]. A smaller one, as the observation of a super-resolution,
+        Two images (C, H, W) in [0, 1]. A smaller one, as the observation of a super-resolution,
         is enlarged.
     names : tuple of str, optional
         What to call them.
@@ -339,10 +339,8 @@ def compare(a, b, names=("before", "after")):
     height, width = (max(sides) for sides in zip(*sizes))
     ratios = [(height / h, width / w) for h, w in sizes]
     if any(abs(across - down) / across > 0.1 for across, down in ratios):
-        raise InputError(
-            f"pictures of {sizes[0]} and {sizes[1]} pixels cannot be laid over another"
-        )
+        raise InputError(f"images of {sizes[0]} and {sizes[1]} pixels cannot be laid over another")
     sources = [_source(each.detach(), 95) for each in (a, b)]
-    data = {"width": width, "height": height, "names": list(map(str, names)), "pictures": sources}
+    data = {"width": width, "height": height, "names": list(map(str, names)), "images": sources}
     alt = f"{names[0]} and {names[1]} under one divider"
     return Page("compare", data, sources[1], alt)

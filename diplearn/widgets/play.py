@@ -1,4 +1,4 @@
-"""The playground: a picture of one's own, spoilt or not, restored and downloaded."""
+"""The playground: an image of one's own, spoilt or not, restored and downloaded."""
 
 import base64
 import html
@@ -25,25 +25,25 @@ UPLOADED = "your upload"
 
 
 class Mark(anywidget.AnyWidget):
-    """A picture on which a hole is painted with the mouse.
+    """An image on which a hole is painted with the mouse.
 
     Attributes
     ----------
-    picture, hole : str
+    image, hole : str
         Data URLs: what is shown; what was painted, transparent elsewhere ("" for nothing).
     brush : int
-        Width of the brush in pixels of the picture.
+        Width of the brush in pixels of the image.
     """
 
     _esm = (resources.files(__package__) / "mark.js").read_text("utf-8")
-    picture = traitlets.Unicode("").tag(sync=True)
+    image = traitlets.Unicode("").tag(sync=True)
     hole = traitlets.Unicode("").tag(sync=True)
     brush = traitlets.Int(12).tag(sync=True)
 
-    def show(self, picture):
-        """Take another picture, a tensor, with nothing painted on it."""
+    def show(self, image):
+        """Take another image, a tensor, with nothing painted on it."""
         self.hole = ""
-        self.picture = _address(picture)
+        self.image = _address(image)
 
     def known(self, height, width):
         """Return the pixels that were not painted.
@@ -51,12 +51,12 @@ class Mark(anywidget.AnyWidget):
         Parameters
         ----------
         height, width : int
-            Of the picture.
+            Of the image.
 
         Returns
         -------
         torch.Tensor
-            (1, H, W), 1 where the picture is known and 0 in the hole.
+            (1, H, W), 1 where the image is known and 0 in the hole.
 
         Raises
         ------
@@ -69,9 +69,9 @@ class Mark(anywidget.AnyWidget):
         return torch.from_numpy((alpha < 128).astype(np.float32))[None]
 
 
-def _address(picture, about=None):
-    """Return a picture as a PNG in a data URL."""
-    return "data:image/png;base64," + base64.b64encode(encode(picture, "PNG", about)).decode()
+def _address(image, about=None):
+    """Return an image as a PNG in a data URL."""
+    return "data:image/png;base64," + base64.b64encode(encode(image, "PNG", about)).decode()
 
 
 def _alpha(address, height, width):
@@ -95,7 +95,7 @@ class Playground(Box):
     """A page to play on: see `playground`."""
 
     def __init__(self, size=192):
-        self._picture = self._upload = self._about = None
+        self._image = self._upload = self._about = None
         self.upload = Upload(accept="image/*", description="Upload yours")
         self.bundled = w.Dropdown(options=images.names(), value="chelsea", description="or take")
         self.longest = w.Dropdown(
@@ -106,7 +106,7 @@ class Playground(Box):
         self.noise = w.IntSlider(25, 5, 75, 5, description="noise σ / 255", style=_WIDE)
         self.mark = Mark()
         self.brush = w.IntSlider(12, 2, 60, description="brush")
-        self.clear = w.Button(description="Clear", tooltip="take the paint off the picture")
+        self.clear = w.Button(description="Clear", tooltip="take the paint off the image")
         self.told = w.HTML(layout=w.Layout(min_height="22px"))
         self.download = w.HTML(layout=w.Layout(min_height="30px"))
         self.painting = w.VBox([self.mark, w.HBox([self.brush, self.clear])])
@@ -117,7 +117,7 @@ class Playground(Box):
             hidden.layout.display = "none"
         super().__init__(
             [
-                _heading(1, "Your picture"), w.HTML(_WHAT_IS_TAKEN),
+                _heading(1, "Your image"), w.HTML(_WHAT_IS_TAKEN),
                 self.upload, w.HBox([self.bundled, self.longest], layout=_ROW), self.told,
                 _heading(2, "What is wrong with it?"), self.task, self.noise, self.painting,
                 _heading(3, "Restore it"), self.panel,
@@ -136,11 +136,11 @@ class Playground(Box):
         self._take()
 
     def _take_upload(self, change):
-        """Take an uploaded picture; one that cannot be read leaves everything as it was."""
+        """Take an uploaded image; one that cannot be read leaves everything as it was."""
         if not change["new"]:
             return  # an upload has begun
         data = bytes(change["new"][-1]["content"])
-        self.told.value = "Reading the picture …"
+        self.told.value = "Reading the image …"
         if self._work_on(data):
             self._upload = data
             self.bundled.unobserve(self._take, "value")
@@ -154,27 +154,27 @@ class Playground(Box):
         self._work_on(self._upload if chosen == UPLOADED else chosen)
 
     def _work_on(self, source):
-        """Show an uploaded file's bytes, or a bundled picture's name; False if that fails."""
+        """Show an uploaded file's bytes, or a bundled image's name; False if that fails."""
         longest = self.longest.value
         try:
             if isinstance(source, bytes):
                 file = io.BytesIO(source)
                 file.name = "the uploaded file"  # for what is said of it
-                picture, about = images.read(file, longest=longest), images.about(source)
+                image, about = images.read(file, longest=longest), images.about(source)
             else:
-                picture, about = images.shrink(images.load(source), longest), None
+                image, about = images.shrink(images.load(source), longest), None
         except InputError as error:
             self._refuse(error)
             return False
-        self._picture, self._about = picture, about
-        height, width = picture.shape[-2:]
+        self._image, self._about = image, about
+        height, width = image.shape[-2:]
         self.upload.note, self.told.value = "", f"{width}×{height} pixels are worked on."
-        self.mark.show(self._picture)
+        self.mark.show(self._image)
         self._renew()
         return True
 
     def _refuse(self, error):
-        words = html.escape(f"{error}. The picture below is still the one before.")
+        words = html.escape(f"{error}. The image below is still the one before.")
         style = f"color: {ORANGE}; line-height: 1.4"
         self.told.value = f'<div role="alert" style="{style}">{words}</div>'
 
@@ -185,26 +185,26 @@ class Playground(Box):
         self.panel.renew()
 
     def _problem(self):
-        picture = self._picture
-        if picture is None:
-            raise InputError("there is no picture yet")
+        image = self._image
+        if image is None:
+            raise InputError("there is no image yet")
         if self.task.value == NOISY:
-            return Problem(picture)
+            return Problem(image)
         if self.task.value == NOISE:
-            return problems.denoising(picture, self.noise.value / 255)
+            return problems.denoising(image, self.noise.value / 255)
         if self.task.value == SMALL:
-            small = images.shrink(picture, self.longest.value // 2)  # it grows by 4
+            small = images.shrink(image, self.longest.value // 2)  # it grows by 4
             return Problem(small, operators.Downsample(4))
-        known = self.mark.known(*picture.shape[-2:])
+        known = self.mark.known(*image.shape[-2:])
         if known.min() > 0:
-            raise InputError("Paint the hole first: drag over the picture above.")
-        return Problem(picture, operators.Mask(known), sigma=0.0)
+            raise InputError("Paint the hole first: drag over the image above.")
+        return Problem(image, operators.Mask(known), sigma=0.0)
 
     def _offer(self, run):
-        """Put a link below the picture once the fit rests."""
+        """Put a link below the image once the fit rests."""
         source = _address(run.output, self._about)
         self.download.value = (
-            f'<a download="restored.png" href="{source}"><b>Download the restored picture</b></a> '
+            f'<a download="restored.png" href="{source}"><b>Download the restored image</b></a> '
             f"(PNG, iteration {run.chosen_at})"
         )
 
@@ -212,7 +212,7 @@ class Playground(Box):
 _ROW = w.Layout(flex_flow="row wrap")
 _WHAT_IS_TAKEN = (
     '<div style="line-height: 1.4">Upload a PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most '
-    f"{LARGEST // 10**6} MB, or take one of the bundled pictures.</div>"
+    f"{LARGEST // 10**6} MB, or take one of the bundled images.</div>"
 )
 
 
@@ -221,7 +221,7 @@ def _heading(number, words):
 
 
 def playground(size=192):
-    """Restore a picture of your own: upload it, say what is wrong, fit, download.
+    """Restore an image of your own: upload it, say what is wrong, fit, download.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ function render({ model, el }) {
     const most = model.get("largest");
     if (file.size > most) {
       refuse(`${file.name} has ${megabytes(file.size)} MB, and at most ${megabytes(most)} MB can be `
-        + "uploaded: make the picture smaller, or save it as a JPEG.");
+        + "uploaded: make the image smaller, or save it as a JPEG.");
     } else {
       upload = { id: `${Date.now()}-${Math.random()}`, file };
       send(upload);

@@ -6,7 +6,7 @@ import anywidget
 import traitlets
 
 LARGEST = 100_000_000
-"""Bytes of the largest file that is taken: a camera's picture as a TIFF has some 70 million."""
+"""Bytes of the largest file that is taken: a camera's image as a TIFF has some 70 million."""
 
 
 class Upload(anywidget.AnyWidget):

@@ -18,14 +18,14 @@
 #
 # **When you are through, you will be able to**
 #
-# - say why restoring a picture needs a *prior*, and name three kinds: hand-made, learned, structural;
-# - restore a noisy photograph with a network that has never seen another picture, in three lines;
+# - say why restoring an image needs a *prior*, and name three kinds: hand-made, learned, structural;
+# - restore a noisy photograph with a network that has never seen another image, in three lines;
 # - read the two curves of such a fit, the energy and the PSNR, and say why they disagree;
 # - say what this method promises, and what it does not.
 #
 # **Time:** about three minutes of computing on two cores; allow as much time as you like for the
 # exercises.
-# **Needs:** a little Python and linear algebra. Nothing is learned from other pictures, no GPU is used,
+# **Needs:** a little Python and linear algebra. Nothing is learned from other images, no GPU is used,
 # and nothing is downloaded.
 # **Words and symbols:** [glossary](glossary.md).
 
@@ -58,27 +58,27 @@ x0 = problem.observation
 contact_sheet({"x₀, all we have": x0}, width=3.5, alt="A cat's face under strong colour noise")
 
 # %% [markdown]
-# **Your task:** give back the photograph without the noise. You have this one picture. There is no
+# **Your task:** give back the photograph without the noise. You have this one image. There is no
 # second exposure, no clean version, no collection of other cats to learn from.
 #
-# Because this is a lesson, we do know the clean picture `clean`. It is used for one thing only: to
+# Because this is a lesson, we do know the clean image `clean`. It is used for one thing only: to
 # *measure* what comes out. No method below ever sees it.
 #
 # ### Explaining the observation is not enough
 #
-# Call the clean picture $x$. We know how the observation came about,
+# Call the clean image $x$. We know how the observation came about,
 #
 # $$x_0 = x + n, \qquad n \sim \mathcal N(0, \sigma^2),$$
 #
-# so a first idea is to look for a picture that *explains* $x_0$ well. The **data term**
+# so a first idea is to look for an image that *explains* $x_0$ well. The **data term**
 #
 # $$E(x; x_0) = \tfrac1N \lVert x - x_0 \rVert^2$$
 #
-# measures how badly it does; $N$ counts the numbers in the picture. Let us hold three candidates
+# measures how badly it does; $N$ counts the numbers in the image. Let us hold three candidates
 # against it.
 #
-# > **Predict.** One candidate is the truth itself, one is the noisy picture, and one is the noisy
-# > picture with a *second* helping of noise. Which has the lowest energy? Can the energy tell the
+# > **Predict.** One candidate is the truth itself, one is the noisy image, and one is the noisy
+# > image with a *second* helping of noise. Which has the lowest energy? Can the energy tell the
 # > first from the last?
 
 # %%
@@ -91,12 +91,12 @@ candidates = {
     "twice as noisy": (x0 + other_noise).clamp(0, 1),
 }
 energies = {name: f"E = {data_term(x, problem):.4f}" for name, x in candidates.items()}
-contact_sheet(candidates, captions=energies, alt="Truth, observation, and a noisier picture")
+contact_sheet(candidates, captions=energies, alt="Truth, observation, and a noisier image")
 
 # %% [markdown]
-# The lowest energy, zero, belongs to the noisy picture: it explains itself perfectly. The truth and
-# the doubly noisy picture lie at the same distance from $x_0$, one as good as the other. The data
-# term alone knows nothing about what pictures look like.
+# The lowest energy, zero, belongs to the noisy image: it explains itself perfectly. The truth and
+# the doubly noisy image lie at the same distance from $x_0$, one as good as the other. The data
+# term alone knows nothing about what images look like.
 
 # %%
 assert data_term(x0, problem) == 0
@@ -106,37 +106,37 @@ assert 0.8 < ratio < 1.25  # equally good explanations, although the eye sees at
 # %% [markdown]
 # ## 2 · What a prior is
 #
-# Something has to say "but *this* is what pictures look like". That something is the **prior**. In
-# Bayes' words, among all pictures that could have led to $x_0$ we want the most probable one,
+# Something has to say "but *this* is what images look like". That something is the **prior**. In
+# Bayes' words, among all images that could have led to $x_0$ we want the most probable one,
 #
 # $$x^* = \arg\max_x\; p(x_0 \mid x)\, p(x)
 #        \quad\Longleftrightarrow\quad
 #   x^* = \arg\min_x\; E(x; x_0) + R(x), \tag{1}$$
 #
 # where taking minus the logarithm has turned the likelihood into the data term and the prior $p(x)$
-# into a **regulariser** $R(x)$: a price on pictures that do not look like pictures. (Constant terms are left
+# into a **regulariser** $R(x)$: a price on images that do not look like images. (Constant terms are left
 # out, and a constant factor is put into $R$; lesson 02 does it with care.) Everything hinges on $R$. There are
 # three ways to come by one.
 #
 # | kind of prior | where it comes from | examples | what it costs |
 # |---|---|---|---|
-# | **hand-made** | somebody thinks about pictures and writes down a formula | total variation, wavelets, non-local means, BM3D | decades of thought; each formula knows one thing |
+# | **hand-made** | somebody thinks about images and writes down a formula | total variation, wavelets, non-local means, BM3D | decades of thought; each formula knows one thing |
 # | **learned** | a network sees a million clean and noisy pairs | DnCNN, diffusion models | the million pairs; and it may paint in what *they* looked like |
-# | **structural** | the *architecture* of an untrained network | the deep image prior, this course | time: every picture is a fit of its own |
+# | **structural** | the *architecture* of an untrained network | the deep image prior, this course | time: every image is a fit of its own |
 #
 # Total variation is a good example of the first kind. It adds up how much neighbouring pixels
 # differ, $R(x) = \sum \lVert \nabla x \rVert$, and so prefers flat regions with sharp borders. That
-# is *one* true thing about pictures. A cat has fur.
+# is *one* true thing about images. A cat has fur.
 #
-# Until 2018 most people would have said that what a convolutional network knows about pictures, it
-# has learned from pictures. Ulyanov, Vedaldi and Lempitsky asked what is left if you take the
+# Until 2018 most people would have said that what a convolutional network knows about images, it
+# has learned from images. Ulyanov, Vedaldi and Lempitsky asked what is left if you take the
 # learning away.
 #
 # ### Noise in, structure out
 #
 # A **convolution** makes each of its output's pixels from a small neighbourhood of the input, as a weighted
 # sum with the same weights, the *filter*, everywhere. Take an hourglass-shaped network: convolutions that
-# halve the picture five times and bring it up again. Give it random weights θ. Feed it noise $z$. It has seen
+# halve the image five times and bring it up again. Give it random weights θ. Feed it noise $z$. It has seen
 # nothing, ever.
 #
 # > **Predict.** What do its outputs look like: like noise, like a uniform grey, or like something
@@ -144,9 +144,9 @@ assert 0.8 < ratio < 1.25  # equally good explanations, although the eye sees at
 
 
 # %%
-def stretched(picture):
-    """Spread the values over [0, 1], to see a faint picture."""
-    return (picture - picture.min()) / (picture.max() - picture.min())
+def stretched(image):
+    """Spread the values over [0, 1], to see a faint image."""
+    return (image - image.min()) / (image.max() - image.min())
 
 
 untrained = {"random pixels": torch.rand(3, 256, 256)}
@@ -157,19 +157,19 @@ contact_sheet(untrained, alt="Random pixels are grain; random networks make clou
 
 # %% [markdown]
 # Random *pixels* look like nothing. Random *networks* look like something: neighbouring pixels agree, and there
-# are blobs at several scales. This is a texture, not yet a picture, but nobody asked for it. It comes from how
-# the networks are built: small filters shared over the whole picture, coarse levels that are brought up and
+# are blobs at several scales. This is a texture, not yet an image, but nobody asked for it. It comes from how
+# the networks are built: small filters shared over the whole image, coarse levels that are brought up and
 # refined by finer ones.
 #
 # ## 3 · The idea
 #
-# So write the picture as the output of such a network, $x = f_\theta(z)$, keep its random input $z$
+# So write the image as the output of such a network, $x = f_\theta(z)$, keep its random input $z$
 # fixed, and look for the weights instead of the pixels:
 #
 # $$\theta^* = \arg\min_\theta\; E\big(f_\theta(z);\, x_0\big), \qquad x^* = f_{\theta^*}(z). \tag{2}$$
 #
 # Compare this with (1). $R$ is gone. Nothing asks for smoothness, nothing has been learned; the
-# only training picture is the noisy one itself, and the only instruction is to reproduce it, noise
+# only training image is the noisy one itself, and the only instruction is to reproduce it, noise
 # and all. If that sounds as if it could not possibly work, you are in good company.
 #
 # ### Count before you believe
@@ -177,20 +177,20 @@ contact_sheet(untrained, alt="Random pixels are grain; random networks make clou
 # %%
 network = dip.networks.build("hourglass", 32, problem.shape, **dip.lab().options)
 parameters = dip.networks.parameter_count(network)
-print(f"{parameters:,} parameters for a picture of {x0.numel():,} numbers")
+print(f"{parameters:,} parameters for an image of {x0.numel():,} numbers")
 # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# There are about two parameters for every number in the picture (and `fit` trains two such networks and
+# There are about two parameters for every number in the image (and `fit` trains two such networks and
 # shows the mean of their outputs; lesson 09 says why). The published network has six times as many
-# again. It is no bottleneck: such a network *can* reproduce any picture, noise
+# again. It is no bottleneck: such a network *can* reproduce any image, noise
 # included. If it nevertheless finds the cat first, the reason must lie in the order in which it
 # finds things.
 #
 # ## 4 · A first fit
 #
-# > **Predict.** We minimise the distance to the *noisy* picture, step by step. Sketch two curves
-# > over the iterations: the energy, and the PSNR against the clean picture (how *right* the result
+# > **Predict.** We minimise the distance to the *noisy* image, step by step. Sketch two curves
+# > over the iterations: the energy, and the PSNR against the clean image (how *right* the result
 # > is, in decibels; more is better). Will they be mirror images?
 
 # %%
@@ -210,14 +210,14 @@ contact_sheet(
 
 # %% [markdown]
 # **Explain.** First comes a smear of the mean colour, then the large shapes, then eyes, then
-# whiskers and fur. Each frame is *smoother than the noisy picture that it was told to imitate*. The
-# authors call this **impedance**: what looks like a picture meets low impedance and passes quickly
+# whiskers and fur. Each frame is *smoother than the noisy image that it was told to imitate*. The
+# authors call this **impedance**: what looks like an image meets low impedance and passes quickly
 # through the network into the weights; noise meets high impedance and comes late. A convolutional network, it
-# seems, **speaks a language in which pictures are short sentences and noise is a long one.**
+# seems, **speaks a language in which images are short sentences and noise is a long one.**
 
 # %% [markdown]
 # Now with your own hand. Move the slider, or press ▶, and find the iteration at which the whiskers come.
-# (Drag over a picture to look closer. On a page without JavaScript you see a still.)
+# (Drag over an image to look closer. On a page without JavaScript you see a still.)
 
 # %%
 scrub(run, frames=20)
@@ -232,14 +232,14 @@ curves(
 # while the single iterates (thin) get worse. The dotted line on the left is σ², what the noise alone amounts to:
 # the energy $E$ of the truth in section 1, but for what clipping takes away. About there the network has
 # explained the cat and hardly any of the noise. `fit` went on a little to be sure, stopped by itself, and gave
-# back the picture from before ("stopped by sure", it said; lesson 08 explains). That picture is an average
+# back the image from before ("stopped by sure", it said; lesson 08 explains). That image is an average
 # (thick) of the latest iterates: fresh noise is added to $z$ in each iteration, so that they all err a little
 # differently, and their mean is closer to the truth than any of them.
 
 # %%
 noisy_psnr = dip.psnr(x0, clean)
 print(f"noisy {noisy_psnr:.1f} dB, restored {run.psnr:.1f} dB, in {run.seconds:.0f} s")
-assert run.psnr > noisy_psnr + 7  # no training set, no clean picture, no formula for cats
+assert run.psnr > noisy_psnr + 7  # no training set, no clean image, no formula for cats
 assert run.history.psnr.idxmax() < 0.8 * run.stopped_at  # the single iterates turn before the end
 
 # %% [markdown]
@@ -247,17 +247,17 @@ assert run.history.psnr.idxmax() < 0.8 * run.stopped_at  # the single iterates t
 #
 # A gain over the noise is easy. The question is what a good engineer would have done with the tools
 # at hand. `scikit-image` has three classics, and BM3D is the hand-made denoiser that everybody compares
-# with. Look at the pictures before you look at the numbers: at the whiskers, the fur on the forehead, the light in
+# with. Look at the images before you look at the numbers: at the whiskers, the fur on the forehead, the light in
 # the eye.
 
 # %% tags=["figure:01_denoising"]
-pictures, table = dip.baselines.compare(problem)
-shown = {"noisy": x0, **pictures, "deep image prior": run.output, "truth": clean}
+images, table = dip.baselines.compare(problem)
+shown = {"noisy": x0, **images, "deep image prior": run.output, "truth": clean}
 captions = {name: f"{dip.psnr(p, clean):.2f} dB" for name, p in shown.items() if name != "truth"}
 contact_sheet(shown, columns=4, captions=captions, alt="Five restorations beside the truth")
 
 # %%
-compare(pictures["BM3D"], run.output, names=("BM3D", "deep image prior"))
+compare(images["BM3D"], run.output, names=("BM3D", "deep image prior"))
 
 # %%
 table.loc["deep image prior"] = [run.seconds, run.psnr, dip.ssim(run.output, clean)]
@@ -273,7 +273,7 @@ table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "
 # And be fair: BM3D is 1.2 dB ahead, in less than half of the time. Decades of thought
 # about noise went into it. The network had none of that thought, only its shape. **The point is not that
 # it wins. The point is that it plays at all.** And unlike BM3D, which was built for Gaussian noise,
-# equation (2) does not care what was done to the picture: put another operator into the data term
+# equation (2) does not care what was done to the image: put another operator into the data term
 # and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).
 
 # %%
@@ -285,7 +285,7 @@ assert table.loc["BM3D", "seconds"] < run.seconds  # the prior is slow, and we s
 # ### How much of this is luck?
 #
 # The weights and $z$ are random. Before two numbers are compared, one should know how far they move
-# when nothing but the seed changes. Three seeds on a smaller picture, to save time:
+# when nothing but the seed changes. Three seeds on a smaller image, to save time:
 
 # %%
 small = dip.denoising(dip.images.load("chelsea", size=96), sigma=25 / 255, seed=0)
@@ -300,7 +300,7 @@ assert scores.std() < 0.5
 # ## 6 · The catch
 #
 # The network *can* reproduce the noise (section 3). What if we simply go on? We take the small
-# picture, switch off everything that slows overfitting down (the input noise), and let it run.
+# image, switch off everything that slows overfitting down (the input noise), and let it run.
 #
 # > **Predict.** The energy keeps falling. What does the PSNR do?
 
@@ -317,14 +317,14 @@ contact_sheet(strip, columns=7, alt="The cat appears, and then sinks back into t
 # %% [markdown]
 # **Explain.** On the left nothing happens that would warn you: the energy just falls; its gentle bend is seen only
 # afterwards, and with logarithmic axes. On the right the PSNR climbs, passes a best iterate, and comes down again as the weights begin to find room for
-# the noise. Both ends of this film are useless; the picture we want lies *on the way*.
+# the noise. Both ends of this film are useless; the image we want lies *on the way*.
 #
 # Where? The dashed line was drawn with the truth at hand, which is why the package calls it
 # `oracle`. In practice nobody knows the truth. Because we knew how strong the noise was, `fit` could
 # stop near the right place in section 4; what to do when you do not is the subject of lesson 08.
 
 # %% [markdown]
-# **Try it.** Press Start, and Stop when you like the picture best. Then raise the iteration count and
+# **Try it.** Press Start, and Stop when you like the image best. Then raise the iteration count and
 # press Start again: the same fit goes on, into the noise. (`panel.run` is then your run.)
 
 # %%
@@ -340,14 +340,14 @@ assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is fur
 # ## 7 · What is promised, and what is not
 #
 # **Promised.** One method for many tasks: only the data term changes. No training set, so nothing
-# leaks in from other people's pictures, and it works where no training set can exist: a microscope
+# leaks in from other people's images, and it works where no training set can exist: a microscope
 # nobody else has, a single old photograph. It is a control experiment as well: what a trained
 # network achieves *beyond* this is what it has really learned.
 #
 # **Not promised.**
 #
-# - *Speed.* Every picture is a fit of its own. The published settings take half an hour for this
-#   picture on two cores; the `lab` recipe that you used takes less than a minute (lesson 09).
+# - *Speed.* Every image is a fit of its own. The published settings take half an hour for this
+#   image on two cores; the `lab` recipe that you used takes less than a minute (lesson 09).
 # - *The best number.* Trained networks are ahead wherever there is training data like yours, and
 #   BM3D is hard to beat on Gaussian noise.
 # - *Knowing when to stop*, if you know nothing about the noise. You saw the price (lesson 08).
@@ -358,10 +358,10 @@ assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is fur
 #
 # ## What to take away
 #
-# 1. The data term cannot tell a picture from noise; a **prior** must.
-# 2. The *structure* of a convolutional network is one: natural pictures pass with low impedance,
+# 1. The data term cannot tell an image from noise; a **prior** must.
+# 2. The *structure* of a convolutional network is one: natural images pass with low impedance,
 #    noise with high impedance.
-# 3. The deep image prior fits an untrained network to **one** degraded picture and **stops on the
+# 3. The deep image prior fits an untrained network to **one** degraded image and **stops on the
 #    way**.
 # 4. It needs no data and no formula, only time; and somebody who says when to stop.
 #
@@ -370,8 +370,8 @@ assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is fur
 # Put your answer in the place of `None`; the check says whether it is right, or gives a hint.
 # Worked answers: [solutions/01_motivation.ipynb](solutions/01_motivation.ipynb).
 #
-# **1. The yardstick.** Write `psnr(picture, truth)` with torch: $10 \log_{10}(1 / \text{MSE})$ for
-# pictures in [0, 1].
+# **1. The yardstick.** Write `psnr(image, truth)` with torch: $10 \log_{10}(1 / \text{MSE})$ for
+# images in [0, 1].
 
 # %%
 my_psnr = None
@@ -380,7 +380,7 @@ dip.check.psnr_function(my_psnr)
 
 # %% [markdown]
 # **2. No bottleneck.** How many parameters does the *published* network have for each number of our
-# picture `x0`? (`dip.networks.Hourglass()` is that network.)
+# image `x0`? (`dip.networks.Hourglass()` is that network.)
 
 # %%
 published = dip.networks.Hourglass()
@@ -411,7 +411,7 @@ dip.check.own_network(my_fit)
 
 # %% [markdown]
 # **5. Your own photograph.** No check here, and no truth either: `dip.images.read("photo.jpg",
-# longest=512)` gives a picture, `dip.Problem(picture)` a problem, `dip.fit` a run, and
+# longest=512)` gives an image, `dip.Problem(image)` a problem, `dip.fit` a run, and
 # `dip.images.write(run.output, "restored.png")` keeps it. `run.psnr` will refuse; read why.
 #
 # ## References

@@ -20,9 +20,9 @@
 #
 # - derive the energy of a restoration task from Bayes' rule, and say what its weight means;
 # - write the data terms of denoising, super-resolution and inpainting, and draw where they are zero;
-# - restore a picture with total variation, and find its weight;
+# - restore an image with total variation, and find its weight;
 # - write a deep image prior from nothing in thirty lines of PyTorch;
-# - draw the way of a fit through the space of pictures, and say from the map when one must stop.
+# - draw the way of a fit through the space of images, and say from the map when one must stop.
 #
 # **Time:** about two minutes of computing on two cores.
 # **Needs:** lesson 01. Nothing is downloaded, no GPU is used.
@@ -55,7 +55,7 @@ from diplearn.figures import BLUE, COLOURS, GREY, ORANGE, Figure, contact_sheet
 from diplearn.widgets import compare, scrub
 
 # %%
-torch.set_num_threads(1)  # pictures this small: one core is quicker than two that wait
+torch.set_num_threads(1)  # images this small: one core is quicker than two that wait
 
 # %% [markdown]
 # ## 1 · The challenge
@@ -65,7 +65,7 @@ torch.set_num_threads(1)  # pictures this small: one core is quicker than two th
 #
 # $$x_0 = A\,x + n,$$
 #
-# with an **operator** $A$, a linear map from pictures to observations, and noise $n$.
+# with an **operator** $A$, a linear map from images to observations, and noise $n$.
 #
 # > **Predict.** What is $A$ in each of the three? Which of them could be undone exactly, were there no noise?
 #
@@ -87,7 +87,7 @@ impostors = {
     task: problem.operator.project(coffee, problem.observation)  # nearest to the coffee with E = 0
     for task, problem in problems.items()
 }
-impostors["denoising"] = problems["denoising"].observation  # here no other picture has E = 0
+impostors["denoising"] = problems["denoising"].observation  # here no other image has E = 0
 
 # %%
 shown = {f"x₀, {task}": problem.observation for task, problem in problems.items()}
@@ -102,7 +102,7 @@ contact_sheet(
 )
 
 # %% [markdown]
-# The upper row is what we are given. The lower row holds pictures that **explain the upper one perfectly**:
+# The upper row is what we are given. The lower row holds images that **explain the upper one perfectly**:
 # make the second one four times smaller, and you get the small cat above it, although all of its fine detail is
 # that of a table with coffee cups. Half of the third one's pixels are coffee. The **data term** of all three tasks
 # is the same formula,
@@ -121,23 +121,23 @@ for task, problem in problems.items():
 # %% [markdown]
 # ## 2 · From Bayes to an energy
 #
-# Where does that formula come from? Bayes' rule says how probable a picture is once we have seen $x_0$:
+# Where does that formula come from? Bayes' rule says how probable an image is once we have seen $x_0$:
 #
 # $$p(x \mid x_0) \;\propto\; p(x_0 \mid x)\; p(x).$$
 #
 # The first factor is the noise. If it is Gaussian and independent from pixel to pixel,
-# $p(x_0 \mid x) \propto \exp\!\big(-\tfrac{1}{2\sigma^2} \lVert A x - x_0\rVert^2\big)$. The most probable picture
+# $p(x_0 \mid x) \propto \exp\!\big(-\tfrac{1}{2\sigma^2} \lVert A x - x_0\rVert^2\big)$. The most probable image
 # makes $-\log p(x \mid x_0)$ small. Multiply that by the constant $2\sigma^2/N$, and (Geman & Geman 1984)
 #
 # $$x^* = \arg\min_x\; E(x; x_0) + R(x), \qquad R(x) = -\tfrac{2\sigma^2}{N} \log p(x). \tag{1}$$
 #
-# So the operator and the *noise* decide on $E$; what we believe about *pictures* decides on $R$; and σ decides
+# So the operator and the *noise* decide on $E$; what we believe about *images* decides on $R$; and σ decides
 # how much the second weighs. Without noise $R$ becomes infinitely light: it then only chooses *among* the
-# pictures with $E = 0$.
+# images with $E = 0$.
 #
 # ### A world of two pixels
 #
-# All of this can be drawn if a picture has just two pixels, $x = (a, b)$: each point of a plane is a picture.
+# All of this can be drawn if an image has just two pixels, $x = (a, b)$: each point of a plane is an image.
 # Let the prior say "neighbours are alike", $R(x) = \tfrac1{10}\,|a - b|$.
 #
 # > **Predict.** Where in the plane is $E = 0$ if both pixels are seen with noise? If only $a$ is seen? If only
@@ -158,7 +158,7 @@ for axis, (name, (energy, zero)) in zip(figure.subplots(1, 3, sharey=True), worl
     axis.contourf(a, b, np.sqrt(energy), 12, cmap="Blues_r", alpha=0.55)  # darker: smaller E
     marker = "s" if len(zero[0]) == 1 else None  # a point, or a line
     axis.plot(*zero, marker=marker, color=BLUE, lw=5, ms=11, label="E = 0")
-    axis.plot([0, 1], [0, 1], "--", color="0.25", lw=1.5, label="R = 0: a flat picture")
+    axis.plot([0, 1], [0, 1], "--", color="0.25", lw=1.5, label="R = 0: a flat image")
     best = (energy + R).argmin()
     axis.plot(a.flat[best], b.flat[best], "o", color=ORANGE, ms=12, label="E + R smallest")
     axis.set(title=name, xlabel="pixel a", aspect="equal", xlim=(0, 1), ylim=(0, 1))
@@ -175,7 +175,7 @@ figure
 #
 # ## 3 · An R that somebody wrote down: total variation
 #
-# "Neighbours are alike", for all pixels of a picture, is **total variation** (Rudin, Osher & Fatemi 1992), the
+# "Neighbours are alike", for all pixels of an image, is **total variation** (Rudin, Osher & Fatemi 1992), the
 # length of the gradient, added up:
 #
 # $$R(x) = \frac{\lambda}{N} \operatorname{TV}(x) = \frac{\lambda}{N} \sum_{\text{pixels, colours}}
@@ -200,19 +200,19 @@ def total_variation(problem, weight, iterations=200):
 
 
 # %% [markdown]
-# > **Predict.** Draw the PSNR over λ from 0 to very large. What does the picture look like at either end? Does
-# > the best λ depend on the picture?
+# > **Predict.** Draw the PSNR over λ from 0 to very large. What does the image look like at either end? Does
+# > the best λ depend on the image?
 #
-# To choose λ by looking at the cat's truth would be cheating. We choose it on three *other* pictures.
+# To choose λ by looking at the cat's truth would be cheating. We choose it on three *other* images.
 
 # %%
 weights = (0.01, 0.02, 0.05, 0.1, 0.14, 0.2, 0.4, 1)
 others = {name: dip.images.load(name, size=96) for name in ("astronaut", "coffee", "rocket")}
 scores = {}
-for name, picture in {**others, "our cat": clean}.items():
-    noisy = dip.denoising(picture, sigma=25 / 255, seed=0)
-    pictures = {weight: total_variation(noisy, weight) for weight in weights}
-    scores[name] = [dip.psnr(x, picture) for x in pictures.values()]
+for name, image in {**others, "our cat": clean}.items():
+    noisy = dip.denoising(image, sigma=25 / 255, seed=0)
+    images = {weight: total_variation(noisy, weight) for weight in weights}
+    scores[name] = [dip.psnr(x, image) for x in images.values()]
 best = weights[np.mean([scores[name] for name in others], axis=0).argmax()]
 print(f"the best weight on the other three: λ = {best}")
 # NBVAL_CHECK_OUTPUT
@@ -233,7 +233,7 @@ figure
 
 # %%
 x0 = problems["denoising"].observation
-shown = {"λ = 0: x₀": x0} | {f"λ = {w}": pictures[w] for w in (0.02, best, 1)} | {"truth": clean}
+shown = {"λ = 0: x₀": x0} | {f"λ = {w}": images[w] for w in (0.02, best, 1)} | {"truth": clean}
 captions = {name: f"{dip.psnr(x, clean):.1f} dB" for name, x in shown.items() if name != "truth"}
 for name, words in zip(list(shown)[1:4], ("too little", "right", "too much")):
     captions[name] = f"{words}: {captions[name]}"
@@ -241,35 +241,35 @@ contact_sheet(shown, captions=captions, alt="Noise; less noise; a clean cat in p
 
 # %% [markdown]
 # **Explain.** With little weight the noise stays; with much, whole regions melt into one colour. The best λ is
-# not the same for all pictures (a rocket before the sky may have more than an astronaut), but the top is broad
+# not the same for all images (a rocket before the sky may have more than an astronaut), but the top is broad
 # enough for one λ to serve. In denoising $E + R$ is strictly convex, so there is no luck in it, and no spread to show: every
-# start ends in the same picture. What is wrong with it is the belief itself. A cat has fur, and total variation charges
+# start ends in the same image. What is wrong with it is the belief itself. A cat has fur, and total variation charges
 # for every hair.
 
 # %%
 cat = dict(zip(weights, scores["our cat"]))
-assert cat[best] > max(cat.values()) - 0.5  # chosen on other pictures, it suits this one
+assert cat[best] > max(cat.values()) - 0.5  # chosen on other images, it suits this one
 assert cat[best] > cat[0.02] + 3 and cat[best] > cat[1] + 3
 
 # %% [markdown]
 # ## 4 · The step: no R at all
 #
-# Now the idea of the paper (Ulyanov, Vedaldi & Lempitsky). Do not price pictures. *Write them differently*: as what a
+# Now the idea of the paper (Ulyanov, Vedaldi & Lempitsky). Do not price images. *Write them differently*: as what a
 # network makes of a fixed random input, and look for its weights,
 #
 # $$\theta^* = \arg\min_\theta\; E\big(f_\theta(z);\, x_0\big), \qquad x^* = f_{\theta^*}(z). \tag{2}$$
 #
-# One may still call that an $R$: zero for pictures that the network can make, infinite for all others. But our
-# network can make nearly *every* picture, so this $R$ forbids nearly nothing. What matters is the **way** there.
+# One may still call that an $R$: zero for images that the network can make, infinite for all others. But our
+# network can make nearly *every* image, so this $R$ forbids nearly nothing. What matters is the **way** there.
 #
 # ### Thirty lines
 #
-# A **convolution** slides a small filter, here 3×3 weights, over a picture and takes a weighted sum at each place;
-# with `stride=2` it visits only every other place, and the picture comes out half as large. A layer makes many
-# pictures at once, its **channels**, each a weighted sum over all channels before it; a 1×1 filter mixes the channels
+# A **convolution** slides a small filter, here 3×3 weights, over an image and takes a weighted sum at each place;
+# with `stride=2` it visits only every other place, and the image comes out half as large. A layer makes many
+# images at once, its **channels**, each a weighted sum over all channels before it; a 1×1 filter mixes the channels
 # of one pixel, and sees no neighbour. A `block` is a convolution, a **normalisation** (each channel gets mean 0 and
 # variance 1, then a learned scale), and a bend, without which the whole would be linear: `LeakyReLU` divides what is
-# negative by five. A `Level` halves, leaves the smaller picture to the level below, doubles what comes back, and merges
+# negative by five. A `Level` halves, leaves the smaller image to the level below, doubles what comes back, and merges
 # it with a thin **skip** of four channels that took no detour. At the end a sigmoid brings every number between 0 and 1.
 
 
@@ -293,7 +293,7 @@ class Level(nn.Module):
 
 # %%
 def deep_prior(problem, network, z, iterations):
-    """Fit θ step by step; yield energy and picture of every iteration."""
+    """Fit θ step by step; yield energy and image of every iteration."""
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
     for _ in range(iterations):
         x = network(z)[0]  # x = f_θ(z)
@@ -315,16 +315,16 @@ def fresh(seed, side, order=torch.channels_last):  # the order in memory: for sp
 # %% [markdown]
 # That is a deep image prior; there is nothing else to it. Let it loose on the noisy cat.
 #
-# > **Predict.** $E$ is all it minimises, and $E$ is zero at the noisy picture. What will be there after 10, 40, 150
+# > **Predict.** $E$ is all it minimises, and $E$ is zero at the noisy image. What will be there after 10, 40, 150
 # > and 400 iterations?
 
 # %%
 problem = problems["denoising"]
 network, z = fresh(0, 96)
 twin = copy.deepcopy(network)  # the same weights once more, for later
-energies, pictures = zip(*deep_prior(problem, network, z, 400))
+energies, images = zip(*deep_prior(problem, network, z, 400))
 
-frames = {f"iteration {k}": pictures[k - 1] for k in (1, 10, 40, 150, 400)}
+frames = {f"iteration {k}": images[k - 1] for k in (1, 10, 40, 150, 400)}
 captions = {name: f"{dip.psnr(x, clean):.1f} dB" for name, x in frames.items()}
 contact_sheet(
     frames, captions=captions, alt="Clouds, a smear, a soft cat, a sharp cat, a noisy cat"
@@ -351,7 +351,7 @@ assert difference < 1e-5
 # %% [markdown]
 # The same numbers. (Sums in another order would be rounded otherwise, and a fit amplifies that: after
 # a few hundred iterations it would be elsewhere.) What the package adds is around the loop: it keeps the
-# history, the pictures, and averages. Move through them:
+# history, the images, and averages. Move through them:
 
 # %%
 scrub(run, frames=20)
@@ -363,7 +363,7 @@ scrub(run, frames=20)
 # have no noise, so by equation (1) a small weight will do; we take λ = 0.003. We put both beside the pixels alone, with
 # no $R$ and no network, and let three seeds of the network show their spread.
 #
-# > **Predict.** In which of the three tasks will the network's last picture be much worse than its best? And what will
+# > **Predict.** In which of the three tasks will the network's last image be much worse than its best? And what will
 # > the pixels alone come to, in each of the three?
 
 # %%
@@ -412,7 +412,7 @@ compare(tv["denoising"], prior["denoising"][0].oracle, names=("total variation",
 # **Explain.** On the noise, the best iterate of the bare thirty lines is ahead of total variation, if somebody stops at the
 # right moment (the divider shows the average that is best; lesson 08 chooses it without the truth). On the other two
 # tasks, at this small size, total variation is level with it or ahead: for scattered missing pixels smoothness is a good
-# belief, and in super-resolution even the pixels alone, with no R, come near: the small picture fixes all the long waves,
+# belief, and in super-resolution even the pixels alone, with no R, come near: the small image fixes all the long waves,
 # and at this size there is little left for a prior to win. Lessons 05 and 06 do both in earnest. Here, compare the columns
 # *last* and *best*. In **denoising** the last iterate is far below the best one. In **inpainting** and
 # **super-resolution** it is within a few tenths of a decibel. Same network, same loop. Why?
@@ -429,13 +429,13 @@ assert table["TV"]["super-resolution"] > top["super-resolution"]  # and so we sa
 # %% [markdown]
 # ## 5 · A map of the way
 #
-# A picture of 64×64 pixels in three colours is a point in a space of 12,288 dimensions. A fit is a path through it.
+# An image of 64×64 pixels in three colours is a point in a space of 12,288 dimensions. A fit is a path through it.
 # **Principal components** give the best flat map of such a path: the plane in which its points are spread most. We fit
 # each task with three seeds, gather the iterates, add the truth and the observation, and look down on that plane.
 # Distances are root mean squares per value: 0.1 is the length of the noise.
 #
 # > **Predict.** Where is the denoising path going? How near does it pass to the truth? And where does inpainting end,
-# > for which the pictures with $E = 0$ fill not a point but half of all dimensions?
+# > for which the images with $E = 0$ fill not a point but half of all dimensions?
 
 # %%
 small = dip.images.load("chelsea", size=64)
@@ -443,7 +443,7 @@ tasks = {"denoising": dip.denoising(small, 25 / 255), "inpainting": dip.inpainti
 
 
 def path(problem, network, z, iterations=700):
-    """Pictures along one fit, spread evenly over the logarithm of the iteration."""
+    """Images along one fit, spread evenly over the logarithm of the iteration."""
     kept = {30, 100, *np.geomspace(1, iterations, 120).astype(int).tolist()}
     fit = deep_prior(problem, network, z, iterations)
     return {k: x for k, (_, x) in enumerate(fit, 1) if k in kept}
@@ -461,9 +461,9 @@ def root(x):
     return float(x.square().mean().sqrt())
 
 
-def flat_map(pictures):
-    """The plane in which pictures are spread most; return the function that puts them on it."""
-    rows = torch.stack([x.flatten() for x in pictures])
+def flat_map(images):
+    """The plane in which images are spread most; return the function that puts them on it."""
+    rows = torch.stack([x.flatten() for x in images])
     centre, size = rows.mean(0), rows.shape[1] ** 0.5
     axes = torch.linalg.svd(rows - centre, full_matrices=False).Vh[:2]
     axes = axes * torch.sign(axes @ (small.flatten() - rows[0]))[:, None]  # truth: above, right
@@ -479,7 +479,7 @@ for task, each in tasks.items():
 
 # %%
 def mark(axis, task, x, name, sign, size):
-    """Mark one picture on a map, by name; hollow, so that the path can be seen in it."""
+    """Mark one image on a map, by name; hollow, so that the path can be seen in it."""
     place = maps[task]([x])[0].tolist()
     axis.plot(*place, sign, mfc="none", mec="black", mew=1.5, ms=size, zorder=4)
     aside = {"start": (14, -9), "x₀": (-7, -22), "truth": (8, 9)}[name]
@@ -513,7 +513,7 @@ figure
 
 # %% [markdown]
 # **Explain.** Three seeds, one road. In **denoising** it comes from clouds of colour, swings towards the truth, passes by, and
-# runs on towards $x_0$, the only picture with $E = 0$. (Where we break off, about a third of the noise's length is still
+# runs on towards $x_0$, the only image with $E = 0$. (Where we break off, about a third of the noise's length is still
 # to go.) The truth is no place to rest; it is a place on
 # the way. So **one must stop**. In **inpainting** the path ends beside the truth, on the edge of the huge set where
 # $E = 0$: there the energy has nothing more to say, and so nothing pulls any more. **Whoever waits loses next to nothing.** (And
@@ -569,7 +569,7 @@ assert 0.15 < min(left) and max(left) < 0.55
 
 # %%
 def pixel_descent(problem, x, steps=150):
-    """Gradient descent on E over the pixels; return the pictures on the way."""
+    """Gradient descent on E over the pixels; return the images on the way."""
     rate, way = 0.02 * problem.observation.numel(), [x]
     for _ in range(steps):
         x = x.detach().requires_grad_()
@@ -579,7 +579,7 @@ def pixel_descent(problem, x, steps=150):
     return way
 
 
-starts = {task: paths[task][0][1] for task in tasks}  # the untrained network's first picture
+starts = {task: paths[task][0][1] for task in tasks}  # the untrained network's first image
 straight = {task: pixel_descent(each, starts[task]) for task, each in tasks.items()}
 
 # %%
@@ -622,7 +622,7 @@ print(
 assert top < min(reached) - 4
 
 # %% [markdown]
-# **Explain.** A straight line. In denoising $-\nabla E = \tfrac2N (x_0 - x)$ always points to $x_0$: picture and noise come in at the
+# **Explain.** A straight line. In denoising $-\nabla E = \tfrac2N (x_0 - x)$ always points to $x_0$: image and noise come in at the
 # same rate. In inpainting the gradient is zero at every missing pixel, so these stay what they were. The
 # end has $E = 0$ as well, and is useless. (The column "no R" in section 4 is this fit with Adam, from nearly black random
 # pixels. In denoising it has the same end; in the other tasks the end depends on the start.) The energy is the same in
@@ -630,7 +630,7 @@ assert top < min(reached) - 4
 #
 # ### What the coordinates do to a step
 #
-# To first order, a small step of gradient descent over θ moves the picture by
+# To first order, a small step of gradient descent over θ moves the image by
 #
 # $$\Delta x = -\eta\, J J^\top \nabla_{\!x} E, \qquad J = \partial f_\theta(z) / \partial \theta,$$
 #
@@ -638,12 +638,12 @@ assert top < min(reached) - 4
 # what it lets pass, after 30 iterations of denoising.
 #
 # > **Predict.** Both steps come from the same gradient, $\tfrac2N (x - x_0)$. What does the step over the pixels look like, as a
-# > picture? And the step over the weights?
+# > image? And the step over the weights?
 
 
 # %%
 def two_steps(seed):
-    """The steps that pixels and network would make after 30 iterations, and the picture."""
+    """The steps that pixels and network would make after 30 iterations, and the image."""
     network, z = fresh(seed, 64)
     list(deep_prior(tasks["denoising"], network, z, 30))
     x = network(z)[0]
@@ -662,7 +662,7 @@ def cosine(a, b):
 # %%
 steps = [two_steps(seed) for seed in range(3)]
 over_pixels, over_weights, x = steps[0]
-shown = {"x, the picture so far": x, "step over the pixels": over_pixels}
+shown = {"x, the image so far": x, "step over the pixels": over_pixels}
 shown["step over the weights"] = over_weights
 for name in list(shown)[1:]:
     shown[name] = (0.5 + shown[name] / (6 * shown[name].std())).clamp(0, 1)
@@ -685,12 +685,12 @@ for name, which in (("pixels", 0), ("weights", 1)):
 #
 # ## What to take away
 #
-# 1. $E$ comes from the operator and the noise, $R$ from what we believe about pictures; Bayes adds them up.
+# 1. $E$ comes from the operator and the noise, $R$ from what we believe about images; Bayes adds them up.
 # 2. In denoising $E$ has one minimum, and it is the wrong one. In inpainting and super-resolution it has far
 #    too many. An $R$ that is written down, such as total variation, answers both, and has a weight to be found.
 # 3. The deep image prior has no $R$. It changes the **coordinates** of the search, and with them the way.
 # 4. The way of denoising leads past the truth towards $x_0$: stop. That of inpainting ends beside the truth: wait.
-# 5. Over the pixels the same energy leads straight to the noisy picture, or leaves missing pixels as they were.
+# 5. Over the pixels the same energy leads straight to the noisy image, or leaves missing pixels as they were.
 #
 # ## Exercises
 #
@@ -698,7 +698,7 @@ for name, which in (("pixels", 0), ("weights", 1)):
 # [solutions/02_energy.ipynb](solutions/02_energy.ipynb).
 #
 # **1. Two pixels by hand.** $x_0 = (0.8, 0.3)$, $E = \tfrac12[(a - 0.8)^2 + (b - 0.3)^2]$, $R = w\,|a - b|$. From which weight $w$
-# on is the best picture flat? (Set the derivatives to zero while $a > b$.)
+# on is the best image flat? (Set the derivatives to zero while $a > b$.)
 
 # %%
 my_weight = None
@@ -715,7 +715,7 @@ my_beta = None
 dip.check.beta(my_beta)
 
 # %% [markdown]
-# **3. Your own R.** Write `my_tv(picture)` for a tensor (C, H, W): the isotropic total variation, summed over pixels and channels,
+# **3. Your own R.** Write `my_tv(image)` for a tensor (C, H, W): the isotropic total variation, summed over pixels and channels,
 # without smoothing. (Leave out the last row and column, or continue the border.)
 
 # %%
@@ -726,11 +726,11 @@ dip.check.tv_function(my_tv)
 # %% [markdown]
 # **4. Structure and R together.** Nobody forbids both (Liu et al. 2019). Find a weight with which the fit below *need not
 # be stopped*: after 800 iterations its average lies at most half a decibel below its best, which is still 5 dB
-# above the noisy picture. What does it cost? Compare with the best on the way without any R.
+# above the noisy image. What does it cost? Compare with the best on the way without any R.
 
 # %%
 long = dip.lab(members=1, input_noise=0, optimiser="adam", iterations=800, stop="count")
-my_run = None  # dip.fit(tasks["denoising"], long.but(tv_weight=.../small.numel()))
+my_run = None  # dip.fit(tasks["denoising"], long.replace(tv_weight=.../small.numel()))
 
 dip.check.no_need_to_stop(my_run)
 

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # 03 · Impedance: why the picture comes before the noise
+# # 03 · Impedance: why the image comes before the noise
 #
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/03_impedance.ipynb)
 # [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/03_impedance.ipynb)
@@ -51,7 +51,7 @@ from diplearn.widgets import compare, impedance
 # %% [markdown]
 # ## 1 · The challenge
 #
-# A large network can come as close as one likes to nearly any picture (not every large network: see section 3).
+# A large network can come as close as one likes to nearly any image (not every large network: see section 3).
 # So it can come close to each of these four. The third has the very same pixels as the first, in another order;
 # the fourth is Gaussian noise with the first one's mean and standard deviation, cut off at black and white.
 
@@ -59,8 +59,8 @@ from diplearn.widgets import compare, impedance
 clean = dip.images.load("astronaut", size=64)
 targets = dip.problems.impedance(clean, sigma=25 / 255, seed=0)
 noisy = dip.denoising(clean, sigma=25 / 255, seed=0)  # the second once more, with its truth
-assert torch.equal(noisy.observation, targets["picture + noise"].observation)
-targets["picture + noise"] = noisy
+assert torch.equal(noisy.observation, targets["image + noise"].observation)
+targets["image + noise"] = noisy
 contact_sheet(
     {name: target.observation for name, target in targets.items()},
     alt="An astronaut; the same with noise; the same pixels shuffled; grain",
@@ -78,7 +78,7 @@ contact_sheet(
 #
 # > **Predict.** Sketch the four energies over the iterations, on a logarithmic axis, before you go on.
 # > Which falls fastest? Do all reach zero? Where do "shuffled" and "noise" lie, which have no structure at
-# > all, but the first has a picture's colours?
+# > all, but the first has an image's colours?
 
 # %%
 # One network, nothing added to z. The optimiser is that of the recipe "lab": Muon, at a rate of 0.01.
@@ -106,7 +106,7 @@ def draw(axis, name, fits):
 
 
 # %% tags=["figure:03_impedance"]
-figure = Figure("Four energies: picture, noisy picture, shuffled, noise", figsize=(8, 3.6))
+figure = Figure("Four energies: image, noisy image, shuffled, noise", figsize=(8, 3.6))
 axis = figure.subplots()
 for name, three in runs.items():
     draw(axis, name, three)
@@ -116,13 +116,13 @@ axis.legend(frameon=False)
 figure
 
 # %% [markdown]
-# The bands span three seeds. The *picture* is reproduced many times better, after the same number of steps, than
-# the same pixels in disorder. The *noisy picture* goes along with the clean one at first, and then bends: it has
+# The bands span three seeds. The *image* is reproduced many times better, after the same number of steps, than
+# the same pixels in disorder. The *noisy image* goes along with the clean one at first, and then bends: it has
 # explained the astronaut, and what is left is noise, which comes even more slowly than the noise on the right
 # of the sheet. At the end it has met the shuffled pixels. And these are easier than the noise: each pixel keeps
 # its colour, and its three values are nearly equal; in the noise all three are drawn by themselves.
 #
-# Move through it with your own hand, from the left. At which iteration could you say what the first picture is?
+# Move through it with your own hand, from the left. At which iteration could you say what the first image is?
 
 # %%
 impedance({name: three[0] for name, three in runs.items()}, frames=20)
@@ -130,9 +130,9 @@ impedance({name: three[0] for name, three in runs.items()}, frames=20)
 # %%
 last = {name: np.mean([run.history.loss.iloc[-1] for run in three]) for name, three in runs.items()}
 print({name: f"{loss:.5f}" for name, loss in last.items()})
-assert last["picture"] < last["picture + noise"] < last["noise"]
-assert 4 * last["picture"] < last["shuffled pixels"] < last["noise"]
-assert 0.6 < last["picture + noise"] / last["shuffled pixels"] < 1.6  # they have met
+assert last["image"] < last["image + noise"] < last["noise"]
+assert 4 * last["image"] < last["shuffled pixels"] < last["noise"]
+assert 0.6 < last["image + noise"] / last["shuffled pixels"] < 1.6  # they have met
 
 # %% [markdown]
 # ## 2 · The number behind the word
@@ -160,9 +160,9 @@ shown = table.style.format(lambda n: "> 250" if n == np.inf else f"{n:.0f}")
 shown.set_caption("iterations, the median of three seeds")
 
 # %% [markdown]
-# **Explain.** Half of the variance is cheap for the picture: large dark and bright areas (a mosaic of 64 flat tiles
+# **Explain.** Half of the variance is cheap for the image: large dark and bright areas (a mosaic of 64 flat tiles
 # explains more than half). For shuffled pixels there are no areas; every pixel is news. The number to remember is the
-# *ratio* between the columns' ends: it is what makes a moment possible at which the picture is there and the
+# *ratio* between the columns' ends: it is what makes a moment possible at which the image is there and the
 # noise is not.
 
 
@@ -172,14 +172,14 @@ def times(a, b):
     return f"{a / b:.1f}" if np.isfinite(a) else f"> {plain.iterations / b:.1f}"
 
 
-ratios = {at: times(table[at]["noise"], table[at]["picture"]) for at in table}
-print("noise takes so many times as long as the picture:", ratios)
-assert (table.loc["noise"] > 2 * table.loc["picture"]).all()
+ratios = {at: times(table[at]["noise"], table[at]["image"]) for at in table}
+print("noise takes so many times as long as the image:", ratios)
+assert (table.loc["noise"] > 2 * table.loc["image"]).all()
 tiles = clean.unfold(1, 8, 8).unfold(2, 8, 8)
 left = (tiles - tiles.mean((-1, -2), keepdim=True)).square().mean()
 assert left < 0.5 * clean.var()  # the mosaic
-half = table.iloc[:, :2]  # before the noisy picture's noise comes in
-assert (half.loc["picture + noise"] * 1.5 < half.loc["shuffled pixels"]).all()
+half = table.iloc[:, :2]  # before the noisy image's noise comes in
+assert (half.loc["image + noise"] * 1.5 < half.loc["shuffled pixels"]).all()
 assert (half.loc["shuffled pixels"] < half.loc["noise"]).all()
 
 # %% [markdown]
@@ -192,7 +192,7 @@ assert (half.loc["shuffled pixels"] < half.loc["noise"]).all()
 # - a **1x1 network** on the full-size noise $z$: neither neighbours nor upsampling;
 # - the **pixels themselves**: $f_\theta(z) = \theta$ (no filters, which is what Muon moves: they get Adam).
 #
-# > **Predict.** Which of them can tell the picture from its shuffled pixels? Put them in order, and say
+# > **Predict.** Which of them can tell the image from its shuffled pixels? Put them in order, and say
 # > what you expect of the second, in which no pixel sees another.
 
 
@@ -208,11 +208,11 @@ def pointwise(channels=64, layers=4):
 
 # %%
 kinds = {
-    "deep decoder": plain.but(network="decoder", z_channels=64, options={}),
+    "deep decoder": plain.replace(network="decoder", z_channels=64, options={}),
     "1x1, no upsampling": plain,
-    "pixels": plain.but(network="pixels", options={}),
+    "pixels": plain.replace(network="pixels", options={}),
 }
-three_targets = ("picture", "shuffled pixels", "noise")
+three_targets = ("image", "shuffled pixels", "noise")
 
 
 def one(kind, name, seed):
@@ -231,7 +231,7 @@ families = {"hourglass": {name: runs[name] for name in three_targets}} | {
 }
 
 # %%
-figure = Figure("Only hourglass and decoder tell picture from shuffled pixels", figsize=(10, 3.2))
+figure = Figure("Only hourglass and decoder tell image from shuffled pixels", figsize=(10, 3.2))
 for axis, (kind, by_target) in zip(figure.subplots(1, 4, sharey=True), families.items()):
     for name, fits in by_target.items():
         draw(axis, name, fits)
@@ -244,19 +244,19 @@ figure
 # %%
 ratio = {}
 for kind, by_target in families.items():
-    weights = sum(each.numel() for each in by_target["picture"][0].network.parameters())
+    weights = sum(each.numel() for each in by_target["image"][0].network.parameters())
     at = {name: np.median([iterations_to(r, 0.8) for r in by_target[name]]) for name in by_target}
-    ratio[kind] = at["shuffled pixels"] / at["picture"]
-    told = times(at["shuffled pixels"], at["picture"])
+    ratio[kind] = at["shuffled pixels"] / at["image"]
+    told = times(at["shuffled pixels"], at["image"])
     print(f"{kind:20s}{weights:9,d} weights; shuffled pixels take {told} times as long")
 assert ratio["hourglass"] > 2
 assert min(iterations_to(r, 0.5) for r in families["deep decoder"]["shuffled pixels"]) == np.inf
 assert 0.8 < ratio["1x1, no upsampling"] < 1.25 and ratio["pixels"] == 1
 
 # %% [markdown]
-# **Explain.** For the *pixels*, picture and shuffled pixels have one and the same curve: the energy is a sum
+# **Explain.** For the *pixels*, image and shuffled pixels have one and the same curve: the energy is a sum
 # over pixels and does not care where each of them lies. The *1x1 network* is a function from 32 random
-# values to a colour; pixels that are neighbours in the picture are no neighbours for it. It too has no
+# values to a colour; pixels that are neighbours in the image are no neighbours for it. It too has no
 # opinion, although it has thousands of weights and is called a convolutional network.
 #
 # The *deep decoder* has 1x1 filters as well, and yet it is the strictest of the four: in these iterations it does
@@ -267,10 +267,10 @@ assert 0.8 < ratio["1x1, no upsampling"] < 1.25 and ratio["pixels"] == 1
 #
 # ## 4 · Low bands first
 #
-# "Smooth before rough" can be measured. The Fourier transform writes a picture as a sum of waves; five
+# "Smooth before rough" can be measured. The Fourier transform writes an image as a sum of waves; five
 # rings of it, from the longest waves to the shortest, are five *bands*. For each of them,
 # **frequency-band correspondence** (Shi et al.; Chakrabarty & Maji looked at deep image priors first) asks which share of
-# the target's amplitude the fit has, in the mean of its three colours. We follow the fit to the *noisy* picture, and so
+# the target's amplitude the fit has, in the mean of its three colours. We follow the fit to the *noisy* image, and so
 # all five must come to 1 in the end.
 #
 # > **Predict.** In which order do the five bands arrive in the hourglass? And when the pixels themselves are
@@ -281,9 +281,9 @@ assert 0.8 < ratio["1x1, no upsampling"] < 1.25 and ratio["pixels"] == 1
 flat = clean.mean()
 
 
-def share(picture, direction):
-    """How much of a direction a picture holds: 0 nothing, 1 all of it."""
-    return float((picture * direction).sum() / direction.square().sum())
+def share(image, direction):
+    """How much of a direction an image holds: 0 nothing, 1 all of it."""
+    return float((image * direction).sum() / direction.square().sum())
 
 
 noise = noisy.observation - clean
@@ -293,12 +293,12 @@ noise = noise - noise.mean()
 
 # %%
 def follow(recipe):
-    """Bands reached, and shares of picture and noise, in every iteration of one fit."""
+    """Bands reached, and shares of image and noise, in every iteration of one fit."""
     bands, shares = [], []
     for step in dip.iterate(noisy, recipe, seed=0):
         bands.append(dip.metrics.band_correspondence(step.output, noisy.observation))
-        picture, grain = share(step.output - flat, clean - flat), share(step.output - clean, noise)
-        shares.append((picture, grain))
+        image, grain = share(step.output - flat, clean - flat), share(step.output - clean, noise)
+        shares.append((image, grain))
     return np.array(bands), np.array(shares)
 
 
@@ -341,11 +341,11 @@ def in_bands(power):
     return 100 * np.bincount(ring.ravel(), power.ravel()) / power.sum()
 
 
-power = {"picture": clean, "noise": noise}
+power = {"image": clean, "noise": noise}
 power = {name: np.abs(np.fft.fft2(x.mean(0).numpy())) ** 2 for name, x in power.items()}
 power["number of waves"] = np.ones((64, 64))
 table = pd.DataFrame({name: in_bands(each) for name, each in power.items()}, range(1, 6)).T
-assert table[1]["picture"] > 60 and abs(table.loc["noise"] - table.loc["number of waves"]).max() < 3
+assert table[1]["image"] > 60 and abs(table.loc["noise"] - table.loc["number of waves"]).max() < 3
 table.style.format("{:.0f} %").set_caption("share of the bands 1 to 5")
 
 # %% [markdown]
@@ -358,18 +358,18 @@ table.style.format("{:.0f} %").set_caption("share of the bands 1 to 5")
 #
 # ## 5 · The window
 #
-# Now the question behind everything. The observation is $x_0 = x + n$. How much of the picture $x$, and how
+# Now the question behind everything. The observation is $x_0 = x + n$. How much of the image $x$, and how
 # much of the noise $n$, is in the output after each iteration? Both are known here, so we can project on
 # them, as one does with vectors: with $f = f_\theta(z)$, $\langle f - x,\, n\rangle / \langle n, n\rangle$ is 0 when
 # the output has nothing of the noise, and 1 when it has all of it. (Cut off at black and white, the noise took 3 % of
-# the picture's contrast with it. We count that to the picture, so its share ends at 0.97, and the two directions
+# the image's contrast with it. We count that to the image, so its share ends at 0.97, and the two directions
 # are orthogonal.)
 
 # %% tags=["figure:03_window"]
-figure = Figure("Hourglass: the picture is there before the noise", figsize=(10, 3.2))
+figure = Figure("Hourglass: the image is there before the noise", figsize=(10, 3.2))
 for axis, (kind, (_, shares)) in zip(figure.subplots(1, 2, sharey=True), followed.items()):
     along = np.arange(1, len(shares) + 1)
-    axis.semilogx(along, shares[:, 0], color=COLOURS[0], lw=2.5, label="share of the picture")
+    axis.semilogx(along, shares[:, 0], color=COLOURS[0], lw=2.5, label="share of the image")
     axis.semilogx(along, shares[:, 1], color=COLOURS[1], lw=2.5, label="share of the noise")
     if kind == "hourglass":
         axis.fill_between(
@@ -381,21 +381,21 @@ figure.axes[0].legend(frameon=False, loc="upper left")
 figure
 
 # %%
-there = int(np.argmax(followed["hourglass"][1][:, 0] > 0.92))  # the first iterate with the picture
-picture, grain = followed["hourglass"][1][there]
-print(f"iteration {there + 1}: {picture:.0%} of the picture, {grain:.0%} of the noise")
+there = int(np.argmax(followed["hourglass"][1][:, 0] > 0.92))  # the first iterate with the image
+image, grain = followed["hourglass"][1][there]
+print(f"iteration {there + 1}: {image:.0%} of the image, {grain:.0%} of the noise")
 same = followed["pixels"][1]
 assert grain < 0.3 and np.argmax(same[:, 0] > 0.92) > 0 and same[same[:, 0] > 0.92][0, 1] > 0.7
 
 # %% [markdown]
-# The shaded area on the left is the **window**: the picture is there, the noise is not. On the right there is
+# The shaded area on the left is the **window**: the image is there, the noise is not. On the right there is
 # no window; with every step one gets as much of the one as of the other. *To denoise with a deep image prior
 # is to stop inside the window.* (Where it is, without knowing $x$ and $n$, is the subject of lesson 08.)
 #
 # ## 6 · What impedance is not
 #
 # **Not a count of weights.** The hourglass has 383,151 weights for 12,288 numbers, and its four curves were still falling
-# when we stopped. The deep decoder has twice as many as the picture has numbers, and yet shuffled pixels hardly move
+# when we stopped. The deep decoder has twice as many as the image has numbers, and yet shuffled pixels hardly move
 # it: it ties the pixels so tightly that its weights do not help.
 #
 # **Not just blur.** If "low bands first" were all, the best iterate would be a blurred observation. Let us
@@ -404,19 +404,19 @@ assert grain < 0.3 and np.argmax(same[:, 0] > 0.92) > 0 and same[same[:, 0] > 0.
 # %%
 widths = np.linspace(0.2, 2, 19)
 blurred = [torch.tensor(gaussian(noisy.observation.numpy(), w, channel_axis=0)) for w in widths]
-best_blur = max(blurred, key=lambda picture: dip.psnr(picture, clean))
-best = [fit.history.psnr.max() for fit in runs["picture + noise"]]
+best_blur = max(blurred, key=lambda image: dip.psnr(image, clean))
+best = [fit.history.psnr.max() for fit in runs["image + noise"]]
 print(f"best blur {dip.psnr(best_blur, clean):.1f} dB, best iterates {np.round(best, 1)} dB")
 assert min(best) > dip.psnr(best_blur, clean) + 0.5
 
 # %%
-average = runs["picture + noise"][0].oracle
+average = runs["image + noise"][0].oracle
 compare(best_blur, average, names=("the best blur", "the best average of the fit"))
 
 # %% [markdown]
 # One explanation: the network brings a *sharp* contour early, for it has to be made only once and shifted along,
 # while a blur takes the contour away together with the noise. What is cheap for the network is then
-# what **repeats at many places and scales**. You will meet a picture that is nothing but the finest detail, and
+# what **repeats at many places and scales**. You will meet an image that is nothing but the finest detail, and
 # nevertheless cheap, in the exercises.
 #
 # **Not a law about all noise.** What counts as noise is what the network reaches late. Sand and grass come
@@ -424,11 +424,11 @@ compare(best_blur, average, names=("the best blur", "the best average of the fit
 #
 # ## What to take away
 #
-# 1. The same network reproduces a picture in about a third of the iterations that its shuffled pixels take:
+# 1. The same network reproduces an image in about a third of the iterations that its shuffled pixels take:
 #    **impedance** is a number that you can measure.
 # 2. It is made by the way in which the network ties pixels to each other. Without coarse grids and filters
 #    that see neighbours, a network with thousands of weights has no prior at all.
-# 3. In a fit to a noisy picture, long waves come first; between the arrival of the picture and that of the
+# 3. In a fit to a noisy image, long waves come first; between the arrival of the image and that of the
 #    noise there is a **window**.
 # 4. Impedance is an *order in time*, no wall: who waits gets the noise.
 #
@@ -439,9 +439,9 @@ compare(best_blur, average, names=("the best blur", "the best average of the fit
 # Put your answer in the place of `None`. Worked answers:
 # [solutions/03_impedance.ipynb](solutions/03_impedance.ipynb).
 #
-# **1. Two directions at once.** Section 5 first made the noise orthogonal to the picture. Do without: write
-# `my_shares(picture, clean, noise)`, which returns the two numbers $a$ and $b$ for which `a * clean + b * noise` comes
-# nearest to the picture, although clean and noise are *not* orthogonal.
+# **1. Two directions at once.** Section 5 first made the noise orthogonal to the image. Do without: write
+# `my_shares(image, clean, noise)`, which returns the two numbers $a$ and $b$ for which `a * clean + b * noise` comes
+# nearest to the image, although clean and noise are *not* orthogonal.
 
 # %%
 my_shares = None
@@ -449,7 +449,7 @@ my_shares = None
 dip.check.two_shares(my_shares)
 
 # %% [markdown]
-# **2. The finest picture of all.** A checkerboard of single pixels has *all* of its energy at the highest
+# **2. The finest image of all.** A checkerboard of single pixels has *all* of its energy at the highest
 # frequency. Say first: does it come as late as the noise? Then make it (`torch.arange(64)`, 64x64 pixels,
 # values 0.1 and 0.9), fit `plain` to it as a `dip.Problem`, and explain what you see.
 
@@ -460,15 +460,15 @@ dip.check.checkerboard(my_board)
 
 # %% [markdown]
 # **3. Shut the doors.** Keep the optimiser of `plain`, with which section 3 printed the hourglass's ratio, and change the
-# *network*, so that shuffled pixels take at least *four* times as long as the picture to 80 %, while the picture
-# still takes at most 60 iterations. Hand in the two fits. (`plain.but(options={**plain.options, ...})`;
+# *network*, so that shuffled pixels take at least *four* times as long as the image to 80 %, while the image
+# still takes at most 60 iterations. Hand in the two fits. (`plain.replace(options={**plain.options, ...})`;
 # `help(dip.networks.Hourglass)` lists what can be changed. Where could fine detail slip through?)
 
 # %%
-my_picture = None  # dip.fit(targets["picture"], ...)
+my_image = None  # dip.fit(targets["image"], ...)
 my_shuffled = None  # dip.fit(targets["shuffled pixels"], ...)
 
-dip.check.tells_apart(my_picture, my_shuffled)
+dip.check.tells_apart(my_image, my_shuffled)
 
 # %% [markdown]
 # **4. A photographic negative.** Has `1 - clean` a higher impedance than `clean`, in iterations to 80 %? Give the

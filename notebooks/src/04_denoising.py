@@ -19,9 +19,9 @@
 # **When you are through, you will be able to**
 #
 # - read a residual, and say how much noise and how much detail a fit has taken in;
-# - say why averaging restored pictures helps, and by how many decibels, before you try it;
+# - say why averaging restored images helps, and by how many decibels, before you try it;
 # - choose a data term for Gaussian noise, photons and dead pixels, and say why;
-# - put the method beside the classics honestly, and name the pictures on which it fails.
+# - put the method beside the classics honestly, and name the images on which it fails.
 #
 # **Time:** one to three minutes of computing on two cores, depending on the processor.
 # **Needs:** lesson 01; lesson 02 helps. Nothing is downloaded, no GPU is used.
@@ -55,9 +55,9 @@ from diplearn.widgets import compare, scrub
 # Here we ask **what goes in, and in which order**. We begin with a fit that nobody stopped: 50,000
 # iterations on a cat of 128×128 pixels, σ = 25/255, one network. It takes too long for a lesson, so
 # `python benchmarks/overfitting.py` made it once, and a small record of it comes with the course. Its
-# pictures are moving averages of the iterates.
+# images are moving averages of the iterates.
 #
-# Since we made the noise $n = x_0 - x$ ourselves, we can look for it in a restored picture $\hat x$:
+# Since we made the noise $n = x_0 - x$ ourselves, we can look for it in a restored image $\hat x$:
 #
 # $$a = \frac{\langle \hat x - x,\; n\rangle}{\lVert n\rVert^2} \tag{1}$$
 #
@@ -76,33 +76,33 @@ def share(change, part):
     return float((change * part).sum() / part.square().sum())
 
 
-def noise_in(picture, problem):
-    """Share of the noise that is in the picture: 0 for the truth, 1 for the observation."""
-    return share(picture - problem.truth, problem.observation - problem.truth)
+def noise_in(image, problem):
+    """Share of the noise that is in the image: 0 for the truth, 1 for the observation."""
+    return share(image - problem.truth, problem.observation - problem.truth)
 
 
-def left_out(picture, problem, times=2):
+def left_out(image, problem, times=2):
     """The residual in grey, so many times as strong, around mid-grey."""
-    residual = (problem.observation - picture).mean(dim=0, keepdim=True)
+    residual = (problem.observation - image).mean(dim=0, keepdim=True)
     return (0.5 + times * residual).clamp(0, 1)
 
 
 # %%
 record = np.load(resources.files("diplearn") / "data" / "overfitting.npz")
 cat = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
-film = {k: dip.images.from_array(record[f"picture_{k}"]) for k in (100, 400, 2400, 50_000)}
-shares = {k: noise_in(picture, cat) for k, picture in film.items()}
+film = {k: dip.images.from_array(record[f"image_{k}"]) for k in (100, 400, 2400, 50_000)}
+shares = {k: noise_in(image, cat) for k, image in film.items()}
 print({f"{k:,}": round(a, 2) for k, a in shares.items()})
 assert shares[100] < 0.15 and shares[2400] > 0.5 and shares[50_000] > 0.8
 # NBVAL_CHECK_OUTPUT
 
 # %%
-shown = {f"{k:,} iterations": picture for k, picture in film.items()}
+shown = {f"{k:,} iterations": image for k, image in film.items()}
 captions = {}
-for k, picture in film.items():
-    score, residual = dip.psnr(picture, cat.truth), f"residual at {k:,}, ×3"
+for k, image in film.items():
+    score, residual = dip.psnr(image, cat.truth), f"residual at {k:,}, ×3"
     captions[f"{k:,} iterations"] = f"{shares[k]:.0%} of the noise is in, {score:.1f} dB"
-    shown[residual] = left_out(picture, cat, 3)
+    shown[residual] = left_out(image, cat, 3)
     captions[residual] = f"{1 - shares[k]:.0%} of the noise is here"
 alt = "As the cat grows noisier, its residual grows fainter"
 contact_sheet(shown, columns=4, captions=captions, width=12, alt=alt)
@@ -111,52 +111,52 @@ contact_sheet(shown, columns=4, captions=captions, width=12, alt=alt)
 # **Explain.** An ideal residual is the noise and nothing else: grain with no cat in it. At 100 iterations
 # it nearly is; look closely, and there are faint strokes of fur, below to the left. What you can
 # *recognise* in a residual has been thrown away (section 6). Later the residual fades, because the noise moves over into
-# the picture. At 50,000 most of it is there. The published network is slower and its input noisier, so
+# the image. At 50,000 most of it is there. The published network is slower and its input noisier, so
 # its 2,400 iterations are no law: *iterations of different recipes cannot be compared; what has come in,
 # can.*
 #
 # ## 2 · A race between detail and noise
 #
 # A shorter fit overfits as well, if nothing holds it back: one network, no noise on its input. It is no
-# surprise that a smooth sky comes before grainy noise. So look at fine detail only. Let $H$ keep what a slight blur takes away. Of the fine noise, and of the picture's **fine
+# surprise that a smooth sky comes before grainy noise. So look at fine detail only. Let $H$ keep what a slight blur takes away. Of the fine noise, and of the image's **fine
 # detail**, the shares
 #
 # $$a = \frac{\langle H (\hat x - x),\; H n\rangle}{\lVert H n\rVert^2}, \qquad
 #   b = \frac{\langle H \hat x,\; H x\rangle}{\lVert H x\rVert^2} \tag{2}$$
 #
-# have come in. Both are about 0 for a flat picture and 1 for the observation. If detail and noise came in
+# have come in. Both are about 0 for a flat image and 1 for the observation. If detail and noise came in
 # at the same rate, we had $a = b$. The fairer rival is a plain blur, first strong, then weaker: it knows
 # only that slow waves matter more. A prior is worth its name where $b$ runs further ahead than that.
 #
-# > **Predict.** The pictures are a retina, a photographer and grass. Draw $b$ over $a$ for each, and for
+# > **Predict.** The images are a retina, a photographer and grass. Draw $b$ over $a$ for each, and for
 # > the blur.
 
 
 # %%
-def fine(picture):
+def fine(image):
     """What a slight blur takes away."""
-    return picture - dip.Blur(1.0)(picture)
+    return image - dip.Blur(1.0)(image)
 
 
-def detail_in(picture, problem, where=1):
-    """Share of the truth's fine detail that is in the picture, or in a part of it."""
-    return share(where * fine(picture), where * fine(problem.truth))
+def detail_in(image, problem, where=1):
+    """Share of the truth's fine detail that is in the image, or in a part of it."""
+    return share(where * fine(image), where * fine(problem.truth))
 
 
-def fine_noise_in(picture, problem):
-    """Share of the fine noise that is in the picture."""
-    return share(fine(picture - problem.truth), fine(problem.observation - problem.truth))
+def fine_noise_in(image, problem):
+    """Share of the fine noise that is in the image."""
+    return share(fine(image - problem.truth), fine(problem.observation - problem.truth))
 
 
 # %%
 greedy = dip.lab(members=1, input_noise=0, iterations=100, stop="count")
-pictures = {name: dip.images.load(name, size=96) for name in ("retina", "camera", "grass")}
-noisy = {name: dip.denoising(clean, sigma=25 / 255) for name, clean in pictures.items()}
+images = {name: dip.images.load(name, size=96) for name in ("retina", "camera", "grass")}
+noisy = {name: dip.denoising(clean, sigma=25 / 255) for name, clean in images.items()}
 
 # the retina's disc without its rim: pixels that have no black one within four
-dark = pictures["retina"].mean(dim=0, keepdim=True) < 0.1
+dark = images["retina"].mean(dim=0, keepdim=True) < 0.1
 inside = 1 - torch.nn.functional.max_pool2d(dark.float(), 9, stride=1, padding=4)
-within = fine(pictures["retina"]).square()
+within = fine(images["retina"]).square()
 print(f"fine detail of the retina, within the rim: {(inside * within).sum() / within.sum():.0%}")
 assert (inside * within).sum() < 0.25 * within.sum()
 
@@ -178,10 +178,10 @@ def fits(problems, recipe, seeds=range(3), look=lambda name, seed: None):
 shares = {name: [[], []] for name in noisy}
 
 
-def come_in(picture, problem):
+def come_in(image, problem):
     """Shares of the fine noise and of the fine detail; of that within the retina's rim, too."""
-    noise, detail = fine_noise_in(picture, problem), detail_in(picture, problem)
-    return noise, detail, detail_in(picture, problem, inside)
+    noise, detail = fine_noise_in(image, problem), detail_in(image, problem)
+    return noise, detail, detail_in(image, problem, inside)
 
 
 def look(name, seed):
@@ -209,7 +209,7 @@ def race(axis):
 
 
 def against(axis):
-    """Draw detail over noise: the networks, and dashed what a blur makes of the same picture."""
+    """Draw detail over noise: the networks, and dashed what a blur makes of the same image."""
     for colour, (name, both) in zip(COLOURS, shares.items()):
         axis.plot(both[:, :, 0].T, both[:, :, 1].T, color=colour, lw=1.3)
         axis.plot(*blurs[name].T, color=colour, ls="--", lw=1.3)
@@ -261,7 +261,7 @@ for run in runs["retina"]:
 #
 # The paper reports three numbers for denoising: 29.22 dB for a single iterate after 1,800 iterations,
 # 30.43 with a moving average of the iterates, 31.00 with the average of two runs. Why should averaging
-# *restored* pictures help at all, when all of them have seen the same noise?
+# *restored* images help at all, when all of them have seen the same noise?
 #
 # Let two results have the errors $e_1$ and $e_2$, of the same mean square ε². With their correlation
 # $\rho = \langle e_1, e_2 \rangle / (\lVert e_1 \rVert\, \lVert e_2 \rVert)$ (the cosine of the angle
@@ -284,8 +284,8 @@ pairs = list(itertools.combinations(quartet, 2))
 
 
 def alike(first, second):
-    """Correlation of two pictures' errors."""
-    errors = [(picture - bike.truth).flatten() for picture in (first, second)]
+    """Correlation of two images' errors."""
+    errors = [(image - bike.truth).flatten() for image in (first, second)]
     return float(torch.nn.functional.cosine_similarity(*errors, dim=0))
 
 
@@ -331,15 +331,15 @@ assert np.mean(rho_single) < np.mean(rho_average) - 0.1
 # overshoots a little. That part of its error is nobody else's; the moving average removes it, and costs
 # nothing. What is left is mostly shared, so a second run gains less on top. But it gains, every time. This is why the `lab` recipe fits two
 # narrow networks side by side and shows their mean. The order is the paper's; the decibels are those of
-# this picture and this recipe.
+# this image and this recipe.
 #
 # ## 4 · Beside the classics
 #
-# Lesson 01 compared on one picture. One picture proves nothing: here are four, with three seeds of the
+# Lesson 01 compared on one image. One image proves nothing: here are four, with three seeds of the
 # deep prior, and σ told to everybody. (The deep prior has to do with one network here, to save your time:
 # the second one would gain what you have just seen.)
 #
-# > **Predict.** Will one method win on all four? On which picture is BM3D, which looks for *patches that
+# > **Predict.** Will one method win on all four? On which image is BM3D, which looks for *patches that
 # > repeat*, furthest ahead?
 
 # %%
@@ -395,7 +395,7 @@ assert table.loc["total variation", "camera"] > means["camera"] + 0.3
 
 # %% [markdown]
 # **Explain.** BM3D is ahead: by about two decibels on the photographer, by three on the wall, one brick
-# many times over, the picture that its authors' idea was made for. On the retina the deep prior comes
+# many times over, the image that its authors' idea was made for. On the retina the deep prior comes
 # within a decibel of it, and is about as good as non-local means. On the photographer even total variation
 # does better than the network, and this network is the slowest of all (its seconds are those of two fits
 # running side by side). On grass everybody is level, and *nobody reaches the plain blur*, once the truth has
@@ -444,7 +444,7 @@ for name, x0 in damaged.items():
     row = {name: x0} | {f"{name}: {t}": terms[name, t][0].output for t in ("mse", "l1")}
     row[f"{name}: median 3×3"] = dip.baselines.median_filter(problem)
     row[f"{name}: total variation"] = dip.baselines.tv(problem)
-    captions |= {title: f"{dip.psnr(picture, clean):.1f} dB" for title, picture in row.items()}
+    captions |= {title: f"{dip.psnr(image, clean):.1f} dB" for title, image in row.items()}
     sheet |= row
 contact_sheet(sheet, columns=5, captions=captions, width=12, alt="l1 cleans dead pixels, mse blurs")
 
@@ -477,8 +477,8 @@ assert variation > np.mean(scores["photons", "mse"]) + 0.2
 #
 # ### Blind: JPEG
 #
-# JPEG cuts a picture into blocks of 8×8 and rounds their frequencies. Nobody tells the fit. It gets the
-# Gaussian's data term and the compressed picture, as in the paper's JPEG example.
+# JPEG cuts an image into blocks of 8×8 and rounds their frequencies. Nobody tells the fit. It gets the
+# Gaussian's data term and the compressed image, as in the paper's JPEG example.
 #
 # > **Predict.** The errors of JPEG are edges of blocks and waves along contours. Are they easy or hard
 # > for the network?
@@ -511,7 +511,7 @@ for run in unblocked:
 # smooth inside. Told how large the error is (which nobody would know), total variation is level with the
 # fit that was stopped at a fixed count, and non-local means passes it. At its best, about a decibel higher,
 # the fit would be level with non-local means. (The slider opens at this best iteration, which only the truth
-# knows.) But an edge of a block is *structure*: it passes with low impedance, soon after the picture's own
+# knows.) But an edge of a block is *structure*: it passes with low impedance, soon after the image's own
 # edges. The window is narrow, no stopping rule of lesson 08 sees it, and the package takes a fixed number of
 # iterations, for want of better (its own recipe takes 300; here are half of them, to save your time).
 #
@@ -534,8 +534,8 @@ contact_sheet(
 compare(classics["camera"]["BM3D"], run.output, names=("BM3D", "deep image prior"))
 
 # %% [markdown]
-# The tripod stands in the deep prior's residual: two thin legs, which one ought to find in the picture.
-# **Structure in the residual is picture that was thrown away.** Look at your residuals; they are a
+# The tripod stands in the deep prior's residual: two thin legs, which one ought to find in the image.
+# **Structure in the residual is image that was thrown away.** Look at your residuals; they are a
 # witness that needs no truth.
 #
 # > **Predict.** In the residual of grass nothing can be recognised. Is nothing lost there?
@@ -544,8 +544,8 @@ compare(classics["camera"]["BM3D"], run.output, names=("BM3D", "deep image prior
 lost, by_bm3d = {}, {}
 for name, problem in four.items():
     outputs, other = [run.output for run in deep[name]], classics[name]["BM3D"]
-    lost[name] = [1 - detail_in(picture, problem) for picture in outputs]
-    taken = np.mean([fine_noise_in(picture, problem) for picture in outputs])
+    lost[name] = [1 - detail_in(image, problem) for image in outputs]
+    taken = np.mean([fine_noise_in(image, problem) for image in outputs])
     by_bm3d[name] = 1 - detail_in(other, problem)
     print(f"{name:6s} detail lost {np.mean(lost[name]):.0%} ± {np.std(lost[name]):.0%}, ", end="")
     print(f"noise let in {taken:.0%}; by BM3D {by_bm3d[name]:.0%}", end=", ")
@@ -565,8 +565,8 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 # residual shows grain only, because *grass is grain*. Section 2 told us so: where detail and noise come in
 # together, no stopping time separates them. The wall lost as much. But there BM3D loses only a quarter: a
 # better prior helps. On grass BM3D loses three quarters: no prior here knows grass. A structural prior says
-# that pictures are made of few, smooth, repeated things. Where a picture is not, it is wrong, and no
-# optimiser will help. A *trained* network can know grass; a structural one knows what pictures have in
+# that images are made of few, smooth, repeated things. Where an image is not, it is wrong, and no
+# optimiser will help. A *trained* network can know grass; a structural one knows what images have in
 # common.
 #
 # ## What to take away
@@ -579,7 +579,7 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 #    prior stays.
 # 4. At this size BM3D is ahead or level everywhere, and far ahead where things repeat; the deep prior
 #    comes within a decibel on the retina, takes any data term, and is slow.
-# 5. Structure in the **residual** is picture thrown away. Its absence proves nothing.
+# 5. Structure in the **residual** is image thrown away. Its absence proves nothing.
 #
 # ## Exercises
 #
@@ -595,7 +595,7 @@ dip.check.four_runs(my_gain)
 
 # %% [markdown]
 # **2. Mean and median.** A flat patch has the grey value 0.4; a fifth of its pixels have become salt, 1.
-# Which constant picture has the lowest `mse`? (And which the lowest `l1`?) Give the first.
+# Which constant image has the lowest `mse`? (And which the lowest `l1`?) Give the first.
 
 # %%
 my_constant = None

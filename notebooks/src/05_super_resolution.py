@@ -11,14 +11,14 @@
 # ---
 
 # %% [markdown]
-# # 05 · Super-resolution: many pictures, one small one
+# # 05 · Super-resolution: many images, one small one
 #
 # [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/diplearn/diplearn/main?urlpath=lab/tree/notebooks/05_super_resolution.ipynb)
 # [![Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/diplearn/diplearn/blob/main/notebooks/05_super_resolution.ipynb)
 #
 # **When you are through, you will be able to**
 #
-# - draw what a downsampler keeps and what it loses, and make a picture out of what it loses;
+# - draw what a downsampler keeps and what it loses, and make an image out of what it loses;
 # - say why the data term alone decides nothing here, and what decides in each of five methods;
 # - tell from a spectrum who paints fine detail, and whether it is the right detail;
 # - say what a trained network knows that this one cannot.
@@ -64,7 +64,7 @@ contact_sheet(
 )
 
 # %% [markdown]
-# The small picture came about by a known **operator** $A$, and there is no noise:
+# The small image came about by a known **operator** $A$, and there is no noise:
 #
 # $$x_0 = A\,x, \qquad E(x; x_0) = \tfrac1N \lVert A\,x - x_0\rVert^2 ,$$
 #
@@ -93,7 +93,7 @@ right.legend(frameon=False)
 figure
 
 # %% [markdown]
-# The small picture has a pixel for every four, so its fastest wave has 1/8 of a cycle per large pixel.
+# The small image has a pixel for every four, so its fastest wave has 1/8 of a cycle per large pixel.
 # Faster ones (grey) would appear in it as wrong, slower waves; that is called *aliasing*, and the kernel
 # is there to take them away first. (It fades out from about 0.05 to 0.2, so a few slip through.) What it
 # takes away is gone: the fine detail that we want back is exactly
@@ -109,7 +109,7 @@ assert rank == small
 # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# Those directions are the **null space** of $A$: all pictures $v$ with $A\,v = 0$. Fifteen dimensions of
+# Those directions are the **null space** of $A$: all images $v$ with $A\,v = 0$. Fifteen dimensions of
 # sixteen. It is not a strange place; here is how to go there with any photograph $u$. Let $A^{+}$ be
 # the pseudo-inverse of $A$. Then $A^{+}A\,u$ is the part of $u$ that $A$ sees, and
 #
@@ -122,9 +122,9 @@ assert rank == small
 
 
 # %%
-def unseen(picture):
-    """The part of a picture that A does not see: its projection on the null space."""
-    return A.project(picture, torch.zeros(A.observed_shape(picture.shape), dtype=picture.dtype))
+def unseen(image):
+    """The part of an image that A does not see: its projection on the null space."""
+    return A.project(image, torch.zeros(A.observed_shape(image.shape), dtype=image.dtype))
 
 
 # %%
@@ -134,17 +134,17 @@ for name, other in others.items():
     grey = other.mean(0, keepdim=True).double()
     # one and a half times, to be seen well; any multiple is as invisible to A
     many[f"x + 1.5 · unseen part of {name}"] = clean.double() + 1.5 * unseen(grey)
-small_ones = {f"A of picture {k}": A(picture) for k, picture in enumerate(many.values(), 1)}
+small_ones = {f"A of image {k}": A(image) for k, image in enumerate(many.values(), 1)}
 contact_sheet(
     {**many, **small_ones},
     columns=4,
     width=12,
-    alt="Four very different large pictures; four equal small ones",
+    alt="Four very different large images; four equal small ones",
 )
 
 # %%
-apart = max(float((A(picture) - A(clean.double())).abs().max()) for picture in many.values())
-large_apart = {name: dip.psnr(picture, clean) for name, picture in list(many.items())[1:]}
+apart = max(float((A(image) - A(clean.double())).abs().max()) for image in many.values())
+large_apart = {name: dip.psnr(image, clean) for name, image in list(many.items())[1:]}
 print(f"the small ones differ by less than 1e-12: {apart < 1e-12}")
 print({name: f"{value:.1f} dB" for name, value in large_apart.items()})
 assert apart < 1e-12 and max(large_apart.values()) < 25
@@ -165,7 +165,7 @@ assert apart < 1e-12 and max(large_apart.values()) < 25
 # ($A^{\mathsf T}$ is the **adjoint**, the transposed matrix.) We begin three times: with grey, with random
 # pixels, with the cat.
 #
-# > **Predict.** Every step has the form $A^{\mathsf T} y$, and such a picture is perpendicular to the null
+# > **Predict.** Every step has the form $A^{\mathsf T} y$, and such an image is perpendicular to the null
 # > space: $\langle A^{\mathsf T} y, v \rangle = \langle y, A v \rangle = 0$. So what do the three descents
 # > end in? What becomes of the random pixels?
 
@@ -231,9 +231,9 @@ print("each descent keeps the unseen part of its start")
 
 
 # %%
-def score(picture, shave=4):
+def score(image, shave=4):
     """PSNR in dB, as super-resolution tables measure it."""
-    return dip.psnr(picture, clean, luma=True, shave=shave)
+    return dip.psnr(image, clean, luma=True, shave=shave)
 
 
 recipe = dip.lab("super_resolution", members=1, iterations=250)
@@ -242,10 +242,10 @@ runs = list(fitted.values())
 
 # %%
 pixels = dip.lab("super_resolution", network="pixels", options={}, optimiser="adam", members=1)
-pixels = pixels.but(input_noise=0.0, z_channels=1, precision="float32", learning_rate=0.02)
-pixels = pixels.but(project=False, final_rate=0.0, iterations=600, stop="count")
+pixels = pixels.replace(input_noise=0.0, z_channels=1, precision="float32", learning_rate=0.02)
+pixels = pixels.replace(project=False, final_rate=0.0, iterations=600, stop="count")
 smooth = [
-    dip.fit(problem, pixels.but(tv_weight=weight), progress=False).last
+    dip.fit(problem, pixels.replace(tv_weight=weight), progress=False).last
     for weight in (3e-7, 1e-6, 3e-6)
 ]
 
@@ -258,7 +258,7 @@ ways = {
     "total variation": max(smooth, key=score),
     "deep prior": runs[0].output,
 }
-scores = {name: score(picture) for name, picture in ways.items()}
+scores = {name: score(image) for name, image in ways.items()}
 three = [score(run.output) for run in runs]
 captions = {name: f"{value:.1f} dB" for name, value in scores.items()}
 large = ways | {"truth": clean, "x₀": x0}
@@ -284,7 +284,7 @@ scrub(runs[0], frames=20)
 # Sharp outlines, a lawn of cotton wool, and a tripod that stays a blur. (The slider's PSNR counts the
 # border, too.) PSNR does not say *why* one method is ahead. So look into the null space alone, where the
 # truth has an unseen part $v$ and a method has one, $\hat v$. How **much** did it paint there, $\lVert\hat v\rVert / \lVert
-# v\rVert$? How **right** is it, $\cos(\hat v, v)$? Of a picture that explains $x_0$ the whole error is
+# v\rVert$? How **right** is it, $\cos(\hat v, v)$? Of an image that explains $x_0$ the whole error is
 # there, and
 #
 # $$\lVert \hat v - v \rVert^2 = \lVert v\rVert^2 \,(1 + \text{much}^2 - 2 \cdot \text{much} \cdot
@@ -298,15 +298,15 @@ scrub(runs[0], frames=20)
 wanted = unseen(clean)[..., 8:-8, 8:-8]
 
 
-def painted(picture):
-    """How much a picture has in the null space, against the truth, and how right that is."""
-    mine = unseen(picture)[..., 8:-8, 8:-8]
+def painted(image):
+    """How much an image has in the null space, against the truth, and how right that is."""
+    mine = unseen(image)[..., 8:-8, 8:-8]
     alike = float((mine * wanted).sum() / (mine.norm() * wanted.norm()).clamp(min=1e-6))
     return {"much": float(mine.norm() / wanted.norm()), "right": alike}
 
 
 # %%
-rows = {name: {"PSNR": scores[name]} | painted(picture) for name, picture in ways.items()}
+rows = {name: {"PSNR": scores[name]} | painted(image) for name, image in ways.items()}
 table = pd.DataFrame(rows).T
 right = [painted(run.output)["right"] for run in runs]
 print(f"the deep prior's three seeds: right {min(right):.2f} to {max(right):.2f}")
@@ -325,34 +325,34 @@ contact_sheet(
 # %% [markdown]
 # **Explain.** Noise in the null space is right for nothing, and costs 12 dB. Bicubic is even behind
 # $A^{+}x_0$, which paints nothing: it blurs what $A$ *did* see. Total variation and the deep prior paint the
-# same: outlines. An edge in the small picture tells where an edge in the large one is, *if you believe in
+# same: outlines. An edge in the small image tells where an edge in the large one is, *if you believe in
 # edges*. That is all a prior does. The two are level: they paint about as much, and about as right. The deep
 # prior is ahead by one to three tenths of a decibel in the mean, and nobody had to tell it a weight. Nobody
 # finds the lawn: nothing in $x_0$ tells where a blade of grass stands.
 #
 # ## 5 · Edges and spectra
 #
-# Two looks at the same thing. A cut through the picture shows edges; the **spectrum** shows waves, in
+# Two looks at the same thing. A cut through the image shows edges; the **spectrum** shows waves, in
 # bands of frequency. Around 1/8 of a cycle per pixel $A$ fades out: slower waves came through, from 0.2 on
 # nothing did, and what is there was painted.
 #
 # > **Predict.** Draw, over frequency, how much of the truth's amplitude each method has, and its
-# > correlation with the truth. Which curve tells you that a picture *looks* sharp, and which that it
+# > correlation with the truth. Which curve tells you that an image *looks* sharp, and which that it
 # > *is* right?
 
 
 # %%
-def spectrum(picture, bands=20):
+def spectrum(image, bands=20):
     """Fourier coefficients, and the band of frequencies to which each belongs."""
     window = np.outer(np.hanning(192), np.hanning(192))  # so that the borders do not count as edges
-    waves = np.fft.fftn((picture - picture.mean())[0].numpy() * window)
+    waves = np.fft.fftn((image - image.mean())[0].numpy() * window)
     down, across = np.meshgrid(np.fft.fftfreq(192), np.fft.fftfreq(192), indexing="ij")
     return waves, (np.hypot(down, across) * 2 * bands).astype(int)
 
 
-def much_and_right(picture, bands=20):
+def much_and_right(image, bands=20):
     """In each band: amplitude against the truth's, and the correlation with it."""
-    (mine, band), (true, _) = spectrum(picture), spectrum(clean)
+    (mine, band), (true, _) = spectrum(image), spectrum(clean)
     add = lambda values: np.bincount(band.flat, values.flat)[:bands]  # noqa: E731
     own, theirs, both = add(abs(mine) ** 2), add(abs(true) ** 2), add((mine * true.conj()).real)
     return np.sqrt(own / theirs), both / np.sqrt(own * theirs)
@@ -372,10 +372,10 @@ names = ("bicubic", "A⁺x₀", "total variation", "deep prior")
 # %% tags=["figure:05_spectra"]
 figure = Figure("What looks sharp, and what is right, are two curves", figsize=(10, 7))
 (back, tripod), (much, right) = figure.subplots(2, 2)
-for name, picture in {"truth": clean, **{name: ways[name] for name in names}}.items():
-    draw(back, name, (range(12, 36), picture[0, 60, 12:36]))
-    draw(tripod, name, (range(95, 135), picture[0, 135, 95:135]))
-    for axis, line in zip((much, right), much_and_right(picture)):
+for name, image in {"truth": clean, **{name: ways[name] for name in names}}.items():
+    draw(back, name, (range(12, 36), image[0, 60, 12:36]))
+    draw(tripod, name, (range(95, 135), image[0, 135, 95:135]))
+    for axis, line in zip((much, right), much_and_right(image)):
         draw(axis, name, ((np.arange(20) + 0.5) / 40, line))
 back.set(title="across his back", xlabel="pixel", ylabel="grey value")
 tripod.set(title="across the tripod", xlabel="pixel", ylabel="grey value")
@@ -388,16 +388,16 @@ figure
 
 
 # %%
-def told(pictures, low, high):
-    """How much is painted in a range of frequencies, and how right, in the mean of some pictures."""
+def told(images, low, high):
+    """How much is painted in a range of frequencies, and how right, in the mean of some images."""
     here = slice(round(40 * low), round(40 * high))
-    return np.mean([np.array(much_and_right(p))[:, here].mean(axis=1) for p in pictures], axis=0)
+    return np.mean([np.array(much_and_right(p))[:, here].mean(axis=1) for p in images], axis=0)
 
 
 ranges = {"around 1/8": (0.1, 0.175), "0.2 to 0.35": (0.2, 0.35), "above 0.4": (0.4, 0.5)}
 found = {name: [ways[name]] for name in names} | {"deep prior": [run.output for run in runs]}
 spectra = {
-    f"{where}: {what}": {name: told(pictures, *ends)[i] for name, pictures in found.items()}
+    f"{where}: {what}": {name: told(images, *ends)[i] for name, images in found.items()}
     for where, ends in ranges.items()
     for i, what in enumerate(("much", "right"))
 }
@@ -414,7 +414,7 @@ assert max(deep["above 0.4: right"], tv["above 0.4: right"]) < 0.3
 # %% [markdown]
 # **Explain.** His back is an edge of the kind that priors believe in: long, and with plain grey on both
 # sides. Total variation and the deep prior climb it nearly as steeply as the truth. The legs of the tripod
-# are one pixel wide, a line lighter and a line darker; in this row they all but cancel in the small picture,
+# are one pixel wide, a line lighter and a line darker; in this row they all but cancel in the small image,
 # and no prior brings them back. Well below 1/8 the deep prior is right, since $E$ asks for it. Around 1/8
 # the waves come through weakened and mixed (aliasing), and all methods grow wrong. From 0.2 to 0.35, where
 # all is painted, the deep prior is a little more often right than total variation. Among the fastest waves
@@ -430,11 +430,11 @@ assert max(deep["above 0.4: right"], tv["above 0.4: right"]) < 0.3
 # %%
 tiny = dip.super_resolution(clean, factor=8)
 fitted = dip.fits(
-    {s: {"problem": tiny, "recipe": recipe.but(iterations=150), "seed": s} for s in range(3)}
+    {s: {"problem": tiny, "recipe": recipe.replace(iterations=150), "seed": s} for s in range(3)}
 )
 eight = [run.output for run in fitted.values()]
 smooth = [
-    dip.fit(tiny, pixels.but(tv_weight=weight), progress=False).last
+    dip.fit(tiny, pixels.replace(tv_weight=weight), progress=False).last
     for weight in (3e-7, 1e-6, 3e-6)
 ]
 
@@ -444,16 +444,16 @@ shown = {
     "bicubic": dip.baselines.interpolate(tiny),
     "Lanczos": dip.baselines.lanczos(tiny),
     "A⁺x₀": tiny.operator.project(torch.zeros_like(clean), tiny.observation),
-    "total variation": max(smooth, key=lambda picture: score(picture, 8)),
+    "total variation": max(smooth, key=lambda image: score(image, 8)),
     "deep prior": eight[0],
 }
-marks = {name: score(picture, 8) for name, picture in list(shown.items())[1:]}
+marks = {name: score(image, 8) for name, image in list(shown.items())[1:]}
 captions = {name: f"{mark:.1f} dB" for name, mark in marks.items()}
 alt = "At x8 the deep prior is sharp, and wrong"
 contact_sheet(shown | {"truth": clean}, columns=4, captions=captions, width=12, alt=alt)
 
 # %%
-deep = [score(picture, 8) for picture in eight]
+deep = [score(image, 8) for image in eight]
 print(f"x8: deep prior {np.mean(deep):.2f} ± {np.std(deep):.2f} dB; ", end="")
 print(f"bicubic {marks['bicubic']:.2f}, total variation {marks['total variation']:.2f}")
 agree = lambda a, b: dip.psnr(a, b, luma=True, shave=8)  # noqa: E731
@@ -465,7 +465,7 @@ assert min(deep) > marks["bicubic"] + 0.7 and abs(np.mean(deep) - marks["total v
 assert apart > max(deep) + 5 and smooth_ones > apart
 
 # %% [markdown]
-# **Explain.** The lead over bicubic is about as large as at ×4, and yet the picture is worse than it looks:
+# **Explain.** The lead over bicubic is about as large as at ×4, and yet the image is worse than it looks:
 # sharp outlines where there were none, half a face, no tripod. Total variation is level again. And mark this
 # well: **two seeds agree with each other far better than with the truth.** They share $x_0$ and a prior, and
 # leave the same things out; bicubic and Lanczos agree even better. That repeated fits agree is no proof that
@@ -474,7 +474,7 @@ assert apart > max(deep) + 5 and smooth_ones > apart
 # ## 7 · What a trained network knows
 #
 # Networks that were trained on other photographs fill the null space better. LapSRN went to school with 291 of
-# them, SRResNet with 350,000. Here is what the paper reports on two customary sets of pictures, ×4.
+# them, SRResNet with 350,000. Here is what the paper reports on two customary sets of images, ×4.
 # (Published numbers, not measured here.)
 
 # %%
@@ -499,11 +499,11 @@ figure
 
 # %% [markdown]
 # What do they know? Train one and see. Ours is small: from a small pixel and its neighbours, 5×5 of
-# them, it foretells the 4×4 large pixels that belong there. Four photographs are its school. Some pictures
-# are easier than others, whoever has learned what; so we train two students, and each picture is in the
+# them, it foretells the 4×4 large pixels that belong there. Four photographs are its school. Some images
+# are easier than others, whoever has learned what; so we train two students, and each image is in the
 # school of one of them only.
 #
-# > **Predict.** $A^{+} x_0$ paints nothing. How many decibels above it will a student be on the pictures
+# > **Predict.** $A^{+} x_0$ paints nothing. How many decibels above it will a student be on the images
 # > that it has learned from? And on others?
 
 
@@ -552,11 +552,11 @@ def enlarge(small, student):
 
 # %%
 def gain(name, student):
-    """Decibels above the picture that paints nothing."""
+    """Decibels above the image that paints nothing."""
     large = dip.images.load(name, size=192)
     empty = A.project(torch.zeros_like(large), A(large))
-    pictures = (enlarge(A(large), student), empty)
-    marks = [dip.psnr(each, large, luma=True, shave=4) for each in pictures]
+    images = (enlarge(A(large), student), empty)
+    marks = [dip.psnr(each, large, luma=True, shave=4) for each in images]
     return marks[0] - marks[1]
 
 
@@ -587,17 +587,17 @@ figure
 
 # %%
 known, new = (np.mean(list(each.values())) for each in (in_school, elsewhere))
-print(f"a picture in the school {known:+.1f} dB, the same not in the school {new:+.1f} dB")
+print(f"an image in the school {known:+.1f} dB, the same not in the school {new:+.1f} dB")
 assert known > 0.7 and -0.8 < new < 0.4 and all(in_school[k] > elsewhere[k] for k in elsewhere)
 assert abs(in_school["camera"] - ahead) < 0.6 and elsewhere["camera"] < ahead - 0.3
 
 # %% [markdown]
-# **Explain.** On the pictures from its school a student gains more than a decibel in the mean; on the
+# **Explain.** On the images from its school a student gains more than a decibel in the mean; on the
 # others, no more than some up and some down: what it has learned holds for its own four. Real ones go to
 # school with hundreds of photographs, or hundreds of thousands, hold about a million numbers, and do well on
-# pictures that they have never seen, as the published table says. What they fill the null space with is *what
-# such places looked like in other pictures*: windows, fur, letters. The deep prior has never seen another
-# picture (and yet is level, on the photographer, with the student that learned from him). It knows that
+# images that they have never seen, as the published table says. What they fill the null space with is *what
+# such places looked like in other images*: windows, fur, letters. The deep prior has never seen another
+# image (and yet is level, on the photographer, with the student that learned from him). It knows that
 # edges are long, that things repeat and that regions are plain, because its convolutions say so. The gap in
 # the published table is the price of ignorance.
 #
@@ -608,7 +608,7 @@ assert abs(in_school["camera"] - ahead) < 0.6 and elsewhere["camera"] < ahead - 
 #
 # ## What to take away
 #
-# 1. A downsampler has a **null space**: pictures that it cannot see. At ×4 that is fifteen dimensions of
+# 1. A downsampler has a **null space**: images that it cannot see. At ×4 that is fifteen dimensions of
 #    sixteen. All that a method *adds* lives there.
 # 2. **Without a prior the start decides**: descent never moves in the null space.
 # 3. Painting there pays only if right / much > 1/2. Sharp is not right.
@@ -621,7 +621,7 @@ assert abs(in_school["camera"] - ahead) < 0.6 and elsewhere["camera"] < ahead - 
 #
 # Worked answers: [solutions/05_super_resolution.ipynb](solutions/05_super_resolution.ipynb).
 #
-# **1. Count.** A picture has 240×160 pixels, and $A$ makes it eight times smaller each way. How many dimensions has
+# **1. Count.** An image has 240×160 pixels, and $A$ makes it eight times smaller each way. How many dimensions has
 # the null space?
 
 # %%
@@ -630,8 +630,8 @@ my_dimensions = None
 dip.check.dimensions(my_dimensions)
 
 # %% [markdown]
-# **2. By hand.** The simplest downsampler takes the mean of each 4×4 block. Write `my_unseen(picture)`:
-# the part of a picture (C, H, W) that it cannot see. (No matrix is needed.)
+# **2. By hand.** The simplest downsampler takes the mean of each 4×4 block. Write `my_unseen(image)`:
+# the part of an image (C, H, W) that it cannot see. (No matrix is needed.)
 
 # %%
 my_unseen = None
@@ -639,7 +639,7 @@ my_unseen = None
 dip.check.unseen_by_blocks(my_unseen)
 
 # %% [markdown]
-# **3. A twin.** Make a picture that lies within [0, 1], that is at most 25 dB like the photographer, and that
+# **3. A twin.** Make an image that lies within [0, 1], that is at most 25 dB like the photographer, and that
 # has the same $x_0$. (Clipping spoils $x_0$; how do you stay inside?)
 
 # %%
@@ -649,7 +649,7 @@ dip.check.twin(my_twin, problem)
 
 # %% [markdown]
 # **4. Aliasing.** Forget the kernel, and take every fourth pixel. A wave has 0.15 cycles per large pixel.
-# Which frequency, in cycles per *small* pixel, does it show in the small picture?
+# Which frequency, in cycles per *small* pixel, does it show in the small image?
 
 # %%
 my_alias = None
@@ -657,7 +657,7 @@ my_alias = None
 dip.check.alias(my_alias)
 
 # %% [markdown]
-# **5. The wrong kernel.** Somebody made the small picture with `kernel="box"`, and you fit with Lanczos2. What
+# **5. The wrong kernel.** Somebody made the small image with `kernel="box"`, and you fit with Lanczos2. What
 # happens, and why does a camera's owner care? No check here.
 #
 # ## References

@@ -49,7 +49,7 @@ from diplearn.widgets import compare, scrub
 # ## 1 · The challenge
 #
 # Somebody has written over a photograph; half of a sensor's pixels are dead; something had to be cut out. In all three
-# cases we know *where* the picture is missing: a **mask** $m$ holds 1 where a pixel is known and 0 where it is not.
+# cases we know *where* the image is missing: a **mask** $m$ holds 1 where a pixel is known and 0 where it is not.
 
 # %%
 clean = dip.images.load("coffee", size=128)
@@ -82,10 +82,10 @@ recipe = dip.lab("inpainting", members=1, iterations=180)
 runs = dip.fits({name: {"problem": p, "recipe": recipe} for name, p in problems.items()})
 
 
-def psnr_inside(picture, problem):
+def psnr_inside(image, problem):
     """PSNR over the missing pixels alone; the known ones were given."""
     missing = (problem.operator.known == 0).expand_as(problem.truth)
-    return float(-10 * torch.log10((picture - problem.truth)[missing].square().mean()))
+    return float(-10 * torch.log10((image - problem.truth)[missing].square().mean()))
 
 
 # %% tags=["figure:06_inpainting"]
@@ -98,8 +98,8 @@ for name, problem in problems.items():
         f"{name}: deep": runs[name].output,
     }
     shown |= row
-    for title, picture in list(row.items())[1:]:
-        captions[title] = f"{psnr_inside(picture, problem):.1f} dB inside"
+    for title, image in list(row.items())[1:]:
+        captions[title] = f"{psnr_inside(image, problem):.1f} dB inside"
 contact_sheet(
     shown, columns=3, captions=captions, width=8, alt="Masked, biharmonic, deep image prior"
 )
@@ -116,13 +116,13 @@ for name, problem in problems.items():
     whole, inside = (
         f(runs[name].output, problem) for f in (lambda p, q: dip.psnr(p, q.truth), psnr_inside)
     )
-    print(f"{name:20s} inside {inside:5.1f} dB, whole picture {whole:5.1f} dB")
+    print(f"{name:20s} inside {inside:5.1f} dB, whole image {whole:5.1f} dB")
     assert inside < whole - 1
 hole = psnr_inside(runs["a hole"].output, problems["a hole"])
 assert hole < psnr_inside(runs["text"].output, problems["text"]) - 3
 
 # %% [markdown]
-# Mind the two columns. The known pixels are copied, and over the whole picture they count as errors of zero.
+# Mind the two columns. The known pixels are copied, and over the whole image they count as errors of zero.
 
 # %%
 for name, mask in masks.items():
@@ -132,7 +132,7 @@ for name, mask in masks.items():
 
 # %% [markdown]
 # These decibels say nothing about the filling, so in this lesson they are counted **inside**. (The sliders count the
-# whole picture.)
+# whole image.)
 #
 # ## 2 · Nobody has to stop
 #
@@ -143,8 +143,8 @@ for name, mask in masks.items():
 
 
 # %%
-narrow = dip.lab("inpainting", members=1).but(options={"down": (16, 32, 32, 32, 32)})
-greedy = narrow.but(input_noise=0, iterations=200, stop="count")
+narrow = dip.lab("inpainting", members=1).replace(options={"down": (16, 32, 32, 32, 32)})
+greedy = narrow.replace(input_noise=0, iterations=200, stop="count")
 small = dip.images.load("coffee", size=96)
 cases = {"known pixels exact": 0, "known pixels noisy": 25 / 255}
 curves = {(name, seed): [] for name in cases for seed in range(3)}
@@ -188,10 +188,10 @@ assert fall["known pixels exact"] < 1 < fall["known pixels noisy"]
 assert when["known pixels noisy"] < 80
 
 # %% [markdown]
-# **Explain.** With exact pixels the minimum of $E$ is a set of pictures that are all right where we can check, and the fit
+# **Explain.** With exact pixels the minimum of $E$ is a set of images that are all right where we can check, and the fit
 # settles at one of them (the map of lesson 02 shows where). To 200 iterations, several times as long as the noisy one needs, a
 # stopping rule has only one thing to do: save time once the curve is flat. With noisy pixels the same network fills
-# *and* denoises, and everything from lesson 01 is back: it passes the best picture, and goes on to the noise. The package then stops
+# *and* denoises, and everything from lesson 01 is back: it passes the best image, and goes on to the noise. The package then stops
 # by itself: where $\sigma$ is known it estimates the error from that (SURE), else it hides a few known pixels and
 # watches those (lesson 08).
 #
@@ -203,7 +203,7 @@ assert when["known pixels noisy"] < 80
 # > masks would you rather have it? And for which is depth worth its time?
 
 # %%
-base = narrow.but(iterations=120, stop="count")
+base = narrow.replace(iterations=120, stop="count")
 widths = base.options["down"]
 kinds = {
     "5 levels, skips": {},
@@ -222,7 +222,7 @@ three = {
 wanted = {
     (name, kind, seed): {
         "problem": problem,
-        "recipe": base.but(options={**base.options, **changes}),
+        "recipe": base.replace(options={**base.options, **changes}),
         "seed": seed,
     }
     for name, problem in three.items()
@@ -265,11 +265,11 @@ figure
 
 
 # %%
-def around(picture, problem, margin=12):
+def around(image, problem, margin=12):
     """Cut out the hole and a margin around it."""
     rows, columns = (problem.operator.known[0] == 0).nonzero().T
     top, left = max(0, rows.min() - margin), max(0, columns.min() - margin)
-    return picture[:, top : rows.max() + margin + 1, left : columns.max() + margin + 1]
+    return image[:, top : rows.max() + margin + 1, left : columns.max() + margin + 1]
 
 
 # %%
@@ -306,7 +306,7 @@ for name in three:
 # Look at the *brick*. There depth hurts: the deep networks invent light shapes and end, on average, below a flat
 # grey; the shallow ones stay close to the wall's grey and beat it by a little more than a decibel. No network lays a brick. "Skips
 # hurt holes" and "the deeper, the better" are no laws. They are statements about holes that must be filled from *far away*,
-# made on pictures in which that was so. (The paper's picture is larger, its fit some twenty times longer.) What holds for both
+# made on images in which that was so. (The paper's image is larger, its fit some twenty times longer.) What holds for both
 # holes here: better than biharmonic filling, which overshoots; not always better than a flat colour.
 
 # %%
@@ -324,7 +324,7 @@ assert min(mean[name, kind] - smooth[name] for name in (hole, wall) for kind in 
 # it shares with the rim. How far does a pixel of the output *see* into $z$? Ask the gradient: the entries of $z$ that move
 # the middle pixel are its **receptive field**.
 #
-# > **Predict.** Draw it for one level, and for four, on a picture of 96 pixels.
+# > **Predict.** Draw it for one level, and for four, on an image of 96 pixels.
 
 
 # %%
@@ -350,7 +350,7 @@ contact_sheet(dots, alt="Where z moves the middle pixel, for one level to four")
 
 # %% [markdown]
 # (Brighter is stronger, on a scale that lifts the faint. Strictly, every pixel sees all of $z$ a little, since batch
-# normalisation takes its mean and variance over the whole picture: a faint veil.) Each level more than doubles the reach. A shallow network without skips sees
+# normalisation takes its mean and variance over the whole image: a faint veil.) Each level more than doubles the reach. A shallow network without skips sees
 # only its surroundings: in the middle of a hole larger than its field, the output is made from random numbers that nobody has
 # ever corrected. With depth, coarse values span hole and rim together.
 #
@@ -360,16 +360,16 @@ contact_sheet(dots, alt="Where z moves the middle pixel, for one level to four")
 scrub(fitted["hole in camera", deep, 0], frames=20)
 
 # %% [markdown]
-# (These decibels are of the whole picture. The last frame is the average, with the known pixels put back.)
+# (These decibels are of the whole image. The last frame is the average, with the known pixels put back.)
 #
 # Not like a puddle. A coarse version of everything is there at once, hole included, since the coarsest levels know no
 # rim; then detail comes, outside first, and inside as much as the shared filters happen to make. The right comparison is
-# *impedance* (lesson 03): among the pictures that agree with the known pixels, the network finds the one that it reaches with
-# least effort, and the hole gets what that picture has there.
+# *impedance* (lesson 03): among the images that agree with the known pixels, the network finds the one that it reaches with
+# least effort, and the hole gets what that image has there.
 #
 # ## 5 · What no structure can know
 #
-# Cut out something that nothing else in the picture tells about.
+# Cut out something that nothing else in the image tells about.
 #
 # > **Predict.** What will stand in the place of the face? Will it beat a patch of the mean colour?
 
@@ -378,7 +378,7 @@ portrait = dip.images.load("astronaut", size=128)
 face = torch.ones(1, 128, 128)
 face[:, 8:48, 40:76] = 0
 problem = dip.inpainting(portrait, face)
-recipe = base.but(options={**base.options, "skip": (0,) * 5})
+recipe = base.replace(options={**base.options, "skip": (0,) * 5})
 faceless = dip.fit(problem, recipe, seed=0, progress=False)
 contact_sheet(
     {"x₀": problem.observation, "filled": faceless.average, "truth": portrait},
@@ -393,13 +393,13 @@ compare(problem.observation, faceless.average, names=("x₀", "filled"))
 # %% [markdown]
 # It continues hair, suit and background as far as they go and lets them meet. Counted in decibels it is no
 # better than a patch of the mean colour. No filling can know that a face was there:
-# all have seen one picture, and in this picture there is none. A network that was *trained* on portraits would paint a face,
-# and it would be somebody else's. Which of the two is the better answer depends on what you want to do with the picture.
+# all have seen one image, and in this image there is none. A network that was *trained* on portraits would paint a face,
+# and it would be somebody else's. Which of the two is the better answer depends on what you want to do with the image.
 
 # %%
 ways = {"deep": faceless.average, "biharmonic": dip.baselines.biharmonic(problem)}
 ways["mean colour"] = flat(problem)
-print({name: f"{psnr_inside(picture, problem):.1f} dB" for name, picture in ways.items()})
+print({name: f"{psnr_inside(image, problem):.1f} dB" for name, image in ways.items()})
 assert psnr_inside(faceless.average, problem) < psnr_inside(flat(problem), problem) + 1
 
 # %% [markdown]
@@ -410,7 +410,7 @@ assert psnr_inside(faceless.average, problem) < psnr_inside(flat(problem), probl
 # 3. Exact pixels, scattered: the curve flattens, and stopping saves time only. Noisy pixels: it turns, and stopping
 #    is everything again.
 # 4. Depth carries coarse knowledge into a hole, and skips let uncorrected noise in. Whether that helps depends on mask *and*
-#    picture; measure on your own.
+#    image; measure on your own.
 # 5. The prior continues; it does not know.
 #
 # ## Exercises
@@ -418,7 +418,7 @@ assert psnr_inside(faceless.average, problem) < psnr_inside(flat(problem), probl
 # Put your answer in the place of `None`. Worked answers:
 # [solutions/06_inpainting.ipynb](solutions/06_inpainting.ipynb).
 #
-# **1. Where it counts.** Write `my_inside(picture, truth, known)`: the PSNR over the missing pixels, for pictures
+# **1. Where it counts.** Write `my_inside(image, truth, known)`: the PSNR over the missing pixels, for images
 # (C, H, W) and a mask (1, H, W).
 
 # %%
@@ -429,7 +429,7 @@ dip.check.psnr_inside(my_inside)
 # %% [markdown]
 # **2. Your own hole.** Cut a rectangle out of `small`, at least 2 % of it: a tensor of ones, with zeros in
 # `mask[:, top:bottom, left:right]`. First choose a place that you expect to be easy, then one where you expect failure. (With the
-# mouse, and on a photograph of your own: [lesson 11](11_your_picture.ipynb).)
+# mouse, and on a photograph of your own: [lesson 11](11_your_image.ipynb).)
 
 # %%
 my_hole = None  # dip.fit(dip.inpainting(small, mask))

@@ -18,7 +18,7 @@
 #
 # **When you are through, you will be able to**
 #
-# - say what each choice in a recipe does to the prior: to the height of the best picture, to when it comes, and to how fast
+# - say what each choice in a recipe does to the prior: to the height of the best image, to when it comes, and to how fast
 #   it is lost again;
 # - tell a difference from the luck of the seed;
 # - give an example of a choice that helps one task and hurts another;
@@ -56,11 +56,11 @@ from diplearn.widgets import scrub
 # **ablation**.
 #
 # Our **base** is the lab recipe with one network instead of two, three levels instead of five, at most 32 channels wide,
-# and nobody to stop it. The pictures are small, so that a fit takes seconds, and we can afford about a hundred.
+# and nobody to stop it. The images are small, so that a fit takes seconds, and we can afford about a hundred.
 
 # %%
 shape = {"down": (16, 32, 32), "skip": (4,) * 3}
-base = dip.lab(members=1, iterations=140, stop="count").but(options=shape)
+base = dip.lab(members=1, iterations=140, stop="count").replace(options=shape)
 camera = dip.images.load("camera", size=64)
 photo = dip.denoising(camera, sigma=25 / 255, seed=0)
 hole = torch.ones(1, 64, 64)
@@ -83,7 +83,7 @@ def make(wanted):
     """Fit the base, with each of some changes, from three seeds."""
     new = {}
     for problem, changes in wanted:
-        recipe = base.but(**changes)
+        recipe = base.replace(**changes)
         for seed in range(3):
             new[id(problem), repr(recipe), seed] = dict(problem=problem, recipe=recipe, seed=seed)
     kept.update(dip.fits({key: case for key, case in new.items() if key not in kept}))
@@ -93,7 +93,7 @@ def make(wanted):
 def fits(problem, changes):
     """The base, with some changes, fitted from three seeds."""
     make([(problem, changes)])
-    return [kept[id(problem), repr(base.but(**changes)), seed] for seed in range(3)]
+    return [kept[id(problem), repr(base.replace(**changes)), seed] for seed in range(3)]
 
 
 def curves(problem, changes):
@@ -139,7 +139,7 @@ def draw(axis, psnr, colour, label):
 study("base", {"base": {}}, {"": photo}, alt="PSNR over iterations: it rises, peaks, and falls")
 
 # %% [markdown]
-# Such a curve has three numbers. The **peak** is the best picture on the way: what somebody gets who knows when to
+# Such a curve has three numbers. The **peak** is the best image on the way: what somebody gets who knows when to
 # stop (lesson 08). The **pace** is the iteration of the peak. The **fall** is what is lost by going on *for as long again*.
 # Why not simply what is left after 140 iterations? That would flatter whatever is slow: a fit that ends at its own
 # peak has lost nothing. The axis is logarithmic, so "as long again" is the same distance behind every peak.
@@ -176,8 +176,8 @@ def numbers(problem, levels):
 # %% [markdown]
 # ## 2 · The shape of the network
 #
-# **Depth.** An hourglass halves the picture level by level, and brings it up again. At the third level of a
-# 64x64 picture there are 8x8 pixels left, at the fifth 2x2.
+# **Depth.** An hourglass halves the image level by level, and brings it up again. At the third level of a
+# 64x64 image there are 8x8 pixels left, at the fifth 2x2.
 #
 # > **Predict.** Five levels, three, one. What happens to the peak? What to the pace?
 
@@ -196,7 +196,7 @@ assert abs(peaks(photo, five).mean() - peaks(photo, {}).mean()) < 0.4  # no diff
 # %% [markdown]
 # **Explain.** With one level the network sees a few pixels around each, and must average over those: the peak is
 # lower, and sits later. (It also has 10,400 parameters instead of 69,000.) Between three levels and five the difference
-# is no larger than between seeds: *at this size*, two more levels buy no better picture.
+# is no larger than between seeds: *at this size*, two more levels buy no better image.
 #
 # **Width.** Half of the channels everywhere, or twice as many; that is 19,000 or 257,000 parameters
 # instead of 69,000.
@@ -221,7 +221,7 @@ assert np.nanmean(falls(photo, half)) < np.nanmean(falls(photo, twice))
 
 # %% [markdown]
 # **Explain.** The peaks differ by a tenth or two of a decibel, no more than the seeds do; the paces could hardly be less
-# alike. Many parameters find the picture sooner, and then the noise sooner. Who cannot stop in time
+# alike. Many parameters find the image sooner, and then the noise sooner. Who cannot stop in time
 # should take a narrow one, and it is cheaper, too.
 #
 # **Skips.** The thin skip connections hand fine detail past the coarse levels, straight from $z$ to the output.
@@ -256,7 +256,7 @@ for first, (name, changes) in zip(("truth", "x₀"), filling.items()):
     for seed, run in enumerate(fits(holed, changes)):
         shown[f"{label}, seed {seed}"] = run.output
         captions[f"{label}, seed {seed}"] = f"{inside[name][seed]:.1f} dB inside"
-shown = {name: picture[:, 14:50, 14:50] for name, picture in shown.items()}
+shown = {name: image[:, 14:50, 14:50] for name, image in shown.items()}
 alt = "A hole, filled from three seeds with skips, and from three without; truth and x₀"
 contact_sheet(shown, columns=4, captions=captions, width=8, alt=alt)
 
@@ -269,7 +269,7 @@ assert spread > differ
 # %% [markdown]
 # Each seed invents another arm. What is behind the hole is not in the observation, and
 # one start differs from the next by more than one architecture from the other. The paper finds that skips hurt a
-# large hole, on a much larger photograph. With three seeds on a picture of 64 pixels **we cannot show it, and
+# large hole, on a much larger photograph. With three seeds on an image of 64 pixels **we cannot show it, and
 # cannot deny it**. With one fit each, we could have told either story.
 #
 # ## 3 · Upsampling
@@ -367,7 +367,7 @@ assert paces(photo, much).min() > 1.2 * paces(photo, {}).max()
 # to compare two optimisers at one rate is to compare how well that rate suits them.
 #
 # > **Predict.** Adam moves every weight by about the same amount, Muon whole banks of filters along the
-# > directions that were neglected (lesson 09). At its own best rate, does one of them find a *better* picture, or
+# > directions that were neglected (lesson 09). At its own best rate, does one of them find a *better* image, or
 # > only find it sooner?
 
 # %%
@@ -410,7 +410,7 @@ assert abs(peaks(photo, own["Muon"]).mean() - peaks(photo, own["Adam"]).mean()) 
 assert paces(photo, own["Adam"]).min() > 1.5 * paces(photo, own["Muon"]).max()
 
 # %% [markdown]
-# **Explain.** At its best rate Adam needs more than twice as many iterations as Muon at its own, and finds about as good a picture:
+# **Explain.** At its best rate Adam needs more than twice as many iterations as Muon at its own, and finds about as good an image:
 # the bands overlap. (Between 0.01 and 0.03 its height hardly changes.) Stopped at 130, it would be poorer by more than half a decibel
 # at one rate, by one and a half at another, and Muon would seem to have "the better prior": a claim about a budget and a
 # rate, not about a prior. What is left is a difference in *pace*.
@@ -433,7 +433,7 @@ print(f"absolute values: {gaussian.mean():+.1f} dB on Gaussian noise, {pixels.me
 assert gaussian.mean() < -0.2 and pixels.min() > 3
 
 # %% [markdown]
-# **Explain.** The loss belongs to the *noise*, not to the picture. For squares, one pixel that is wrong by 0.5 is worth
+# **Explain.** The loss belongs to the *noise*, not to the image. For squares, one pixel that is wrong by 0.5 is worth
 # a hundred that are wrong by 0.05, and the network hurries to reproduce it; absolute values count it ten times. For Gaussian
 # noise the squares are right: they are, up to constants, minus the logarithm of its probability (lesson 02). **The same
 # change is worth several decibels, or costs most of one.** An ablation on one problem is an answer about one problem.
@@ -452,21 +452,23 @@ families = {
     "decoder": {"network": "decoder", "z_channels": 151, "options": {"width": 151, "layers": 3}},
 }
 for name, changes in families.items():
-    recipe = base.but(**changes)
+    recipe = base.replace(**changes)
     net = dip.networks.build(recipe.network, recipe.z_channels, photo.shape, **recipe.options)
     print(f"{name:16s}{dip.networks.parameter_count(net):8,} parameters")
 # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # The deep decoder starts from 16x16 pixels of $z$, with as many channels as it is wide. Each family gets the learning
-# rate that suits it, tuned on *another* picture: the one that we report would flatter the tuned.
+# rate that suits it, tuned on *another* image: the one that we report would flatter the tuned.
 #
 # > **Predict.** Put them in order: height of the peak, and steepness of the fall.
 
 # %%
 astronaut = dip.denoising(dip.images.load("astronaut", size=48), sigma=25 / 255, seed=0)
 pairs = [(name, rate) for name in families for rate in (0.01, 0.03)]
-recipes = {p: base.but(**families[p[0]]).but(learning_rate=p[1], iterations=75) for p in pairs}
+recipes = {
+    p: base.replace(**families[p[0]]).replace(learning_rate=p[1], iterations=75) for p in pairs
+}
 tuned = dip.fits({p: {"problem": astronaut, "recipe": recipe} for p, recipe in recipes.items()})
 for name, changes in families.items():
     trials = {rate: tuned[name, rate].oracle_psnr for rate in (0.01, 0.03)}
@@ -519,7 +521,7 @@ def overview(axis, measure, rows):
 
 # %% tags=["figure:07_ablation"]
 rows = [(f, level, c) for f, levels in ablations.items() for level, c in levels.items()]
-rows = [row for row in rows if base.but(**row[2]) != base and row[1] != "hourglass"]
+rows = [row for row in rows if base.replace(**row[2]) != base and row[1] != "hourglass"]
 figure = Figure(f"Peak, pace and fall of {len(rows)} changes", figsize=(10, 6.5))
 titles = {"peak: how good?": peaks, "pace: how late?": paces, "fall: how steep?": falls}
 axes = figure.subplots(1, 3, sharey=True)
@@ -552,7 +554,7 @@ assert np.median(moved) < 0.6 and max(late) > 2.5 * min(late)
 # The stripe is the range of three seeds. Three more:
 
 # %%
-short = base.but(iterations=90)
+short = base.replace(iterations=90)
 more = dip.fits({s: {"problem": photo, "recipe": short, "seed": s} for s in (3, 4, 5)})
 more = np.sort([run.oracle_psnr for run in more.values()])
 print("the base, seeds 0 to 2:", np.sort(peaks(photo, {})).round(2), "3 to 5:", more.round(2))
@@ -585,21 +587,21 @@ for name, problem in again.items():
 # %% [markdown]
 # **Explain.** On the photograph the winner leads by more than the base's own three seeds lie apart. But it was the best of 18
 # changes, so *some* change had to stand there. That it leads on the wall as well is worth more, for nothing was chosen
-# there. Still, two pictures cannot tell. We need more of them.
+# there. Still, two images cannot tell. We need more of them.
 #
 # ### A larger sweep
 #
-# `diplearn sweep benchmarks/ablation.toml` makes 225 fits in about half an hour: 25 recipes, three pictures, three seeds, the
+# `diplearn sweep benchmarks/ablation.toml` makes 225 fits in about half an hour: 25 recipes, three images, three seeds, the
 # lab recipe's full depth and width, 400 iterations. Its table is stored with the course. Each mark
-# is one fit, as a difference from the base's *with the same picture and seed*; the **end** is what is left after 400 iterations.
+# is one fit, as a difference from the base's *with the same image and seed*; the **end** is what is left after 400 iterations.
 #
-# > **Predict.** How many of the 24 changes, more input noise among them, move the peak the same way on *all three* pictures,
+# > **Predict.** How many of the 24 changes, more input noise among them, move the peak the same way on *all three* images,
 # > by more than 0.2 dB?
 
 # %%
 stored = pd.read_csv(resources.files("diplearn") / "data" / "ablation.csv")
 stored = stored.rename(columns={"oracle_psnr": "peak", "psnr": "end"})
-each = stored.set_index(["label", "picture", "seed"])[["peak", "end"]].sort_index()
+each = stored.set_index(["label", "image", "seed"])[["peak", "end"]].sort_index()
 apart = (each - each.loc["base"]).drop("base", level="label")
 levels = [level for level in stored.label.unique() if level != "base"]
 
@@ -607,10 +609,10 @@ levels = [level for level in stored.label.unique() if level != "base"]
 figure = Figure("225 fits: the end of a change is sure, its peak seldom", figsize=(10, 7.5))
 looks = {"camera": ("o", BLUE), "coins": ("s", COLOURS[1]), "motorcycle": ("^", COLOURS[2])}
 for axis, measure in zip(figure.subplots(1, 2, sharey=True), ("peak", "end")):
-    for picture, (marker, colour) in looks.items():
-        dots = apart[measure].xs(picture, level="picture").unstack("seed").loc[levels]
+    for image, (marker, colour) in looks.items():
+        dots = apart[measure].xs(image, level="image").unstack("seed").loc[levels]
         y = np.repeat(range(len(levels)), 3)
-        axis.plot(dots.to_numpy().ravel(), y, marker, color=colour, ms=7, alpha=0.7, label=picture)
+        axis.plot(dots.to_numpy().ravel(), y, marker, color=colour, ms=7, alpha=0.7, label=image)
     axis.axvline(0, color="0.5", lw=1)
     axis.grid(alpha=0.25)
     axis.set(xlabel="dB against the base", title=f"the {measure}")
@@ -624,7 +626,7 @@ figure
 # $z$ ten times as large; *input noise gaussian*: drawn afresh, not shifted; *data term l1*: absolute values.)
 
 # %%
-peaks_of = apart.peak.groupby(level=["label", "picture"]).mean().unstack("picture").loc[levels]
+peaks_of = apart.peak.groupby(level=["label", "image"]).mean().unstack("image").loc[levels]
 worse, better = (peaks_of < -0.2).all(axis=1), (peaks_of > 0.2).all(axis=1)
 print(f"higher on all three: {', '.join(peaks_of.index[better]) or 'none'}")
 print(f"lower on all three: {', '.join(peaks_of.index[worse])}")
@@ -641,7 +643,7 @@ assert typical.end > 2.5 * typical.peak and better.sum() == 0 < worse.sum()
 # %% [markdown]
 # **Explain.** Six changes are worse on all three. By more than 0.2 dB, none is better on all three; but look at *input
 # noise 1/30*, the paper's own value: a little better in all nine fits. That is the only candidate here, a neighbour of our
-# winner, and it deserves fresh pictures. Still more noise, 0.1, is none: it lifts the coins by half a decibel, and lowers
+# winner, and it deserves fresh images. Still more noise, 0.1, is none: it lifts the coins by half a decibel, and lowers
 # the other two. The right half is another story: there, most rows stand clear of zero with all nine fits. What a change does
 # to the pace is sure, what it does to the peak seldom.
 #
@@ -652,9 +654,9 @@ assert typical.end > 2.5 * typical.peak and better.sum() == 0 < worse.sum()
 # 3. **Tune for each.** The loser at *your* learning rate may draw level at its own (section 5).
 #    Lucic et al. (2018) found most GANs equally good once all were tuned.
 # 4. **Equal size, or equal time;** say which. A single number at a fixed iteration rewards whoever peaks there.
-# 5. **Do not report the best of many.** What looks best is a guess; test it on a *fresh* picture (section 8).
-# 6. **Another picture, another task,** before you say "better" (section 6). Seeds vary the start of one
-#    fit, not the picture. (Bouthillier et al. 2021 count what else varies.)
+# 5. **Do not report the best of many.** What looks best is a guess; test it on a *fresh* image (section 8).
+# 6. **Another image, another task,** before you say "better" (section 6). Seeds vary the start of one
+#    fit, not the image. (Bouthillier et al. 2021 count what else varies.)
 # 7. **Report what did not matter.**
 #
 # ## What to take away
@@ -696,7 +698,7 @@ dip.check.number(my_probability, 0.1, "2 / 20, and so about one comparison in te
 
 # %%
 rival = dip.networks.build(
-    "hourglass", 32, photo.shape, **base.but(**families["hourglass"]).options
+    "hourglass", 32, photo.shape, **base.replace(**families["hourglass"]).options
 )
 my_network = None
 

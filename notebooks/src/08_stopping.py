@@ -51,27 +51,27 @@ from diplearn.widgets import scrub
 # %% [markdown]
 # ## 1 · The challenge
 #
-# A deep image prior restores a picture *on the way* to reproducing the noise. What happens to those
+# A deep image prior restores an image *on the way* to reproducing the noise. What happens to those
 # who do not get off? A fit of 50,000 iterations takes longer than a lesson, so we kept the record of
 # one (`python benchmarks/overfitting.py` makes it again): a noisy cat, one network of the lab recipe,
 # and nobody who stops it.
 #
-# > **Predict.** After 50,000 iterations, will the picture be worse than after 400? Worse than the noisy
-# > picture x₀ itself?
+# > **Predict.** After 50,000 iterations, will the image be worse than after 400? Worse than the noisy
+# > image x₀ itself?
 
 # %%
 record = np.load(resources.files("diplearn") / "data" / "overfitting.npz")
 iteration, energy, single, average = record["curve"].T
 best = int(iteration[average.argmax()])
 cat = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
-pictures = {"x₀": cat.observation}
+images = {"x₀": cat.observation}
 captions = {"x₀": f"{dip.psnr(cat.observation, cat.truth):.1f} dB"}
 for k in (100, 400, 2400, 50_000):
     name = f"{k:,} iterations"
-    pictures[name] = record[f"picture_{k}"]
+    images[name] = record[f"image_{k}"]
     captions[name] = f"{np.interp(k, iteration, average):.1f} dB"
 contact_sheet(
-    pictures, captions=captions, alt="A noisy cat, a clean one, then three that grow ever noisier"
+    images, captions=captions, alt="A noisy cat, a clean one, then three that grow ever noisier"
 )
 
 # %%
@@ -80,21 +80,21 @@ left, right = figure.subplots(1, 2)
 left.loglog(iteration, energy, color=BLUE)
 right.semilogx(iteration, average, color=BLUE, lw=2)
 for axis, label in ((left, "energy E"), (right, "PSNR in dB")):
-    axis.axvline(best, color=ORANGE, ls="--", label=f"best picture: iteration {best}")
+    axis.axvline(best, color=ORANGE, ls="--", label=f"best image: iteration {best}")
     axis.set(xlabel="iteration", ylabel=label)
     axis.spines[["top", "right"]].set_visible(False)
 left.legend(frameon=False)
 figure
 
 # %% [markdown]
-# **Explain.** It ends less than a decibel above the noisy picture itself. The best picture passed before
+# **Explain.** It ends less than a decibel above the noisy image itself. The best image passed before
 # iteration 100, and the left curve is all that the fit knows. It falls and falls. Its slope changes a little
-# near the best picture, but the best is no special value of it: nothing stands out while the fit runs.
+# near the best image, but the best is no special value of it: nothing stands out while the fit runs.
 # That is no accident. The energy
 #
 # $$E(x; x_0) = \tfrac1N \lVert x - x_0\rVert^2$$
 #
-# measures the distance to the *noisy* picture. Progress towards the cat and progress towards the noise
+# measures the distance to the *noisy* image. Progress towards the cat and progress towards the noise
 # both make it smaller, and it adds the two up. To separate them we need something that the energy does
 # not contain. There are few places to look:
 #
@@ -103,7 +103,7 @@ figure
 # 3. the fit's own **motion**: how it moves, and how it reacts when it is disturbed.
 #
 # Each of them makes a stopping rule. A rule sees one iterate at a time, says *go on* or *stop*, and
-# knows which earlier picture to give back. Not one of them sees the truth.
+# knows which earlier image to give back. Not one of them sees the truth.
 #
 # ## 2 · Knowing the noise: the discrepancy principle
 #
@@ -112,7 +112,7 @@ figure
 #
 # $$\tfrac1N \lVert x - x_0 \rVert^2 = \tfrac1N \lVert n \rVert^2 \approx \sigma^2 .$$
 #
-# A picture that explains $x_0$ better than the truth does is explaining noise. So stop when the energy
+# An image that explains $x_0$ better than the truth does is explaining noise. So stop when the energy
 # falls to σ² (Morozov 1984). In code:
 #
 # ```python
@@ -120,9 +120,9 @@ figure
 #     break
 # ```
 #
-# The factor 0.93 was found by trial, on four pictures: the best picture on the way has always taken up a
+# The factor 0.93 was found by trial, on four images: the best image on the way has always taken up a
 # little noise. (The cat and the cup of coffee of this lesson are among the four, so they flatter the rules;
-# section 7 has other pictures.) And because a camera clips to [0, 1], black and white pixels have *less*
+# section 7 has other images.) And because a camera clips to [0, 1], black and white pixels have *less*
 # noise than σ; the rule in the package counts that in.
 #
 # Let us make one fit and show its iterates to several rules at once. `oracle` is not a rule: it looks at
@@ -165,7 +165,7 @@ choices(curve, first, alt="The discrepancy rule near the top; with a wrong σ fa
 # %% [markdown]
 # **Explain.** With the right σ the rule stops near the top, for the price of one subtraction. With σ
 # taken 15 % too large it stops far too early; with σ 15 % too small it stops late, or never.
-# Near the best picture the energy hardly moves, so a small mistake in σ is a large one in iterations.
+# Near the best image the energy hardly moves, so a small mistake in σ is a large one in iterations.
 # That is how this rule **breaks**: it is as good as your knowledge of the noise.
 #
 # ## 3 · Pixels that nobody has seen
@@ -193,9 +193,7 @@ choices(curve, first, alt="The discrepancy rule near the top; with a wrong σ fa
 rule = HoldOut()
 rule.prepare(problem, recipe)
 seen = {f"what network {i} sees": shown.observation for i, shown in enumerate(rule.shown, 1)}
-contact_sheet(
-    {"x₀": problem.observation, **seen}, width=8, alt="Black dots, others in each picture"
-)
+contact_sheet({"x₀": problem.observation, **seen}, width=8, alt="Black dots, others in each image")
 
 # %%
 held = dip.fit(problem, recipe, stop=rule, progress=False)
@@ -214,7 +212,7 @@ choices(curve_held, at_held, alt="The hold-out rule's choice, near the top of it
 # x}_{\text{reaction}}\Bigr]$$
 #
 # The **divergence** is the sum of the $\partial \hat x_i / \partial x_{0,i}$; the *reaction*, its mean, is 0 for
-# a picture that ignores its observation and 1 for one that copies it. The energy falls, the reaction rises,
+# an image that ignores its observation and 1 for one that copies it. The energy falls, the reaction rises,
 # and their sum has a lowest point.
 #
 # A fit's derivative with respect to its data would be a nightmare to compute. But the lab recipe fits
@@ -226,12 +224,12 @@ choices(curve_held, at_held, alt="The hold-out rule's choice, near the top of it
 # way.)
 #
 # > **Predict.** Sketch the reaction over the iterations. Where does it start? How large is it at the best
-# > picture, nearer to 0 or to 1?
+# > image, nearer to 0 or to 1?
 
 # %%
 rule, reaction, estimate, error = Sure(), [], [], []
 rule.prepare(problem, recipe)
-for step in dip.iterate(problem, recipe.but(iterations=320), shown=rule.shown):
+for step in dip.iterate(problem, recipe.replace(iterations=320), shown=rule.shown):
     rule(step)
     reaction.append(rule.now["divergence"])
     if step.iteration % rule.EVERY == 0:
@@ -246,7 +244,7 @@ left.plot(range(1, len(reaction) + 1), reaction, color=BLUE)
 right.loglog(along, error, color="0.6", lw=4, label="true error")
 right.loglog(along, np.maximum(estimate, 1e-5), color=ORANGE, label="Stein's estimate")
 right.axvline(rule.chosen_at, color=ORANGE, ls="--", label=f"chosen: {rule.chosen_at}")
-left.set(xlabel="iteration", ylabel="mean reaction", title="how far the picture follows x₀")
+left.set(xlabel="iteration", ylabel="mean reaction", title="how far the image follows x₀")
 left.set(ylim=(0, None))
 right.set(xlabel="iteration", ylabel="mean squared error", title="true and estimated error")
 for axis in (left, right):
@@ -264,21 +262,21 @@ print(f"too low by {gap[4]:.4f} at iteration 20, {gap[at]:.4f} there, {gap[-1]:.
 assert lost < 0.5 and abs(gap[-1] / gap[at] - 1) < 0.3 and reaction[rule.chosen_at - 1] < 0.2
 
 # %% [markdown]
-# **Explain.** The best picture follows about a tenth of a disturbance. The grey curve needs the truth, the orange
+# **Explain.** The best image follows about a tenth of a disturbance. The grey curve needs the truth, the orange
 # one does not. The estimate is too low, largely because
 # coffee has many black and white pixels, where clipping gives the noise a mean that nothing tells from the
-# picture. Early on the gap changes; near the lowest point it is constant, so the *place* is right although the
+# image. Early on the gap changes; near the lowest point it is constant, so the *place* is right although the
 # *value* is not. The rule **breaks** where its assumption does: Stein's identity holds for Gaussian noise of
 # known σ, not for dead pixels.
 #
 # ## 5 · How the fit moves: running variance
 #
 # The last idea needs no assumption about the noise, and no change of the fit. A fit slows down as it
-# comes close to the picture, which is easy to represent, and picks up again when it turns to the
+# comes close to the image, which is easy to represent, and picks up again when it turns to the
 # noise. So watch how much the last few outputs differ from each other, and stop in the valley (Wang et
 # al. 2023: `es-wmv` with a window, `es-emv` with weights that decay).
 #
-# > **Predict.** When do the outputs move least of all: at the start, near the best picture, or at the end?
+# > **Predict.** When do the outputs move least of all: at the start, near the best image, or at the end?
 
 # %%
 moving = {name: k for name, k in chosen.items() if "mv" in name or name == "oracle"}
@@ -326,14 +324,14 @@ contact_sheet(
 # are *easy* for the network, since neighbours agree, and they help to predict the hidden pixels' noise. JPEG's
 # errors are of this kind; so is the grain of a photograph that was denoised by its camera, or enlarged.
 # Discrepancy is hardly fooled, but only because we told it σ: an estimate would have been far too small. The prior
-# does not see through it: for it, a blotch is a picture, and the best on the way is decibels below that of section
+# does not see through it: for it, a blotch is an image, and the best on the way is decibels below that of section
 # 2.
 #
 # ## 7 · Which one, then?
 #
 # `dip.fit` chooses by itself (`stop="auto"`): SURE where the noise is Gaussian and you state its σ; hidden
 # pixels where nothing is known about it; and where there is no noise at all, a **plateau**: it stops
-# when the picture no longer changes. For JPEG, a fixed number of iterations, for want of better.
+# when the image no longer changes. For JPEG, a fixed number of iterations, for want of better.
 #
 # First by eye: below are the iterations of the fit from section 2, with a button for each rule's choice (`count` is
 # the end of the fit).
@@ -344,11 +342,11 @@ contact_sheet(
 scrub(fitted, marks=marks, frames=24)
 
 # %% [markdown]
-# One picture proves nothing. `python benchmarks/stopping.py` compares all rules on pictures that they
-# were not tuned on: five pictures of 128 pixels, ten tasks, three seeds each. It ran for hours, and its results
+# One image proves nothing. `python benchmarks/stopping.py` compares all rules on images that they
+# were not tuned on: five images of 128 pixels, ten tasks, three seeds each. It ran for hours, and its results
 # lie beside this course. (Two of the tasks share their fits: `gaussian-25-unknown` is `gaussian-25` with σ kept
-# from the rules.) A row is a rule; *lost* is what it gives away against the best picture of the same fit, in
-# decibels; *went on to* is where it stopped, 1 being the best picture's own iteration.
+# from the rules.) A row is a rule; *lost* is what it gives away against the best image of the same fit, in
+# decibels; *went on to* is where it stopped, 1 being the best image's own iteration.
 
 # %%
 measured = pd.read_csv(resources.files("diplearn") / "data" / "stopping.csv")
@@ -391,19 +389,19 @@ shipped.style.format("{:.2f}").format("{:.0f}", "cases")
 # %% [markdown]
 # ## What to take away
 #
-# 1. The energy mixes progress towards the picture with progress towards the noise; it cannot tell you
+# 1. The energy mixes progress towards the image with progress towards the noise; it cannot tell you
 #    when to stop.
 # 2. **Discrepancy** needs σ, exactly. **Hold-out** needs noise that is independent from pixel to pixel.
 #    **SURE** needs Gaussian noise of known σ. **Running variance** needs a fit whose slowing down is visible.
 # 3. Every rule can be fooled, and *how* follows from what it assumes.
-# 4. A rule is judged by what it loses against the best picture of the same fit, over many pictures, and
+# 4. A rule is judged by what it loses against the best image of the same fit, over many images, and
 #    by its worst case.
 #
 # ## Exercises
 #
 # Worked answers: [solutions/08_stopping.ipynb](solutions/08_stopping.ipynb).
 #
-# **1. Morozov.** Write `my_rule(picture, observation, sigma)`: whether to stop. (No factor, no clipping.)
+# **1. Morozov.** Write `my_rule(image, observation, sigma)`: whether to stop. (No factor, no clipping.)
 
 # %%
 my_rule = None
@@ -412,7 +410,7 @@ dip.check.discrepancy_rule(my_rule)
 
 # %% [markdown]
 # **2. Salt and pepper.** A tenth of the pixels become black or white, half and half. What is the energy
-# of the *truth*, for a picture that is mid-grey (0.5) all over? What would the σ be that the
+# of the *truth*, for an image that is mid-grey (0.5) all over? What would the σ be that the
 # discrepancy rule needs? Give σ.
 
 # %%
@@ -431,7 +429,7 @@ dip.check.fooled(my_run)
 
 # %% [markdown]
 # **4. Validation, spent.** Hide a fifth of the pixels from each network instead of 5 %:
-# `stop=HoldOut(fraction=0.2)`. Does the choice get better? Does the *picture*? No check here.
+# `stop=HoldOut(fraction=0.2)`. Does the choice get better? Does the *image*? No check here.
 #
 # ## References
 #

@@ -52,9 +52,9 @@ from diplearn.widgets import scrub
 # %% [markdown]
 # ## 1 · The challenge
 #
-# Every picture is a fit of its own; that is the price of having no training set. With the published
+# Every image is a fit of its own; that is the price of having no training set. With the published
 # settings the price is steep: a network of two million parameters, run forwards and backwards some
-# 1,800 times, for *one* picture. At 256 × 256 that is about half an hour on two cores. Nobody learns from a film of
+# 1,800 times, for *one* image. At 256 × 256 that is about half an hour on two cores. Nobody learns from a film of
 # somebody else's run, so the course uses a recipe of its own, `lab`. This lesson takes it apart.
 
 # %%
@@ -74,7 +74,7 @@ contact_sheet({"x₀": problem.observation, "truth": clean}, width=6, alt="A mot
 # A convolution from $C$ to $C'$ channels with filters of $k \times k$ multiplies
 # $C\,C'\,k^2$ numbers at each of its output's pixels. And everything that a layer computes has to be
 # written to memory and read again: by the next layer, and once more on the way back. Let us count
-# both, for the published network and for the lab's, by the side of the picture that a layer makes.
+# both, for the published network and for the lab's, by the side of the image that a layer makes.
 #
 # > **Predict.** The hourglass has five levels, each with half the side of the one above. With 128 channels on
 # > all of them, what share of the multiplications happens at the full size?
@@ -82,7 +82,7 @@ contact_sheet({"x₀": problem.observation, "truth": clean}, width=6, alt="A mot
 
 # %%
 def costs(network):
-    """Millions of multiplications, and of numbers written, by the side of the picture written."""
+    """Millions of multiplications, and of numbers written, by the side of the image written."""
     rows = []
 
     def note(module, inputs, output):
@@ -117,7 +117,7 @@ print(
 
 # %% [markdown]
 # **Explain.** Halving the side quarters the pixels; that alone would give three quarters. It is 57 %, because
-# the first layer of the way down already halves the picture (hence six rows, down to 8), and only the way up
+# the first layer of the way down already halves the image (hence six rows, down to 8), and only the way up
 # works at full size. The two largest sizes take 87 %. That is where the lab's network is narrow (16 and 32
 # channels), and it is wide only where that is cheap (64 channels from the third level on).
 #
@@ -155,7 +155,7 @@ for name, change in {
     "one normalisation less": {"options": {"merge_norm": False}},
     "noise cut from a canvas": {"noise_kind": "shifted"},
 }.items():
-    rung = rung.but(**change)
+    rung = rung.replace(**change)
     ladder[name] = rung
 paces = {name: pace(recipe) for name, recipe in ladder.items()}
 
@@ -194,7 +194,7 @@ assert second < first  # by how much: on an idle machine, nearer to 6 than to 16
 # - **bfloat16** keeps the exponent of a float32 and a third of its digits: half the bytes, and some recent
 #   processors multiply it several times faster. Energies, averages and the optimiser stay in float32.
 # - **Padding by reflection** copies every large tensor once more; zeros are free. What a border of
-#   zeros tells the network about where the picture ends turned out to do no harm.
+#   zeros tells the network about where the image ends turned out to do no harm.
 # - **The normalisation of what is merged** reads and writes the widest tensor of the level; the next
 #   normalisation makes it nearly redundant.
 # - **Input noise**: two million Gaussian numbers are drawn for each iteration of the published recipe.
@@ -222,7 +222,7 @@ dip.energy.data_term(first, photo).backward()
 gradient = network.levels[3].encode[3].weight.grad.flatten(1)  # 64 filters of 64 x 3 x 3
 figure = Figure("Singular values: steep for the gradient, level for the step", figsize=(7, 2.8))
 axis = figure.subplots()
-made = dip.optimisers.orthogonal([gradient])[0]
+made = dip.optimisers.orthogonalize([gradient])[0]
 for name, matrix, colour in zip(("the gradient's", "Muon's step"), (gradient, made), COLOURS):
     values = torch.linalg.svdvals(matrix)
     axis.semilogy(values / values[0], color=colour, label=name, lw=2)
@@ -233,18 +233,18 @@ figure
 
 # %% [markdown]
 # That is one layer's gradient before the first step. It spans more than two powers of ten; the step is nearly
-# level. (The last value is zero before and after: the picture has 8 x 8 = 64 pixels at this level, and the
+# level. (The last value is zero before and after: the image has 8 x 8 = 64 pixels at this level, and the
 # normalisation, which takes their mean away, leaves 63 degrees of freedom.) It is not a decomposition but five
 # rounds of a few matrix products that push all singular values towards one, and cost a few milliseconds.
 #
-# Now the race, on a small picture: the same network, the same noise, the same averaging. Two optimisers are to be
+# Now the race, on a small image: the same network, the same noise, the same averaging. Two optimisers are to be
 # compared each at its own learning rate (lesson 07). Muon's is the recipe's 0.01; for Adam, 0.003 was the best of
 # seven between 0.001 and 0.1 for as many iterations. Two seeds each; and Adam once at 0.01, the published rate.
 
 # %%
 small = dip.denoising(dip.images.load("motorcycle", size=96), sigma=25 / 255, seed=0)
 single = dip.lab(members=1, iterations=240, stop="count")
-racers = {f"Adam, {r}": single.but(optimiser="adam", learning_rate=r) for r in (0.01, 0.003)}
+racers = {f"Adam, {r}": single.replace(optimiser="adam", learning_rate=r) for r in (0.01, 0.003)}
 racers["Muon, 0.01"] = single
 starts = [(name, seed) for seed in range(2) for name in racers if (name, seed) != ("Adam, 0.01", 1)]
 started = {(n, s): {"problem": small, "recipe": racers[n], "seed": s} for n, s in starts}
@@ -253,7 +253,7 @@ races = {name: [run for (n, _), run in finished.items() if n == name] for name i
 curves({name: runs[0] for name, runs in races.items()}, alt="Muon peaks early, Adam still climbs")
 
 # %% [markdown]
-# The same race as pictures, under one slider (single iterates; the curves below them are the averages'): where is
+# The same race as images, under one slider (single iterates; the curves below them are the averages'): where is
 # Muon when Adam has found the outlines?
 
 # %%
@@ -280,7 +280,7 @@ print(f"Adam at its better rate takes {adam / muon:.1f} times as long to the sam
 assert muon < adam
 
 # %% [markdown]
-# **Explain.** At either rate Adam still climbs when Muon has passed its best picture. The usual reading, which this
+# **Explain.** At either rate Adam still climbs when Muon has passed its best image. The usual reading, which this
 # lesson does not test: the small singular values belong to fine and faint structure, which Adam's fit reaches
 # last, and Muon's together with the rest. Noise is fine and faint, too: Muon's curve also *turns* earlier, so there
 # is less time in which to notice. A faster optimiser makes the question of when to stop more pressing (lesson
@@ -292,7 +292,7 @@ assert muon < adam
 #
 # ## 4 · Two small fits instead of a large one
 #
-# Different seeds end at different pictures. What they have in common is the picture; in what they
+# Different seeds end at different images. What they have in common is the image; in what they
 # differ, they are wrong. So average them; the paper gains half a decibel from two runs.
 #
 # > **Predict.** If the errors of two fits were independent, their mean would have half the squared
@@ -310,7 +310,7 @@ assert 0.1 < gain < 1
 errors = {f"error, seed {s}": 0.5 + 3 * (outputs[s] - small.truth) for s in range(2)}
 errors["error of their mean"] = 0.5 + 3 * (mean - small.truth)
 captions = dict.fromkeys(errors, "three times as strong; grey is none")
-alt = "Two error pictures that resemble each other, and their mean"
+alt = "Two error images that resemble each other, and their mean"
 contact_sheet(errors, captions=captions, width=8, alt=alt)
 
 # %%
@@ -334,14 +334,14 @@ assert abs(gain - expected[2]) < 0.1
 # ## 5 · What is certain need not be fitted
 #
 # Noise makes every pixel uncertain. But in super-resolution and inpainting the observation can be exact:
-# $x_0 = A\,x$, where $A$ throws a part of the picture away. The network then spends most of its
-# iterations on the part that we *have*. There is a shorter way. Of all pictures that explain $x_0$
+# $x_0 = A\,x$, where $A$ throws a part of the image away. The network then spends most of its
+# iterations on the part that we *have*. There is a shorter way. Of all images that explain $x_0$
 # exactly, the one nearest to the output $\hat x$ is its projection
 #
 # $$P\hat x \;=\; \hat x + A^{+}\,(x_0 - A\,\hat x)$$
 #
 # with the pseudo-inverse $A^{+}$. For a mask, $P$ puts the known pixels back. For a downsampler it adds
-# what the output's small picture lacks, spread smoothly. Only the part that $A$ loses is left to the network.
+# what the output's small image lacks, spread smoothly. Only the part that $A$ loses is left to the network.
 #
 # > **Predict.** $P$ never touches the fit: it is applied to the outputs on their way into the average.
 # > When does it gain most, early or late in the fit?
@@ -349,7 +349,7 @@ assert abs(gain - expected[2]) < 0.1
 # %%
 holes = dip.inpainting(small.truth, mask=0.5)  # half of the pixels, at random
 one = dip.lab("inpainting", members=1, iterations=120, stop="count")
-ways = {"all fitted": one.but(project=False), "projected": one}
+ways = {"all fitted": one.replace(project=False), "projected": one}
 filled = dip.fits({name: {"problem": holes, "recipe": recipe} for name, recipe in ways.items()})
 curves(filled, alt="The projected average is ahead by decibels early, by tenths at the end")
 
@@ -366,12 +366,12 @@ assert abs(gains.iloc[0] - 3) < 0.5
 # **Explain.** The two fits are identical, and so are their energies and single iterates; only the averages
 # differ. Early on the output is about as wrong in the known pixels as in the missing ones. Half of the pixels are
 # known, so half of the squared error goes at once: 3 dB. Late in the fit the network has learned the known
-# pixels, and little is left to gain. For pictures with noise the projection would put the noise back, so `lab`
+# pixels, and little is left to gain. For images with noise the projection would put the noise back, so `lab`
 # leaves it out as soon as a problem states one.
 #
 # ## 6 · The bill
 #
-# Everything together, on the first picture, which no setting was tuned on:
+# Everything together, on the first image, which no setting was tuned on:
 
 # %%
 run = dip.fit(problem)
@@ -384,10 +384,10 @@ print(f"published: 1,800 iterations x {paces['published']:.2f} s = {patience / 6
 print(f"lab:       {run.stopped_at} iterations x {each:.3f} s = {run.seconds:.0f} seconds")
 
 # %%
-pictures, classics = dip.baselines.compare(problem)
-shown = {"noisy": problem.observation, "lab": run.output, "BM3D": pictures["BM3D"], "truth": clean}
+images, classics = dip.baselines.compare(problem)
+shown = {"noisy": problem.observation, "lab": run.output, "BM3D": images["BM3D"], "truth": clean}
 captions = {n: f"{dip.psnr(p, clean):.2f} dB" for n, p in shown.items() if n != "truth"}
-assert dip.psnr(pictures["BM3D"], clean) > run.psnr + 0.3
+assert dip.psnr(images["BM3D"], clean) > run.psnr + 0.3
 contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, and the truth")
 
 # %% [markdown]
@@ -396,7 +396,7 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 # for a denoiser.
 #
 # A ratio of times means nothing without the quality at both ends. You cannot wait for the published
-# fit in a lesson, so we did, once (`benchmarks/RESULTS.md`). The picture is F16 of the paper at 256 × 256, σ =
+# fit in a lesson, so we did, once (`benchmarks/RESULTS.md`). The image is F16 of the paper at 256 × 256, σ =
 # 25/255; the machine had two cores with bfloat16 instructions. The published fit ran to iteration 1,900 in bfloat16
 # on one core; its seconds are its iterations times the pace of float32 on two, measured in the same hour as the
 # lab's fits.
@@ -408,7 +408,7 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 #
 # On a processor without bfloat16 the lab's fit takes more than one and a half times as long.
 #
-# That is one picture. On another, with finer texture (astronaut), the published fit was still rising
+# That is one image. On another, with finer texture (astronaut), the published fit was still rising
 # after 2,200 iterations, at 29.21 dB, and the lab's reached 29.16 dB at its 515th: there the ratio is
 # large as well, and the quality is not higher. For four-fold super-resolution the paper reports 31.80 dB
 # on Bird (luminance, 2,000 iterations); the lab recipe reaches 32.9 in 350. Where half of the pixels are
@@ -416,11 +416,11 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 # dB *less* than the paper's 39.16 after 11,000 iterations. All three were still rising when they ended: there,
 # patience pays.
 #
-# Measure your own picture with `make bench ARGS="--picture NAME"`; it goes on where you stop it.
+# Measure your own image with `make bench ARGS="--image NAME"`; it goes on where you stop it.
 #
 # ### What did not help
 #
-# An honest list is as long as the ladder; measured on two or three pictures of 256 pixels where nothing else is
+# An honest list is as long as the ladder; measured on two or three images of 256 pixels where nothing else is
 # said.
 #
 # - *Compiling the network* (`torch.compile`): a tenth less for each step of the published network at 128 pixels,
@@ -428,7 +428,7 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 # - *More channels* at the top (32, 64): up to 0.2 dB better, twice the time. Two networks buy more.
 # - *Nearest-neighbour upsampling*: fits faster, ends 0.3 dB lower, and its curve turns more sharply.
 # - *A higher learning rate*, or one that decays: another path to the same peak.
-# - *Shifting the picture* against the network's grid from one member to the next: no gain.
+# - *Shifting the image* against the network's grid from one member to the next: no gain.
 # - *Fewer inputs* $z$ (8 or 16 channels instead of 32): hardly faster, slightly worse.
 #
 # ## What to take away
@@ -446,7 +446,7 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 # Worked answers: [solutions/09_speed.ipynb](solutions/09_speed.ipynb).
 #
 # **1. Count.** Write `my_count(inputs, outputs, size, side)`: how many numbers does a convolution
-# multiply whose output is a square picture of `side` pixels?
+# multiply whose output is a square image of `side` pixels?
 
 # %%
 my_count = None
@@ -455,7 +455,7 @@ dip.check.multiplications(my_count)
 
 # %% [markdown]
 # **2. Level.** Write `my_orthogonal(matrix)` with `torch.linalg.svd`: the same singular vectors, all
-# singular values one. How much slower is it than `dip.optimisers.orthogonal`?
+# singular values one. How much slower is it than `dip.optimisers.orthogonalize`?
 
 # %%
 my_orthogonal = None

@@ -54,12 +54,12 @@ torch.set_num_threads(1)  # networks as small as these are not faster on more
 # %% [markdown]
 # ## 1 · The challenge
 #
-# In lesson 03 a network found a picture many times faster than the same pixels in disorder. The
+# In lesson 03 a network found an image many times faster than the same pixels in disorder. The
 # authors *showed* that, and had no proof. Can we **predict** it: look at an untrained network, and
 # draw the curves of fits that nobody has made?
 #
-# At 32x32 grey pixels, everything below can be computed exactly: a picture is a vector of $N = 1024$
-# numbers. Here are the four targets again, and four ways to write a picture: two networks with
+# At 32x32 grey pixels, everything below can be computed exactly: an image is a vector of $N = 1024$
+# numbers. Here are the four targets again, and four ways to write an image: two networks with
 # coarser levels, one with 1x1 filters only (no pixel sees another), and the pixels themselves. (The
 # deep decoder here has 17 times as many weights as pixels: wider than the published idea.)
 
@@ -110,7 +110,7 @@ contact_sheet(targets, width=8, alt="A man with a camera, in noise, in disorder;
 #
 # The **Jacobian** $J$ has a row for each pixel and a column for each of the $p$ weights. Gradient
 # descent on $\tfrac12 \lVert f - x_0\rVert^2$ (the energy $E$ times $N/2$: that only rescales η)
-# changes the weights by $-\eta J^\top r$, where $r = f - x_0$ is the residual. So the *picture*
+# changes the weights by $-\eta J^\top r$, where $r = f - x_0$ is the residual. So the *image*
 # changes by
 #
 # $$r \;\leftarrow\; r - \eta K r, \qquad K = J J^\top .$$
@@ -137,7 +137,7 @@ for kind in KINDS:
     print(f"{kind:20s} {weights:6,} weights, λ₁ / λ₅₀₀ = {values[0] / values[499]:,.0f}")
 
 # %% [markdown]
-# > **Predict.** An eigenvector of $K$ has 1024 entries, so it is a picture. What will the modes with
+# > **Predict.** An eigenvector of $K$ has 1024 entries, so it is an image. What will the modes with
 # > the largest $\lambda_i$ look like in the hourglass? And in the 1x1 network?
 
 # %%
@@ -180,7 +180,7 @@ assert 0.9 < frequency["1x1, no upsampling"][1:21].mean() / 0.383 < 1.1  # 0.383
 # **Explain.** Nobody has trained anything yet: the architecture alone makes the first modes clouds,
 # and gives mode 500, grain, a $\lambda$ that is hundreds (hourglass) or thousands (deep decoder) of
 # times smaller. The 1x1 network has modes that come first, too. Except for the very first, mostly a
-# constant, they are *random* pictures: it prefers something, and nothing that a photograph is made
+# constant, they are *random* images: it prefers something, and nothing that a photograph is made
 # of. For the pixels $K = I$. (The dot at frequency 0: in the deep decoder, one weight is added to
 # all pixels alike.)
 #
@@ -252,7 +252,7 @@ for kind, by_target in curves.items():
     rows[kind] = {name: (fitted / drawn)[-1] for name, (drawn, fitted) in by_target.items()}
     early = max(np.abs(fitted / drawn - 1)[:30].max() for drawn, fitted in by_target.values())
     assert early < 0.3, (kind, early)  # for the first 30 steps all of them are predicted
-order = {kind: by["shuffled pixels"][1][-1] / by["picture"][1][-1] for kind, by in curves.items()}
+order = {kind: by["shuffled pixels"][1][-1] / by["image"][1][-1] for kind, by in curves.items()}
 assert order["hourglass"] > 3 and order["deep decoder"] > 5  # a preference, and
 assert 0.8 < order["1x1, no upsampling"] < 1.25 and 0.99 < order["pixels"] < 1.01  # none
 pd.DataFrame(rows).T.style.format("{:.2f}").set_caption("measured / predicted energy at the end")
@@ -260,27 +260,27 @@ pd.DataFrame(rows).T.style.format("{:.2f}").set_caption("measured / predicted en
 # %% [markdown]
 # **Explain.** Sixteen curves, and no fit was needed to draw them. That is an explanation:
 # *photographs lie along the modes with large λ, noise lies along all of them alike*. For 1x1 filters
-# and for pixels the four curves are one: no preference *for pictures*, no prior.
+# and for pixels the four curves are one: no preference *for images*, no prior.
 #
 # The 0.98 of the pixels is no change of $K$: steps of finite size are a little faster than the flow,
 # $0.99^{398}$ against $e^{-3.98}$.
 #
-# Look where the curves part. On *pictures*, the hourglass has only about two thirds of the predicted
+# Look where the curves part. On *images*, the hourglass has only about two thirds of the predicted
 # energy left in the end: while the weights move, $K$ itself changes, and it comes to suit the
-# picture that is fitted. The tangent is blind to that (section 5).
+# image that is fitted. The tangent is blind to that (section 5).
 #
 # ## 2 · Early stopping is a spectral filter
 #
 # Let $x_0 = x + n$, with noise of standard deviation σ. After the time $t$ a mode has been fitted to
-# the share $g_i = 1 - \exp(-\lambda_i t)$, picture and noise alike. With $c_i$ for what the *clean*
-# picture asks of a mode, the expected error is
+# the share $g_i = 1 - \exp(-\lambda_i t)$, image and noise alike. With $c_i$ for what the *clean*
+# image asks of a mode, the expected error is
 #
 # $$\mathbb E\,\tfrac1N \lVert \hat x - x\rVert^2 = \underbrace{\tfrac1N \sum_i (1 - g_i)^2
 # c_i^2}_{\text{bias}^2\text{: not there yet}} + \underbrace{\tfrac{\sigma^2}{N} \sum_i g_i^2}_{\text{variance: noise let in}} .$$
 #
 # One falls, the other rises; in between lies the best moment. It is a formula now.
 #
-# > **Predict.** The kernel moves towards the picture during the fit (section 1). Will the measured
+# > **Predict.** The kernel moves towards the image during the fit (section 1). Will the measured
 # > best be better or worse than the predicted one, in the hourglass?
 
 # %%
@@ -341,7 +341,7 @@ best.style.format("{:.1f}", subset=names[3:]).hide()
 # %% [markdown]
 # **Explain.** When to stop comes out right within a factor of about two, and the PSNR to within a
 # decibel, from numbers that were known before the fit began (and the truth; lesson 08 is about doing
-# without it). The hourglass does better than its tangent: it stops sooner, at a better picture. The
+# without it). The hourglass does better than its tangent: it stops sooner, at a better image. The
 # deep decoder stops later than predicted, but its valley is flat: from step 300 to the end, at 500,
 # the PSNR stays within about a tenth of a decibel of its best.
 #
@@ -484,7 +484,7 @@ assert 1 < ratio.mean() < 2 and np.ptp(ratio[:2]) > np.ptp(ratio[-2:])
 # list; here we try it.
 #
 # > **Predict.** Stationary means that a covariance matrix equals its mean over all shifts of the
-# > picture, edges joined. By what factor does the distance fall when the width is multiplied by
+# > image, edges joined. By what factor does the distance fall when the width is multiplied by
 # > four?
 
 
@@ -495,7 +495,7 @@ def covariance(width, z, networks):
     total = 0
     for _ in range(networks):
         network = hourglass(width)
-        network.picture = nn.Identity()  # over the last layer's weights we average exactly
+        network.to_image = nn.Identity()  # over the last layer's weights we average exactly
         features = network(z)[0].flatten(1)
         total = total + features.T @ features / (width * networks)
     return total.double()
@@ -536,10 +536,10 @@ strength = prior.values.sqrt() * (torch.arange(1024) > 0)  # without mode 1, the
 assert prior.mode(1).std() < 1e-6
 
 
-def stretched(picture):
+def stretched(image):
     """Spread the values over [0, 1] about 0.5."""
-    picture = picture - picture.mean()
-    return (0.5 + picture / (6 * picture.std())).clamp(0, 1).detach().float()
+    image = image - image.mean()
+    return (0.5 + image / (6 * image.std())).clamp(0, 1).detach().float()
 
 
 def sample(width):
@@ -566,7 +566,7 @@ contact_sheet(sheet, columns=5, width=8, alt="Clouds with grain, of the same kin
 # spirit a posterior, with a **temperature** of its own (more noise is hotter, and strays further
 # from $x_0$). Of the three strengths in exercise 4 we took the one whose mean holds.
 #
-# > **Predict.** Plain Adam ends where it must, at the noisy picture. Where does the mean of the
+# > **Predict.** Plain Adam ends where it must, at the noisy image. Where does the mean of the
 # > wandering networks end?
 
 
@@ -634,7 +634,7 @@ shown = {"x₀": noisy, "process": posterior.float()}
 single, _, outputs, _ = calm[0]
 shown |= {"Adam, at its best": outputs[single.argmax()], "Adam, 400 steps": outputs[-1]}
 shown |= {"wandering": restless[0][3], "truth": clean}
-shown = {name: picture.clamp(0, 1) for name, picture in shown.items()}
+shown = {name: image.clamp(0, 1) for name, image in shown.items()}
 contact_sheet(shown, columns=6, alt="The wandering networks' mean is the smoothest")
 
 # %%
@@ -648,15 +648,15 @@ assert scores["posterior mean of the process"][0] > dip.psnr(noisy, clean) + 2
 # *when to stop* has become *how much noise*: with half of it the mean sinks (exercise 4). The
 # process, on the other hand, gives one fixed filter for every place: a stationary prior cannot know
 # where the man ends and the sky begins, and that of this hourglass, whose samples have much grain,
-# leaves much of it. What a network of finite width adds: its filter adapts to the picture (section
+# leaves much of it. What a network of finite width adds: its filter adapts to the image (section
 # 5).
 #
 # ## 5 · What the optimiser does
 #
 # Tachella, Tang & Davies (2021) read $K$ as a **filter**: in each step a pixel takes a weighted
-# *sum* of the residuals of others; the weights are its row of $K$. When the noisy picture itself is
+# *sum* of the residuals of others; the weights are its row of $K$. When the noisy image itself is
 # the network's input, $K$ compares patches, as non-local means does. With noise as input, as here,
-# $K$ at the start knows nothing of the picture. They find that this predicts networks trained by
+# $K$ at the start knows nothing of the image. They find that this predicts networks trained by
 # gradient descent, and that it falls short for *Adam*, which changes the weights in the hidden
 # layers more, and with them the filter. (Adam also divides the gradient of each weight by its usual
 # size, so even its first steps follow another kernel, about $J D J^\top$ with a diagonal $D$.)
@@ -733,7 +733,7 @@ for row, (y, x) in zip(figure.subplots(2, 4), ((16, 13), (20, 8))):
         spread = found.vectors * as_filter(found)[1] @ found.vectors[32 * y + x]
         low, high = -spread.max() / 2, spread.max() / 2
         axis.imshow(spread.reshape(32, 32), cmap="gray", vmin=low, vmax=high)
-    for axis, name in zip(row, ("the picture", *filters)):
+    for axis, name in zip(row, ("the image", *filters)):
         axis.set_title(name if y == 16 else "")
         axis.plot(x, y, "s", mfc="none", mec=COLOURS[1], ms=9, mew=2)
         axis.set(xlim=(x - 8.5, x + 8.5), ylim=(y + 8.5, y - 8.5))
@@ -765,7 +765,7 @@ assert abs(np.mean(decoders) - before) < 1
 #
 # ## 6 · Where it stops
 #
-# All of this was measured here, on one small picture; some of it is proved. Here is what none of it
+# All of this was measured here, on one small image; some of it is proved. Here is what none of it
 # explains.
 #
 # - **Holes and skips.** $K$ says what a fit does at pixels that were seen. Which kernel fills a hole
@@ -775,11 +775,11 @@ assert abs(np.mean(decoders) - before) < 1
 # - **Input noise.** The lab recipe adds noise to $z$ in every step, and gains by it. It is no
 #   gradient flow on any fixed kernel.
 # - **Finite width.** The theorems speak of infinitely wide networks, or of two layers. The better
-#   pictures come from what those leave out: a kernel that learns (section 5). How *it* moves is
+#   images come from what those leave out: a kernel that learns (section 5). How *it* moves is
 #   largely open.
 # - **When to stop, without the truth.** Jahn & Jin (2024) prove that the discrepancy principle works
 #   for two-layer networks. For the hourglass, lesson 08 has measurements, and no theorem.
-# - **Which pictures?** "Lies along the first modes" is a description of this camera man. We know of
+# - **Which images?** "Lies along the first modes" is a description of this camera man. We know of
 #   no theorem about photographs.
 #
 # ## What to take away
@@ -791,7 +791,7 @@ assert abs(np.mean(decoders) - before) < 1
 # 3. Few weights, or few slow waves: in both cases noise of the order $(p/N)\,\sigma^2$ is let in.
 # 4. Wide random networks tend to a stationary Gaussian process. Averaging over weights that wander
 #    can replace stopping, if the noise on the weights is strong enough.
-# 5. With Adam the kernel learns the picture. What is best about the method begins where the linear
+# 5. With Adam the kernel learns the image. What is best about the method begins where the linear
 #    theory ends.
 #
 # ## Exercises
@@ -818,7 +818,7 @@ dip.check.tangent_kernel(my_kernel)
 
 # %% [markdown]
 # **3. The error.** Write `my_error(c, values, sigma, t)`: the expected squared error per pixel after
-# the time $t = \eta k$, from the clean picture's coefficients.
+# the time $t = \eta k$, from the clean image's coefficients.
 
 # %%
 my_error = None
@@ -826,8 +826,8 @@ my_error = None
 dip.check.spectral_error(my_error)
 
 # %% [markdown]
-# **4. Hold the line.** Make the hourglass follow its prediction on the target "picture" within 5 %
-# until half of the energy is gone. (`predicted_and_measured("hourglass", targets["picture"], 100,
+# **4. Hold the line.** Make the hourglass follow its prediction on the target "image" within 5 %
+# until half of the energy is gone. (`predicted_and_measured("hourglass", targets["image"], 100,
 # contrast=...)`: why does it help to ask for less?) And, without a check: call `wander` with less
 # noise, and say when its mean begins to sink.
 

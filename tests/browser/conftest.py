@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = chromium.find()
-SCREENSHOTS = os.environ.get("SCREENSHOTS")  # not empty: leave pictures for the README
+SCREENSHOTS = os.environ.get("SCREENSHOTS")  # not empty: leave images for the README
 
 if CHROMIUM is None:
     collect_ignore_glob = ["test_*.py"]

@@ -103,19 +103,19 @@ def test_difference_zoom_keys_and_play(page, run, tmp_path):
     page.select_option(".dip select", "truth")
     difference = pixels(page, iterate)
     assert abs(difference.mean() - 127) < 12 and np.abs(difference - plain).mean() > 10
-    page.select_option(".dip select", "picture")
+    page.select_option(".dip select", "image")
     box = page.locator(iterate).bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + 120, box["y"] + 120, steps=4)
     page.mouse.up()
-    assert page.locator("text=whole picture").is_visible()
+    assert page.locator("text=whole image").is_visible()
     closer = pixels(page, iterate)
     assert np.abs(closer - plain).mean() > 5
     truth = pixels(page, "figure:nth-of-type(3) canvas")
     page.locator(iterate).press("ArrowRight")
     assert np.abs(pixels(page, "figure:nth-of-type(3) canvas") - truth).mean() > 1  # all panes move
-    page.click("text=whole picture")
+    page.click("text=whole image")
     assert np.abs(pixels(page, iterate) - plain).mean() < 1
     slide(page, 0)
     page.click("[aria-label=play]")
@@ -187,8 +187,8 @@ def test_watch_starts_stops_pauses_and_goes_on(page, lab, desk):
         if np.abs(now - seen[-1]).mean() > 0.5:
             seen.append(now)
         page.wait_for_timeout(50)
-    assert len(seen) > 3, "fewer than three pictures on the way"
-    print(f"{len(seen) - 1} different pictures in {desk_book.value('panel.run.seconds')} s")
+    assert len(seen) > 3, "fewer than three images on the way"
+    print(f"{len(seen) - 1} different images in {desk_book.value('panel.run.seconds')} s")
     assert desk_book.value("panel.run.stopped_at") == "60"
 
     # A larger count goes on with the same fit.
@@ -279,8 +279,8 @@ def test_a_lesson_runs_and_its_widgets_move(page, lab, desk, name):
 
 
 def test_voila_uploads_marks_fits_and_downloads(page, voila, tmp_path):
-    picture = dip.images.load("coffee", size=96)
-    dip.images.write(picture, tmp_path / "mine.png")
+    image = dip.images.load("coffee", size=96)
+    dip.images.write(image, tmp_path / "mine.png")
     page.goto(f"{voila.address}/?token={voila.token}")
     page.wait_for_selector(".dip-panel", timeout=120_000)
     with page.expect_file_chooser() as chooser:
@@ -309,10 +309,10 @@ def test_voila_uploads_marks_fits_and_downloads(page, voila, tmp_path):
         page.click("a[download]")
     download.value.save_as(tmp_path / "restored.png")
     restored = np.asarray(Image.open(tmp_path / "restored.png")).astype(int)
-    truth = dip.images.to_uint8(picture).astype(int)
+    truth = dip.images.to_uint8(image).astype(int)
     assert restored.shape == truth.shape
     error = np.abs(restored - truth).mean(axis=2)
-    assert error[:20].mean() < 4, "far from the hole the picture is as it was"
+    assert error[:20].mean() < 4, "far from the hole the image is as it was"
     assert error.max() > 4 and np.median(error) < 4
     assert not page.errors
 
@@ -324,7 +324,7 @@ def choose_file(page, path):
 
 
 def noise(path, megabytes):
-    """A picture of noise, which no PNG makes smaller, and what is seen of it in the playground."""
+    """An image of noise, which no PNG makes smaller, and what is seen of it in the playground."""
     side = int((megabytes * 1e6 / 3) ** 0.5)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, compress_level=0)
@@ -368,7 +368,7 @@ def test_uploads_of_every_size_arrive_in_voila_or_are_refused(page, voila, tmp_p
 
 
 def test_uploads_of_every_size_arrive_in_jupyterlab_or_are_refused(page, lab, desk, tmp_path):
-    book = Notebook(page, lab, "notebooks/11_your_picture.ipynb")
+    book = Notebook(page, lab, "notebooks/11_your_image.ipynb")
     book.run_all(60)
     page.wait_for_selector(".dip-panel", timeout=60_000)
     uploads_of_every_size(page, tmp_path)

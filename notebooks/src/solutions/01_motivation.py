@@ -30,15 +30,15 @@ noisy = dip.psnr(small.observation, small.truth)
 
 
 # %%
-def my_psnr(picture, truth):
-    """Peak signal-to-noise ratio in decibels, of pictures whose peak is 1."""
-    return 10 * torch.log10(1 / (picture - truth).square().mean())
+def my_psnr(image, truth):
+    """Peak signal-to-noise ratio in decibels, of images whose peak is 1."""
+    return 10 * torch.log10(1 / (image - truth).square().mean())
 
 
 dip.check.psnr_function(my_psnr)
 
 # %% [markdown]
-# The noisy picture shows what the number means: a noise of σ has a mean squared error of σ², so
+# The noisy image shows what the number means: a noise of σ has a mean squared error of σ², so
 # −20 log₁₀(25/255) = 20.2 dB. Clipping to [0, 1] takes a little of the noise away.
 
 # %%
@@ -58,13 +58,13 @@ dip.check.numbers_per_parameter(my_ratio, published, x0)
 
 # %% [markdown]
 # Eleven numbers to adjust for every number to reproduce. Counting parameters does not explain why
-# this works; the *order* in which the network reaches pictures does.
+# this works; the *order* in which the network reaches images does.
 #
 # ## 3 · No network
 #
 # Every pixel is a parameter of its own, and the energy is a sum over pixels: each of them walks
-# straight to its noisy value and knows nothing of its neighbours. On the way the picture is a blend
-# of the start and of $x_0$, a fainter or a stronger version of the noisy picture; nowhere does it come much closer
+# straight to its noisy value and knows nothing of its neighbours. On the way the image is a blend
+# of the start and of $x_0$, a fainter or a stronger version of the noisy image; nowhere does it come much closer
 # to the truth. The best PSNR is about that of $x_0$ itself. (Adam gathers speed and overshoots: the small hump of the
 # curve, and its dip, are the pixels' swinging around their goals.)
 
@@ -76,7 +76,7 @@ dip.check.no_prior(my_run)
 
 # %%
 curves(
-    my_run, alt="The PSNR rises to that of the noisy picture, overshoots a little, and stays there"
+    my_run, alt="The PSNR rises to that of the noisy image, overshoots a little, and stays there"
 )
 
 # %%
@@ -89,7 +89,7 @@ assert abs(best - noisy) < 1.5  # no prior, no gain worth the name
 #
 # Halve the resolution twice, work there, bring it up again: five convolutions are enough. The second network has as
 # many, with as many channels, but 1×1 filters and no change of resolution; a pixel cannot see its
-# neighbours, and so the structure says nothing about pictures.
+# neighbours, and so the structure says nothing about images.
 
 # %%
 structured = nn.Sequential(
@@ -120,7 +120,7 @@ contact_sheet(shown, captions=captions, alt="Noisy; restored; noisy again; a gra
 
 # %% [markdown]
 # The check looks at the best average on the way. Nobody stopped this fit (`dip.Recipe` has no rule), and by iteration
-# 300 it has taken up much of the noise. The 1×1 network's picture is unfinished after as many iterations, and
+# 300 it has taken up much of the noise. The 1×1 network's image is unfinished after as many iterations, and
 # what there is of it is as grainy as $x_0$.
 
 # %%

@@ -52,19 +52,19 @@ assert verdict
 verdict
 
 # %% [markdown]
-# β belongs to the pictures and σ to the camera, so with twice the noise λ = 4 · 0.14 = 0.56. That is what Bayes says *if* the prior
-# were true. It is not: pictures are not drawn from $e^{-\beta \operatorname{TV}}$. In practice the best λ grows more slowly, nearly as σ does
-# (`help(dip.baselines.tv)` has measured it on six pictures).
+# β belongs to the images and σ to the camera, so with twice the noise λ = 4 · 0.14 = 0.56. That is what Bayes says *if* the prior
+# were true. It is not: images are not drawn from $e^{-\beta \operatorname{TV}}$. In practice the best λ grows more slowly, nearly as σ does
+# (`help(dip.baselines.tv)` has measured it on six images).
 
 # %% [markdown]
 # ## 3 · Your own R
 
 
 # %%
-def my_tv(picture):
+def my_tv(image):
     """Lengths of all gradients, added up."""
-    across = picture[:, :-1, 1:] - picture[:, :-1, :-1]
-    down = picture[:, 1:, :-1] - picture[:, :-1, :-1]
+    across = image[:, :-1, 1:] - image[:, :-1, :-1]
+    down = image[:, 1:, :-1] - image[:, :-1, :-1]
     return (across**2 + down**2).sqrt().sum()
 
 
@@ -72,7 +72,7 @@ assert dip.check.tv_function(my_tv)
 dip.check.tv_function(my_tv)
 
 # %% [markdown]
-# The package adds 10⁻¹² under the root: where the picture is flat, the root of zero has no derivative, and PyTorch would return
+# The package adds 10⁻¹² under the root: where the image is flat, the root of zero has no derivative, and PyTorch would return
 # `nan`.
 #
 # ## 4 · Structure and R together
@@ -83,7 +83,7 @@ dip.check.tv_function(my_tv)
 small = dip.images.load("chelsea", size=64)
 problem = dip.denoising(small, 25 / 255)
 long = dip.lab(members=1, input_noise=0, optimiser="adam", iterations=800, stop="count")
-recipes = {f"λ = {w}": long.but(tv_weight=w / small.numel()) for w in (0, 0.03, 0.1)}
+recipes = {f"λ = {w}": long.replace(tv_weight=w / small.numel()) for w in (0, 0.03, 0.1)}
 runs = dip.fits({name: {"problem": problem, "recipe": r} for name, r in recipes.items()})
 my_run = runs["λ = 0.1"]
 verdict = dip.check.no_need_to_stop(my_run)

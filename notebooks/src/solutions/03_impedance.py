@@ -39,10 +39,10 @@ plain = dip.lab(members=1, input_noise=0.0, iterations=250, stop="count")
 
 
 # %%
-def my_shares(picture, clean, noise):
-    """The shares of picture and noise: least squares in two unknowns."""
+def my_shares(image, clean, noise):
+    """The shares of image and noise: least squares in two unknowns."""
     two = torch.stack([clean.flatten(), noise.flatten()])
-    return torch.linalg.solve(two @ two.T, two @ picture.flatten())
+    return torch.linalg.solve(two @ two.T, two @ image.flatten())
 
 
 dip.check.two_shares(my_shares)
@@ -51,7 +51,7 @@ dip.check.two_shares(my_shares)
 assert dip.check.two_shares(my_shares)
 
 # %% [markdown]
-# ## 2 · The finest picture of all
+# ## 2 · The finest image of all
 
 # %%
 i = torch.arange(64)
@@ -82,25 +82,25 @@ assert reached(my_board, 0.8) < reached(shuffled, 0.8)
 # to the last layer. We close that one door, and leave the others open.
 
 # %%
-shut = plain.but(options={**plain.options, "skip": (0, 4, 4, 4, 4)})
-my_picture = dip.fit(targets["picture"], shut, progress=False)
+shut = plain.replace(options={**plain.options, "skip": (0, 4, 4, 4, 4)})
+my_image = dip.fit(targets["image"], shut, progress=False)
 my_shuffled = dip.fit(targets["shuffled pixels"], shut, progress=False)
 
-dip.check.tells_apart(my_picture, my_shuffled)
+dip.check.tells_apart(my_image, my_shuffled)
 
 # %% [markdown]
 # And with *all* skips shut?
 
 # %%
-assert dip.check.tells_apart(my_picture, my_shuffled)
-none = plain.but(options={**plain.options, "skip": (0,) * 5})
-for name, run in {"picture": my_picture, "shuffled pixels": my_shuffled}.items():
+assert dip.check.tells_apart(my_image, my_shuffled)
+none = plain.replace(options={**plain.options, "skip": (0,) * 5})
+for name, run in {"image": my_image, "shuffled pixels": my_shuffled}.items():
     without = dip.fit(targets[name], none, progress=False)
     print(f"{name}: {reached(run, 0.8)} iterations; without any skip {reached(without, 0.8)}")
     assert reached(without, 0.8) > 1.3 * reached(run, 0.8)
 
 # %% [markdown]
-# (`inf`: not in 250 iterations.) The shuffled pixels go out of reach, but the picture takes longer, too: its own fine detail has
+# (`inf`: not in 250 iterations.) The shuffled pixels go out of reach, but the image takes longer, too: its own fine detail has
 # to pass through the coarsest level. Lesson 06 shows where that is what one wants.
 
 # %% [markdown]
@@ -118,7 +118,7 @@ dip.check.negative(my_ratio)
 
 # %% [markdown]
 # The last layer is a weighted sum that goes through a sigmoid, and $1 - \operatorname{sigmoid}(t) = \operatorname{sigmoid}(-t)$:
-# change the signs of the last weights, and every network that makes the picture makes its negative. Random weights have
+# change the signs of the last weights, and every network that makes the image makes its negative. Random weights have
 # either sign with equal probability. So the two targets meet the *same* distribution of networks, and differ only by
 # chance.
 

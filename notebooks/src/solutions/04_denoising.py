@@ -176,7 +176,7 @@ known = ((spoilt > 0) & (spoilt < 1)).float()
 masked = dip.Problem(spoilt, Mask(known), truth=clean, sigma=0)
 tries = dip.fits(
     {
-        "l1": {"problem": dip.Problem(spoilt, truth=clean), "recipe": one.but(data_term="l1")},
+        "l1": {"problem": dip.Problem(spoilt, truth=clean), "recipe": one.replace(data_term="l1")},
         "mask": {"problem": masked, "recipe": dip.lab("inpainting", members=1, iterations=250)},
     }
 )

@@ -28,7 +28,7 @@ x0, A = problem.observation, problem.operator
 # %% [markdown]
 # ## 1 · Count
 #
-# The small picture has 30×20 = 600 pixels, so there are 600 equations for 38,400 unknowns. No equation says what
+# The small image has 30×20 = 600 pixels, so there are 600 equations for 38,400 unknowns. No equation says what
 # the others say already (the rank is full, as in section 2 of the lesson), so each takes one dimension away.
 
 # %%
@@ -42,15 +42,15 @@ verdict
 # ## 2 · By hand
 #
 # What is seen of a block is its mean. The rest is what stays when the mean is subtracted; it adds up to zero in every
-# block, so its own small picture is black. That is the projection on the null space, without any matrix.
+# block, so its own small image is black. That is the projection on the null space, without any matrix.
 
 
 # %%
-def my_unseen(picture):
+def my_unseen(image):
     """What the means of 4x4 blocks do not see."""
-    channels, height, width = picture.shape
-    means = picture.reshape(channels, height // 4, 4, width // 4, 4).mean(dim=(2, 4))
-    return picture - means.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+    channels, height, width = image.shape
+    means = image.reshape(channels, height // 4, 4, width // 4, 4).mean(dim=(2, 4))
+    return image - means.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
 
 
 assert dip.check.unseen_by_blocks(my_unseen)
@@ -60,7 +60,7 @@ dip.check.unseen_by_blocks(my_unseen)
 hidden = my_unseen(clean)
 assert dip.Downsample(4, kernel="box")(hidden).abs().max() < 1e-5  # the package's own says so, too
 contact_sheet(
-    {"picture": clean, "what blocks see": clean - hidden, "what they do not": 0.5 + hidden},
+    {"image": clean, "what blocks see": clean - hidden, "what they do not": 0.5 + hidden},
     width=9,
     alt="A photograph, the same in coarse blocks, and its fine detail in grey",
 )
@@ -69,8 +69,8 @@ contact_sheet(
 # ## 3 · A twin
 #
 # A sum of the truth and anything from the null space has the right $x_0$, but it may leave [0, 1], and clipping
-# is not allowed. One way out: add little where the picture is nearly black or white. But a picture that was
-# *weighted* is in the null space no longer! So we alternate: clip, return to the pictures with the right
+# is not allowed. One way out: add little where the image is nearly black or white. But an image that was
+# *weighted* is in the null space no longer! So we alternate: clip, return to the images with the right
 # $x_0$, and so on. These are alternating projections; for convex sets that meet, as these two do in the
 # truth, they end in a point of both (Bregman 1965).
 
@@ -87,7 +87,7 @@ assert dip.check.twin(my_twin.clamp(0, 1), problem)
 contact_sheet(
     {"truth": clean, "twin": my_twin, "A of the truth": x0, "A of the twin": A(my_twin)},
     width=11,
-    alt="A photograph, the same under grain, and two equal small pictures",
+    alt="A photograph, the same under grain, and two equal small images",
 )
 
 # %% [markdown]
@@ -109,9 +109,9 @@ verdict
 # %% [markdown]
 # ## 5 · The wrong kernel
 #
-# The small picture was made with means of blocks, and the fit believes in Lanczos2. Its $E$ is brought to zero all
-# the same: $A$ has full rank, so every small picture is explained exactly by some large ones, whichever kernel one
-# believes in. But what explains it under the wrong $A$ are other pictures. (One seed here.)
+# The small image was made with means of blocks, and the fit believes in Lanczos2. Its $E$ is brought to zero all
+# the same: $A$ has full rank, so every small image is explained exactly by some large ones, whichever kernel one
+# believes in. But what explains it under the wrong $A$ are other images. (One seed here.)
 
 # %%
 observed = dip.Downsample(4, kernel="box")(clean)
@@ -131,5 +131,5 @@ curves(runs, alt="Both energies fall alike; the wrong kernel's PSNR ends below")
 
 # %% [markdown]
 # $E$ does not betray that its $A$ is wrong; only the truth does, by a few tenths of a decibel. A real camera's kernel is unknown: lens, sensor and the
-# owner's hand are in it. To find it together with the picture is called *blind* super-resolution. A network that was
+# owner's hand are in it. To find it together with the image is called *blind* super-resolution. A network that was
 # trained with one kernel suffers from the same, and there is no line in it to change.

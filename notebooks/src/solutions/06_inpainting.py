@@ -27,15 +27,15 @@ small = dip.images.load("coffee", size=96)
 # %% [markdown]
 # ## 1 · Where it counts
 #
-# The mask has one channel and the picture three: `expand_as` gives each of the three numbers of a pixel its mask. Choosing
+# The mask has one channel and the image three: `expand_as` gives each of the three numbers of a pixel its mask. Choosing
 # with a boolean mask, and then taking the mean, divides by the right count by itself.
 
 
 # %%
-def my_inside(picture, truth, known):
+def my_inside(image, truth, known):
     """PSNR over the missing pixels."""
     missing = (known == 0).expand_as(truth)
-    return -10 * torch.log10((picture - truth)[missing].square().mean())
+    return -10 * torch.log10((image - truth)[missing].square().mean())
 
 
 dip.check.psnr_inside(my_inside)
@@ -46,7 +46,7 @@ assert dip.check.psnr_inside(my_inside)
 # %% [markdown]
 # ## 2 · Your own hole
 #
-# Easy: plain wood, of which there is more all around. Hard: the bowl of the spoon, of which the rest of the picture tells
+# Easy: plain wood, of which there is more all around. Hard: the bowl of the spoon, of which the rest of the image tells
 # little.
 
 # %%
@@ -82,8 +82,8 @@ assert dip.check.own_hole(my_hole)
 # %% [markdown]
 # ## 3 · Forget the mask
 #
-# Without the mask, $E$ asks for black letters, and they come along with the picture's own edges: after some thirty iterations one can
-# read them. They are sharp, repeated shapes, and the network likes those as much. The prior does not know dirt from picture.
+# Without the mask, $E$ asks for black letters, and they come along with the image's own edges: after some thirty iterations one can
+# read them. They are sharp, repeated shapes, and the network likes those as much. The prior does not know dirt from image.
 # *The data term does.*
 
 # %%
@@ -91,7 +91,7 @@ x0 = dip.inpainting(dip.images.load("coffee", size=128), Mask.text(128, 128)).ob
 my_forgotten = dip.fit(dip.Problem(x0), iterations=300, progress=False)
 contact_sheet(
     {"x₀": x0} | pick(my_forgotten.snapshots, 4),
-    alt="The text comes with the picture, and is there in the end",
+    alt="The text comes with the image, and is there in the end",
 )
 
 # %%

@@ -26,7 +26,7 @@ from diplearn.figures import COLOURS, Figure
 camera = dip.images.load("camera", size=64)
 photo = dip.denoising(camera, sigma=25 / 255, seed=0)
 shape = {"down": (16, 32, 32), "skip": (4,) * 3}
-base = dip.lab(members=1, iterations=150, stop="count").but(options=shape)
+base = dip.lab(members=1, iterations=150, stop="count").replace(options=shape)
 
 # %% [markdown]
 # ## 1 · Apart
@@ -82,7 +82,7 @@ verdict
 small = dip.denoising(dip.images.load("coins", size=48), sigma=25 / 255, seed=0)
 factor = {"3x3 (base)": {}, "1x1": {"options": {"up_filter": 1}}}
 my_levels = {
-    name: [dip.fit(small, base.but(**c), seed=s, progress=False) for s in range(3)]
+    name: [dip.fit(small, base.replace(**c), seed=s, progress=False) for s in range(3)]
     for name, c in factor.items()
 }
 verdict = dip.check.one_factor(my_levels)
@@ -106,7 +106,7 @@ figure
 
 # %%
 for name, changes in factor.items():
-    recipe = base.but(**changes)
+    recipe = base.replace(**changes)
     net = dip.networks.build(recipe.network, recipe.z_channels, small.shape, **recipe.options)
     peak = np.array([run.oracle_psnr for run in my_levels[name]])
     when = np.array([run.oracle_at for run in my_levels[name]])

@@ -29,9 +29,9 @@ clean = dip.images.load("coffee", size=96)
 
 
 # %%
-def my_rule(picture, observation, sigma):
-    """Stop once the picture explains the observation as well as the truth would."""
-    return (picture - observation).square().mean() <= sigma**2
+def my_rule(image, observation, sigma):
+    """Stop once the image explains the observation as well as the truth would."""
+    return (image - observation).square().mean() <= sigma**2
 
 
 assert dip.check.discrepancy_rule(my_rule)
@@ -67,7 +67,7 @@ dip.check.fooled(my_run)
 choices(my_run.history.psnr_average, {"sure": my_run.chosen_at}, alt="SURE chose far past the best")
 
 # %% [markdown]
-# Stated is 25, true is 50: the rule believes that three quarters of the noise's energy are picture, and never says
+# Stated is 25, true is 50: the rule believes that three quarters of the noise's energy are image, and never says
 # stop (the last iteration is the end of the budget). Dead pixels fool it as well (the table in section 7): they are
 # not Gaussian, and how a fit reacts to a small disturbance says little about pixels that jump from one end to the
 # other.
@@ -88,7 +88,7 @@ assert 0.1 < costs.iloc[0, 1] - costs.iloc[2, 1] < 1
 costs.style.format("{:.2f}").format_index("{:.0%}")
 
 # %% [markdown]
-# Hidden pixels are paid for by the *picture*: with a fifth of them hidden the best on the way is poorer by some
+# Hidden pixels are paid for by the *image*: with a fifth of them hidden the best on the way is poorer by some
 # tenths of a decibel, since the fit misses what it was not shown. The choice on the other hand is good with
 # few of them already; compare the gaps with the spread over more seeds before you believe in a difference. The
-# package hides 5 %, which costs a tenth or less: on a picture of 32 pixels, one per cent is ten pixels.
+# package hides 5 %, which costs a tenth or less: on an image of 32 pixels, one per cent is ten pixels.

@@ -89,7 +89,7 @@ dip.check.spectral_error(my_error)
 
 # %%
 clean = dip.images.load("camera", size=32)
-picture = clean - clean.mean()
+image = clean - clean.mean()
 
 
 def predicted_and_measured(contrast, steps=100, seed=0):
@@ -101,14 +101,14 @@ def predicted_and_measured(contrast, steps=100, seed=0):
     found = theory.spectrum(theory.kernel(theory.jacobian(network, z)), clean.shape)
     rate = 0.5 / float(found.values[0])
     optimiser = torch.optim.SGD(network.parameters(), lr=rate)
-    goal, measured = network(z)[0].detach() + contrast * picture, []
+    goal, measured = network(z)[0].detach() + contrast * image, []
     for _ in range(steps):
         loss = 0.5 * (network(z)[0] - goal).square().sum()
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         measured.append(2 * loss.item() / goal.numel())
-    drawn = theory.energy_curve(found, contrast * picture, rate * np.arange(steps))
+    drawn = theory.energy_curve(found, contrast * image, rate * np.arange(steps))
     return drawn / drawn[0], np.array(measured) / drawn[0]
 
 
@@ -119,7 +119,7 @@ assert dip.check.follows(curves[0.1])
 dip.check.follows(curves[0.1])
 
 # %%
-figure = Figure("The fainter the picture, the closer the fit to its prediction", figsize=(6, 3))
+figure = Figure("The fainter the image, the closer the fit to its prediction", figsize=(6, 3))
 axis = figure.subplots()
 for colour, (contrast, (_, measured)) in zip(COLOURS, curves.items()):
     along, label = np.arange(1, len(measured)), f"{contrast:.0%}"
