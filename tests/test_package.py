@@ -77,15 +77,44 @@ def test_the_examples_in_the_docstrings_run(name):
     assert failed == 0
 
 
+def own(module):
+    """The functions and classes that a module defines."""
+    for thing in vars(module).values():
+        kind = inspect.isfunction(thing) or inspect.isclass(thing)
+        if kind and thing.__module__ == module.__name__:
+            yield thing
+
+
+def public():
+    """The names that a module or package lists in its `__all__`: what lessons and users call."""
+    for name in ("diplearn", *MODULES):
+        module = importlib.import_module(name)
+        for label in getattr(module, "__all__", ()):
+            thing = getattr(module, label)
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                yield f"{thing.__module__}.{thing.__qualname__}"
+
+
+PUBLIC = set(public())
+
+
+def has(section, text):
+    return f"\n{section}\n{'-' * len(section)}\n" in text
+
+
 @pytest.mark.parametrize("name", MODULES)
-def test_public_functions_are_documented(name):
-    """A sentence for everything; parameters and result for all that is more than a helper."""
-    module = importlib.import_module(name)
-    for label, thing in vars(module).items():
-        own = inspect.isfunction(thing) and thing.__module__ == name
-        if label.startswith("_") or not own or name.endswith("cli"):
-            continue
-        text = inspect.getdoc(thing)
-        assert text, f"{name}.{label} has no docstring"
-        if inspect.signature(thing).parameters and len(text.splitlines()) > 1:
-            assert "Parameters\n----------" in text, f"{name}.{label} explains no parameters"
+def test_docstrings_say_what_their_reader_needs(name):
+    """Public names get full numpydoc, with an example; everything else gets a sentence."""
+    for thing in own(importlib.import_module(name)):
+        label = f"{name}.{thing.__qualname__}"
+        text = inspect.getdoc(thing) or ""
+        if label not in PUBLIC:
+            assert "\n---" not in text, f"{label} is not in __all__: a sentence is enough"
+            assert text or thing.__name__.startswith("_"), f"{label} has no docstring"
+        elif not issubclass(thing, Exception) if inspect.isclass(thing) else True:
+            takes = inspect.signature(thing).parameters
+            assert not takes or has("Parameters", text) or has("Attributes", text), label
+            assert has("Examples", text), f"{label} shows no example"
+            if inspect.isfunction(thing):
+                given = any(has(each, text) for each in ("Returns", "Yields", "Raises"))
+                assert given, f"{label} does not say what it returns"
