@@ -631,7 +631,7 @@ def _bring_down(file, plan, largest):
 
 def _check_room(file, part, sides):
     """Refuse what would take more than half of the memory that is free."""
-    from . import memory  # not above: it imports networks, which need no images
+    from . import hardware  # not above: it imports networks, which need no images
 
     pixels = file.width * file.height
     channels = 1 if file.bands == 1 else 3
@@ -640,7 +640,7 @@ def _check_room(file, part, sides):
     shrunk = sides[0] if sides[0] != part[2] else 0
     result = 4 * channels * sides[1] * (part[2] + shrunk)
     needed = max(2 * file.held, stored + max(file.held, result)) + 100 * _BAND
-    room = memory.available(torch.device("cpu"))
+    room = hardware.available(torch.device("cpu"))
     if needed > room / 2 and needed > 100_000_000:
         raise ImageError(
             f"{file.name} has {file.width}x{file.height} pixels; to read them takes "

@@ -1,14 +1,21 @@
-"""When to stop, without seeing the truth. A rule is fed one iterate at a time.
+"""Rules that decide when to stop a fit without seeing the truth.
 
-rule = HoldOut()
-rule.prepare(problem, recipe)
-for step in dip.iterate(problem, recipe, shown=rule.shown):
-    if rule(step):
-        break
-rule.chosen, rule.chosen_at
+A rule is shown one iteration (`Step`) at a time. It chooses the best image so far and says when the
+fit may stop:
+
+    rule = HoldOut()
+    rule.prepare(problem, recipe)
+    for step in dip.iterate(problem, recipe, problems=rule.problems):
+        if rule(step):
+            break
+    rule.chosen, rule.chosen_at
+
+`fit` does the same, with ``fit(problem, stop=rule)``. A rule of your own derives from `Rule`, or is
+a function of a step.
 """
 
 import copy
+import inspect
 import math
 import numbers
 
@@ -16,172 +23,173 @@ import torch
 
 from . import hardware
 from .energy import misfit
-from .errors import InputError, one_line, whole
+from .errors import InputError, lookup, one_line, whole
 from .operators import Hidden, Identity, Mask
 from .randomness import generator
 
+__all__ = [
+    "BY_NAME",
+    "Count",
+    "Discrepancy",
+    "ExponentialVariance",
+    "HoldOut",
+    "Oracle",
+    "Plateau",
+    "Rule",
+    "Sure",
+    "WindowedVariance",
+    "automatic",
+    "choose",
+    "clipped_variance",
+]
+
 
 class Rule:
-    """What every rule offers; the ones below differ in what they watch.
+    """The base class of all stopping rules.
+
+    A subclass implements `look`, which is shown every step, calls ``self.choose(step)`` where the
+    step's image is the best so far, and ``self.stop_when(condition)``. Everything else is optional:
+    `prepare` checks that the rule applies; `initial` adds to `state`; `problems` hides something
+    from the networks.
 
     Attributes
     ----------
     name : str
-        As `fit(stop=...)` and the command line take it.
-    shown : list of Problem or None
-        What each of the recipe's networks must be fitted to, where the rule hides something from
-        them; set by `prepare`.
-    chosen : torch.Tensor or None
-        The image that the rule would return now: an average of the past. None before the first
-        step.
-    chosen_at : int
-        Its iteration.
-    now : dict
-        Tensors and whole numbers that change from step to step: what a saved run keeps of the rule.
+        The name under which `fit(stop=...)` and the command line know the rule.
+    problems : list of Problem or None
+        What each of the recipe's networks is fitted to, where that is not the problem itself. Set
+        by `prepare`.
+    state : dict
+        Everything that changes from step to step: tensors and whole numbers. A rollback restores
+        the state, and a saved run contains it.
 
     Notes
     -----
-    Scores and choices stay on the step's device. A GPU works ahead of Python, so that whether to
-    stop is read there at every `hardware.READ_EVERY`-th iteration only; the choice is what it would
-    have been without the delay, because it is frozen once the rule fires.
+    Tensors stay on the device of the fit. A GPU executes asynchronously, so reading a value forces
+    a synchronisation: there a rule is asked only at every `hardware.READ_EVERY`-th iteration
+    whether to stop. The choice does not suffer from the delay, because it is frozen at the first
+    iteration at which the rule wanted to stop.
+
+    Examples
+    --------
+    >>> class Budget(Rule):
+    ...     '''Stop at a loss, and choose the average of that moment.'''
+    ...     name = "budget"
+    ...     def __init__(self, loss=0.01):
+    ...         super().__init__()
+    ...         self.loss = loss
+    ...     def look(self, step):
+    ...         self.choose(step)
+    ...         self.stop_when(step.loss < self.loss)
+    >>> from diplearn import denoising, fit, images
+    >>> problem = denoising(images.load("camera", size=64))
+    >>> fit(problem, stop=Budget(0.05), progress=False).stopped_by
+    'budget'
     """
 
     name = ""
-    shown = None
-    scale = None  # what `prepare` took from the fit's length
+    problems = None
+    scale = None  # what `prepare` derived from the length of the fit
 
     def __init__(self):
-        self.now = {}
+        self.state = {}
 
     @property
     def chosen(self):
-        """The image that the rule would return."""
-        return self.now.get("chosen")
+        """The image that the rule would return now, (C, H, W); None before the first step."""
+        return self.state.get("chosen")
 
     @property
     def chosen_at(self):
-        """Iteration of `chosen`."""
-        return int(self.now.get("chosen_at", 0))
+        """The iteration of `chosen`."""
+        return int(self.state.get("chosen_at", 0))
 
     def prepare(self, problem, recipe):
-        """Check that the rule applies, before any work; raises InputError where it does not."""
+        """Raise InputError if the rule does not apply; called once, before the fit."""
 
-    def __call__(self, step):
-        """Take note of one step, and say whether to stop."""
-        if not self.now:
-            self.now = self.blank(step.average)
-        self.move(step.average.device)
-        self.now["steps"] += 1
-        self.look(step)
-        return hardware.due(step.average.device, step.iteration) and bool(self.now["done"])
+    def initial(self, image):
+        """Return `state` as it is before the first step, for images like this one."""
+        device = image.device
+        return {
+            "steps": 0,
+            "chosen": torch.zeros_like(image),
+            "chosen_at": torch.zeros((), dtype=torch.int64).to(device),
+            "stop": torch.zeros((), dtype=torch.bool).to(device),
+        }
 
     def look(self, step):
-        """Take note of one step: `choose` something, and say when it is `done`."""
-        raise NotImplementedError(f"{type(self).__name__} must define look(step) or __call__(step)")
+        """Examine one step: choose its image or not, and say whether the fit may stop."""
+        raise NotImplementedError(f"{type(self).__name__} must implement look(step)")
+
+    def __call__(self, step):
+        """Examine one step and return whether to stop."""
+        device = step.average.device
+        if not self.state:
+            self.state = self.initial(step.average)
+        self.move(device)
+        self.state["steps"] += 1
+        self.look(step)
+        return hardware.due(device, step.iteration) and bool(self.state["stop"])
 
     def choose(self, step, where=True):
-        """Let this step's average be the choice, unless the rule has spoken."""
-        where = ~self.now["done"] & where
+        """Choose the average of this step, unless the rule has already decided to stop."""
+        where = ~self.state["stop"] & where
         for name, value in (("chosen", step.average), ("chosen_at", step.iteration)):
-            self.now[name] = torch.where(where, value, self.now[name])
+            self.state[name] = torch.where(where, value, self.state[name])
 
-    def done(self, when):
-        """Say that the fit may stop, from the first time on that `when` holds."""
-        self.now["done"] = self.now["done"] | when
-
-    def blank(self, image):
-        """Return what `now` holds before the first step of a fit of this image's shape."""
-        at, no = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.bool)
-        where = image.device
-        return {
-            "steps": 0, "chosen": torch.zeros_like(image), "chosen_at": at.to(where),
-            "done": no.to(where),
-        }  # fmt: skip
+    def stop_when(self, condition):
+        """Decide to stop, once and for all, if the condition holds (a bool or a bool tensor)."""
+        self.state["stop"] = self.state["stop"] | condition
 
     def move(self, device):
-        """Bring what the rule looks at to the device of the fit."""
-
-    def remember(self):
-        """Return what `now` holds, to come back to."""
-        return dict(self.now)
-
-    def recall(self, now, image):
-        """Come back to what `remember` returned; raises InputError where it is another rule's."""
-        if now:
-            wanted = {name: _kind(value) for name, value in self.blank(image).items()}
-            if {name: _kind(value) for name, value in now.items()} != wanted:
-                raise InputError(f"what the run holds of the rule {self.name!r} does not fit it")
-        self.now = dict(now)
+        """Move the tensors that the rule compares with to the device of the fit."""
 
     def settings(self):
-        """Return what builds the rule again."""
-        return {}
+        """Return the arguments of the constructor; each is an attribute of the same name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def remember(self):
+        """Return the present state, for `recall`."""
+        return dict(self.state)
+
+    def recall(self, state, image):
+        """Restore an earlier state; raises InputError if the state is that of another rule."""
+        if state:
+            wanted = {name: _kind(value) for name, value in self.initial(image).items()}
+            if {name: _kind(value) for name, value in state.items()} != wanted:
+                raise InputError(f"the saved state of the rule {self.name!r} does not fit the rule")
+        self.state = dict(state)
 
 
 def _kind(value):
     return (value.dtype, value.shape) if torch.is_tensor(value) else type(value)
 
 
-class Own(Rule):
-    """A rule of the user's own: a function of a step, or an object with more of a rule's members.
+class Function(Rule):
+    """A user's function of a step, as a rule: the average of the last step is what it chose."""
 
-    Parameters
-    ----------
-    rule : callable
-        Called with each `Step`; what it returns says whether to stop. It may have a `name`,
-        ``prepare(problem, recipe)``, `shown`, and `chosen` with `chosen_at`.
-    """
-
-    def __init__(self, rule):
+    def __init__(self, function):
         super().__init__()
-        self.rule = rule
-        kind = type(rule).__name__
-        self.name = str(getattr(rule, "name", None) or getattr(rule, "__name__", kind))
-        self._average, self._at = None, 0
+        self.function = function
+        self.name = str(getattr(function, "__name__", type(function).__name__))
 
-    @property
-    def shown(self):
-        """What the user's rule shows to the networks."""
-        return getattr(self.rule, "shown", None)
-
-    @property
-    def chosen(self):
-        """What the user's rule chose; the last average, if it only says when to stop."""
-        chosen = getattr(self.rule, "chosen", None)
-        return self._average if chosen is None else chosen
-
-    @property
-    def chosen_at(self):
-        """Iteration of `chosen`."""
-        own = getattr(self.rule, "chosen", None) is not None
-        return int(getattr(self.rule, "chosen_at", self._at)) if own else self._at
-
-    def prepare(self, problem, recipe):
-        """Let the user's rule prepare itself, if it wants to."""
-        getattr(self.rule, "prepare", lambda *_: None)(problem, recipe)
+    def look(self, step):
+        """Choose the present average."""
+        self.choose(step)
 
     def __call__(self, step):
-        """Ask the user's rule."""
-        self._average, self._at = step.average, step.iteration
-        return bool(self.rule(step))
-
-    def remember(self):
-        """Return the last average; what the user's rule holds is not known."""
-        return {"average": self._average, "at": self._at}
-
-    def recall(self, now, image):
-        """Come back to an earlier average; the user's rule stays as it is."""
-        if now:
-            self._average, self._at = now["average"], now["at"]
+        """Ask the user's function."""
+        super().__call__(step)
+        return bool(self.function(step))
 
 
 class Count(Rule):
-    """Stop after a number of iterations.
+    """Stop after a fixed number of iterations.
 
     Parameters
     ----------
     iterations : int or None, optional
-        How many; None leaves it to the recipe.
+        The number; None takes the recipe's.
 
     Raises
     ------
@@ -202,93 +210,79 @@ class Count(Rule):
         super().__init__()
         if isinstance(iterations, numbers.Real) and iterations < 1:
             raise InputError(f"{iterations} iterations make no fit; ask for at least 1")
-        self._given = iterations if iterations is None else whole(iterations, "iterations", 1)
-        self.iterations = self._given
+        self.iterations = iterations if iterations is None else whole(iterations, "iterations", 1)
 
     def prepare(self, problem, recipe):
-        """Take the recipe's number where none was given."""
-        self.iterations = recipe.iterations if self._given is None else self._given
-
-    def __call__(self, step):
-        """Say whether to stop at this step: nothing has to be read for that."""
-        super().__call__(step)
-        return step.iteration >= self.iterations
+        """Find the iteration at which to stop."""
+        self.last = recipe.iterations if self.iterations is None else self.iterations
 
     def look(self, step):
         """Choose the present average."""
         self.choose(step)
 
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"iterations": self._given}
+    def __call__(self, step):
+        """Return whether to stop; the answer needs no value from the device."""
+        super().__call__(step)
+        return step.iteration >= self.last
 
 
-class Valley(Rule):
-    """Keep the image at which a score was lowest; stop once it has not fallen for a while.
+class EarlyStopping(Rule):
+    """Choose the step with the lowest score; stop when the score has not fallen for a while.
 
-    A subclass gives `score(step)`.
-
-    Parameters
-    ----------
-    patience : float, optional
-        Stop when the lowest score is this many times its own iteration ago: 0.3 at iteration 200
-        is 60 iterations.
-    start : int, optional
-        Choose no iterate before this one.
+    This is early stopping with patience, and the patience grows with the fit: a wait of 0.3 at
+    iteration 200 is 60 iterations. A subclass implements `score`.
     """
 
-    LEAST = 30  # iterations to wait at least: scores are noisy
+    LEAST = 30  # the shortest wait in iterations: scores are noisy
 
     def __init__(self, patience=0.3, start=30):
         super().__init__()
         self.patience = _number("patience", patience, 0, 1e6)
-        self.start = self._given_start = whole(start, "start", 0)
+        self.start = self.first = whole(start, "start", 0)  # `prepare` may make `first` later
 
-    def blank(self, image):
-        """Return what `now` holds before the first step."""
-        nothing = _scalar(math.inf, image.device)
-        return super().blank(image) | {"lowest": nothing, "score": nothing}
+    def initial(self, image):
+        """Add the lowest and the latest score to the state."""
+        infinite = _scalar(math.inf, image.device)
+        return super().initial(image) | {"lowest": infinite, "score": infinite}
 
     def score(self, step):
-        """What should be low, a number or a scalar; infinite while nothing can be said yet."""
+        """Return a number or scalar tensor that should be low; infinity as long as unknown."""
         raise NotImplementedError
 
     def look(self, step):
-        """Choose the step with the lowest score; be done when it is long ago."""
-        score = self.now["score"] = _scalar(self.score(step), step.average.device)
-        if self.now["steps"] < self.start:
+        """Choose the step with the lowest score; stop when that step is long past."""
+        score = self.state["score"] = _scalar(self.score(step), step.average.device)
+        if self.state["steps"] < self.first:
             self.choose(step)
             return
-        lowest = self.now["lowest"]
-        nothing_yet = lowest.isinf() & score.isinf()
+        lowest = self.state["lowest"]
+        unknown = lowest.isinf() & score.isinf()
         lower = score < lowest
-        self.choose(step, nothing_yet | lower)
-        self.now["lowest"] = torch.where(lower, score, lowest)
-        chosen_at = self.now["chosen_at"].to(score.dtype)
-        wait = (self.patience * chosen_at).clamp(min=max(self.LEAST, self.start))
-        self.done(~nothing_yet & (step.iteration - chosen_at >= wait))
-
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"patience": self.patience, "start": self._given_start}
+        self.choose(step, unknown | lower)
+        self.state["lowest"] = torch.where(lower, score, lowest)
+        chosen_at = self.state["chosen_at"].to(score.dtype)
+        wait = (self.patience * chosen_at).clamp(min=max(self.LEAST, self.first))
+        self.stop_when(~unknown & (step.iteration - chosen_at >= wait))
 
 
-class HoldOut(Valley):
-    """Hide a few pixels from the fit, and stop when they are predicted best.
+class HoldOut(EarlyStopping):
+    """Hide a few pixels from the fit, and choose the iteration that predicts them best.
 
-    What is learned about the image helps with pixels that were never seen; what is learned about
-    the noise does not. Each of the recipe's networks is denied pixels of its own, so that their
-    mean has seen them all. The only assumption is that the noise is independent from pixel to
-    pixel. Memory: the hidden pixels.
+    What a network learns about the image helps it to predict pixels that it has never seen; what
+    it learns about the noise does not. Each of the recipe's networks is denied other pixels, so
+    that together they have seen all of them. The only assumption is that the noise is independent
+    from pixel to pixel.
 
     Parameters
     ----------
     fraction : float, optional
-        Of the pixels, hidden from each network.
+        Fraction of the pixels that is hidden from each network, in (0, 0.2].
     seed : int, optional
-        Which ones.
-    patience, start
-        See `Valley`.
+        Decides which pixels are hidden.
+    patience : float, optional
+        Stop when the lowest score is this fraction of its own iteration ago.
+    start : int, optional
+        Choose no image before this iteration.
 
     Raises
     ------
@@ -297,8 +291,17 @@ class HoldOut(Valley):
 
     Notes
     -----
+    Memory: the values of the hidden pixels.
     Ding et al., A validation approach to over-parameterized matrix and image recovery (2022),
     arXiv:2209.10675, hold out pixels of one network.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images, lab
+    >>> rule = HoldOut(fraction=0.1)
+    >>> rule.prepare(denoising(images.load("camera", size=64)), lab(members=2))
+    >>> len(rule.problems)
+    2
     """
 
     name = "hold-out"
@@ -308,7 +311,7 @@ class HoldOut(Valley):
         self.fraction, self.seed = _number("fraction", fraction, 0, 0.2), whole(seed, "seed", 0)
 
     def prepare(self, problem, recipe):
-        """Choose the pixels, and build the problems from which they are missing."""
+        """Draw the hidden pixels, and make the problems in which they are missing."""
         if problem.task == "jpeg":
             raise InputError(
                 "the hold-out rule needs noise that differs from pixel to pixel, and JPEG's errors "
@@ -319,65 +322,59 @@ class HoldOut(Valley):
         known = torch.ones_like(observation, dtype=torch.bool)
         if isinstance(problem.operator, Mask):
             known &= problem.operator.known.to(known.device) > 0
-        self.hidden, self.shown = [], []
+        self.hidden, self.problems = [], []
         for number in range(recipe.members):
             low = number * self.fraction % 1
             drawn = ((draws >= low) & (draws < low + self.fraction)).to(known.device)
-            hidden = drawn & known
-            if not hidden.any():
+            if not (drawn & known).any():
                 raise InputError("too few pixels are known to hide some of them")
-            self.hidden.append(hidden)
-            self.shown.append(
+            self.hidden.append(drawn & known)
+            self.problems.append(
                 problem.varied(
                     operator=Hidden(problem.operator, ~drawn), observation=observation * ~drawn
                 )
             )
         places = [hidden.flatten().nonzero()[:, 0] for hidden in self.hidden]
-        self.looks = [(at, observation.flatten()[at]) for at in places]
-        self.problem, self.kind = problem, recipe.data_term
+        self.held_out = [(at, observation.flatten()[at]) for at in places]  # places, true values
+        self.problem, self.data_term = problem, recipe.data_term
 
-    def blank(self, image):
-        """Return what `now` holds before the first step: no prediction of a hidden pixel."""
-        nothing = {
+    def initial(self, image):
+        """Add the averaged prediction of each network's hidden pixels to the state."""
+        predictions = {
             f"predicted {number}": torch.zeros(len(places), device=image.device)
-            for number, (places, _) in enumerate(self.looks)
+            for number, (places, _) in enumerate(self.held_out)
         }
-        return super().blank(image) | nothing
+        return super().initial(image) | predictions
 
     def move(self, device):
-        """Bring the hidden pixels to the device of the fit."""
+        """Move the hidden pixels to the device of the fit."""
         self.problem = self.problem.to(device)
-        self.looks = [tuple(each.to(device) for each in look) for look in self.looks]
+        self.held_out = [tuple(each.to(device) for each in pair) for pair in self.held_out]
 
     def score(self, step):
-        """What is left unexplained in the hidden pixels, by the measure of the fit's data term.
+        """Compare predicted with hidden pixels, by the data term of the fit.
 
-        Squares would let a few dead pixels drown what the others say.
+        Squares would let a few dead pixels drown what all the others say.
         """
-        scores, first = [], self.now["steps"] == 1
-        for number, (output, (places, observed)) in enumerate(zip(step.outputs, self.looks)):
+        scores, first = [], self.state["steps"] == 1
+        for number, (output, (places, observed)) in enumerate(zip(step.outputs, self.held_out)):
             predicted = self.problem.operator(output).flatten()[places]
             if not first:
-                predicted = predicted.lerp(self.now[f"predicted {number}"], step.weight)
-            self.now[f"predicted {number}"] = predicted
-            scores.append(misfit(predicted - observed, self.kind))
+                predicted = predicted.lerp(self.state[f"predicted {number}"], step.weight)
+            self.state[f"predicted {number}"] = predicted
+            scores.append(misfit(predicted - observed, self.data_term))
         return torch.stack(scores).mean()
 
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"fraction": self.fraction, "seed": self.seed} | super().settings()
 
+class Sure(EarlyStopping):
+    """Choose by SURE, Stein's unbiased estimate of the error that needs no truth.
 
-class Sure(Valley):
-    """Stein's unbiased estimate of the error: residual, and how far the fit follows the noise.
-
-    For Gaussian noise of a known level, ‖x − x0‖²/N − σ² + 2 σ² div/N is the mean squared error in
-    expectation (where noise is clipped at black and white, up to a constant). The divergence div
-    says by how much the image moves with its observation, and two of the recipe's networks
-    measure it on the way: one is fitted to x0 + ε b and the other to x0 − ε b, with fixed noise b
-    and a small ε. Half the difference of their images, along b and over ε, is div; what they
-    have in common is not disturbed. A single network is fitted to x0 + ε b, and compared with
-    that. Memory: one image.
+    For Gaussian noise of a known level σ, the expected mean squared error of an estimate x is that
+    of ‖x − x0‖²/N − σ² + 2 σ² div/N. The divergence div says how strongly the estimate follows its
+    observation. Two of the recipe's networks measure it during the fit: one is fitted to x0 + ε b,
+    the other to x0 − ε b, with fixed noise b and a small ε. The difference of their images along b,
+    over 2 ε, is div; the mean of their images is not disturbed. A single network is fitted to
+    x0 + ε b, and its image is compared with that observation.
 
     Parameters
     ----------
@@ -386,59 +383,71 @@ class Sure(Valley):
     probe : float, optional
         ε, as a fraction of σ.
     seed : int, optional
-        Of b.
-    patience, start
-        See `Valley`.
+        Seed of b.
+    patience : float, optional
+        Stop when the lowest score is this fraction of its own iteration ago.
+    start : int, optional
+        Choose no image before this iteration.
 
     Raises
     ------
     InputError
-        When prepared for a problem without noise, or with another operator than the identity or a
-        mask.
+        When prepared for a problem without noise, or with an operator that is neither the identity
+        nor a mask.
 
     Notes
     -----
+    Where the noise is clipped at black and white, the estimate is off by a constant. Memory: one
+    image.
     Stein (1981), doi:10.1214/aos/1176345632; Monte-Carlo divergence: Ramani, Blu & Unser (2008),
     doi:10.1109/TIP.2008.2001404; for the deep image prior: Jo, Chun & Choi (ICCV 2021),
     arXiv:2108.12841, who differentiate through a noisy input instead.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images, lab
+    >>> rule = Sure()
+    >>> rule.prepare(denoising(images.load("camera", size=64), sigma=0.1), lab())
+    >>> rule.level
+    0.1
     """
 
     name = "sure"
-    EVERY = 4  # iterations from one estimate to the next: the fit moves slowly, and this has a cost
+    EVERY = 4  # iterations between two estimates: the fit moves slowly, and an estimate costs time
 
     def __init__(self, sigma=None, probe=0.1, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
-        self.sigma = self._given = None if sigma is None else _number("sigma", sigma, 0, 1)
+        self.sigma = None if sigma is None else _number("sigma", sigma, 0, 1)
         self.probe, self.seed = _number("probe", probe, 0, 10), whole(seed, "seed", 0)
 
-    def blank(self, image):
-        """Return what `now` holds before the first step: no divergence."""
-        return super().blank(image) | {"divergence": _scalar(0.0, image.device)}
-
-    def move(self, device):
-        """Bring problem and probe to the device of the fit."""
-        self.problem, self.b = self.problem.to(device), self.b.to(device)
-        self.shown = [each.to(device) for each in self.shown]
-
     def prepare(self, problem, recipe):
-        """Check that the rule applies, find the noise level, and build what the networks see."""
+        """Check that the rule applies, find the noise level, and disturb the observations."""
         if problem.task == "jpeg" or not isinstance(problem.operator, Identity | Mask):
             raise InputError(
                 "SURE needs independent Gaussian noise on every known pixel, and this is "
                 f"{problem.task.replace('_', '-')}; use hold-out or a fixed count of iterations"
             )
-        self.sigma = _level(self._given, problem, "SURE")
-        self.telling = _telling(problem)
+        self.level = _noise_level(self.sigma, problem, "SURE")
+        self.noisy = _noisy_channels(problem)
         b = torch.randn(problem.observation.shape, generator=generator(self.seed, "probe"))
         b = problem.operator(b.to(problem.observation))
-        self.b = b if self.telling is None else b * _only(self.telling, b)
-        self.epsilon, self.pixels = self.probe * self.sigma, int(self.b.count_nonzero())
-        # Not clipped to [0, 1]: what the two networks see must differ by 2 ε b everywhere.
-        self.shown = [
+        self.b = b if self.noisy is None else b * _indicator(self.noisy, b)
+        self.epsilon, self.pixels = self.probe * self.level, int(self.b.count_nonzero())
+        # Not clipped to [0, 1]: the two observations must differ by 2 ε b everywhere.
+        self.problems = [
             problem.varied(observation=problem.observation + sign * self.epsilon * self.b)
             for sign in (1, -1)[: min(2, recipe.members)]
         ]
         self.problem = problem
+
+    def initial(self, image):
+        """Add the divergence to the state."""
+        return super().initial(image) | {"divergence": _scalar(0.0, image.device)}
+
+    def move(self, device):
+        """Move the problems and b to the device of the fit."""
+        self.problem, self.b = self.problem.to(device), self.b.to(device)
+        self.problems = [each.to(device) for each in self.problems]
 
     def score(self, step):
         """Estimate the mean squared error of the averaged image."""
@@ -447,58 +456,64 @@ class Sure(Valley):
             apart = (step.outputs[0] - step.outputs[1]) / 2
             own = 0.0
         else:
-            apart = step.outputs[0] - self.shown[0].observation
+            apart = step.outputs[0] - self.problems[0].observation
             own = 1.0
         along = _scalar(self.b.flatten() @ apart.flatten(), apart.device)
         divergence = along / (self.epsilon * pixels) + own
-        divergence = divergence + (self.now["divergence"] - divergence) * step.weight
-        self.now["divergence"] = divergence  # the average's, since all of this is linear
+        divergence = divergence + (self.state["divergence"] - divergence) * step.weight
+        self.state["divergence"] = divergence  # the average's, since all of this is linear
         if step.iteration % self.EVERY and step.iteration > 10 * self.EVERY:
             return math.inf
-        residual = _of(problem.operator(step.average) - problem.observation, self.telling)
-        variance = clipped_variance(_of(step.average, self.telling), self.sigma)
+        residual = _of(problem.operator(step.average) - problem.observation, self.noisy)
+        variance = clipped_variance(_of(step.average, self.noisy), self.level)
         return residual.square().sum() / pixels - variance + 2 * variance * divergence.float()
-
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"sigma": self._given, "probe": self.probe, "seed": self.seed} | super().settings()
 
 
 class Discrepancy(Rule):
     """Stop when the image differs from the observation by as much as the noise does.
 
-    Morozov's principle: an image that explains x0 better than the truth itself would must be
-    explaining noise. It needs the noise level; where the problem states none, it is estimated.
-    Memory: none.
+    This is Morozov's principle: an image that explains the observation better than the truth would
+    must be explaining noise. The rule needs the noise level, and estimates it where the problem
+    states none.
 
     Parameters
     ----------
     sigma : float, optional
         Noise level; by default the problem's, or an estimate from the observation.
     factor : float, optional
-        Stop at `factor` times the noise's mean square. A little under 1: the best image on the
-        way has always explained a little of the noise as well.
+        Stop at `factor` times the noise's mean square: a little under 1, because even the best
+        image of a fit explains a little of the noise.
     start : int, optional
         Never stop before this many iterations.
 
     Raises
     ------
     InputError
-        When prepared for a problem without noise, or whose noise is not that of a denoising task.
+        When prepared for a problem without noise, or with an operator that is neither the identity
+        nor a mask.
 
     Notes
     -----
     The observation was clipped to [0, 1], which removes a part of the noise where the image is
-    nearly black or white. `clipped_variance` counts what is left, with the present image in the
-    truth's place.
+    nearly black or white. `clipped_variance` computes the noise that is left, with the present
+    image in the place of the truth.
     Morozov, Methods for Solving Incorrectly Posed Problems (1984), doi:10.1007/978-1-4612-5280-1.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images, lab
+    >>> rule = Discrepancy(factor=1)
+    >>> problem = denoising(images.load("camera", size=64), sigma=0.1)
+    >>> rule.prepare(problem, lab())
+    >>> rule.level
+    0.1
     """
 
     name = "discrepancy"
 
     def __init__(self, sigma=None, factor=0.93, start=20):
         super().__init__()
-        self.sigma = self._given = None if sigma is None else _number("sigma", sigma, 0, 1)
+        self.sigma = None if sigma is None else _number("sigma", sigma, 0, 1)
         self.factor, self.start = _number("factor", factor, 0, 1e6), whole(start, "start", 0)
 
     def prepare(self, problem, recipe):
@@ -508,75 +523,53 @@ class Discrepancy(Rule):
                 "the discrepancy rule needs independent noise on every known pixel, and this is "
                 f"{problem.task.replace('_', '-')}; use a fixed count of iterations"
             )
-        self.sigma = _level(self._given, problem, "the discrepancy rule")
-        self.problem, self.telling = problem, _telling(problem)
+        self.level = _noise_level(self.sigma, problem, "the discrepancy rule")
+        self.problem, self.noisy = problem, _noisy_channels(problem)
 
     def move(self, device):
-        """Bring the problem to the device of the fit."""
+        """Move the problem to the device of the fit."""
         self.problem = self.problem.to(device)
 
     def look(self, step):
-        """Be done when the residual is as small as the noise."""
+        """Stop when the residual is as small as the noise."""
         self.choose(step)
         if step.iteration < self.start:
             return
-        problem, telling = self.problem, self.telling
-        residual = _of(problem.operator(step.average) - problem.observation, telling)
-        known = _of(problem.operator(torch.ones_like(step.average)), telling).mean()
-        allowed = self.factor * clipped_variance(_of(step.average, telling), self.sigma)
-        self.done(residual.square().mean() <= allowed * known)
-
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"sigma": self._given, "factor": self.factor, "start": self.start}
+        problem, noisy = self.problem, self.noisy
+        residual = _of(problem.operator(step.average) - problem.observation, noisy)
+        known = _of(problem.operator(torch.ones_like(step.average)), noisy).mean()
+        allowed = self.factor * clipped_variance(_of(step.average, noisy), self.level)
+        self.stop_when(residual.square().mean() <= allowed * known)
 
 
-def _telling(problem):
-    """Return the channels in which there is noise, or None for all: a black one holds none."""
-    low, high = (
-        bound(dim=(1, 2)) for bound in (problem.observation.amin, problem.observation.amax)
-    )
-    telling = (high > low).nonzero()[:, 0].tolist()
-    return None if len(telling) in (0, len(low)) else telling
+class WindowedVariance(EarlyStopping):
+    """ES-WMV: choose the middle of the window in which the outputs vary least.
 
-
-def _of(image, channels):
-    return image if channels is None else torch.stack([image[c] for c in channels])
-
-
-def _only(channels, like):
-    kept = torch.zeros(len(like), 1, 1, device=like.device)
-    kept[channels] = 1
-    return kept
-
-
-def _level(sigma, problem, name):
-    sigma = problem.noise_level() if sigma is None else sigma
-    if sigma < 1 / 255:
-        raise InputError(
-            f"{name} needs noise, and this problem has none; use a fixed count of iterations"
-        )
-    return sigma
-
-
-class WindowedVariance(Valley):
-    """ES-WMV: stop where the outputs of a window vary least among each other.
-
-    The fit slows down as it comes near the image, and gets moving again as it turns to the noise.
-    The variance over the last iterates has a valley in between, and often a false one before, while
-    the fit has hardly begun: nothing is chosen in the first window's length. Memory: `BLOCKS` sums
-    of images in float64, not a stack of images.
+    A fit slows down as it comes near the image, and speeds up again as it turns to the noise. The
+    variance over the last outputs therefore has a valley in between. Often there is a false valley
+    before, while the fit has hardly begun: nothing is chosen during the first two windows.
 
     Parameters
     ----------
     window : float, optional
-        Length, as a fraction of the recipe's iterations.
-    patience, start
-        See `Valley`; `start` is the window's length where it is larger.
+        Length of the window, as a fraction of the recipe's iterations.
+    patience : float, optional
+        Stop when the lowest score is this fraction of its own iteration ago.
+    start : int, optional
+        Choose no image before this iteration, and none during the first two windows.
 
     Notes
     -----
+    Memory: `BLOCKS` sums of images in float64, instead of a stack of images.
     Wang, Li et al., Early stopping for deep image prior (TMLR 2023), arXiv:2112.06074.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images, lab
+    >>> rule = WindowedVariance(window=0.1)
+    >>> rule.prepare(denoising(images.load("camera", size=64)), lab(iterations=500))
+    >>> rule.block * rule.BLOCKS
+    50
     """
 
     name = "es-wmv"
@@ -587,54 +580,61 @@ class WindowedVariance(Valley):
         self.window = _number("window", window, 0, 1)
 
     def prepare(self, problem, recipe):
-        """Scale the window to the fit's length."""
+        """Scale the window to the length of the fit."""
         self.block = self.scale = max(2, round(self.window * recipe.iterations / self.BLOCKS))
-        self.start = max(self._given_start, 2 * self.block * self.BLOCKS)
+        self.first = max(self.start, 2 * self.block * self.BLOCKS)
 
-    def blank(self, image):
-        """Return what `now` holds before the first step: empty blocks."""
+    def initial(self, image):
+        """Add sums of outputs and of their squares to the state, one of each for every block."""
         empty = {}
         for number in range(self.BLOCKS):
             empty[f"sum {number}"] = image.new_zeros(image.shape, dtype=_wide(image))
             empty[f"squares {number}"] = _scalar(0.0, image.device)
-        return super().blank(image) | empty
+        return super().initial(image) | empty
 
     def score(self, step):
-        """Mean over pixels of the variance over the window's iterates."""
-        number, place = divmod(self.now["steps"] - 1, self.block)
+        """Return the variance over the outputs of the window, averaged over the pixels."""
+        number, place = divmod(self.state["steps"] - 1, self.block)
         here = number % self.BLOCKS
         total, squares = f"sum {here}", f"squares {here}"
         output = step.output.to(_wide(step.output))
         if place == 0:
-            self.now[total] = torch.zeros_like(output)
-            self.now[squares] = _scalar(0.0, output.device)
-        self.now[total] = self.now[total] + output
-        self.now[squares] = self.now[squares] + output.square().mean()
+            self.state[total] = torch.zeros_like(output)
+            self.state[squares] = _scalar(0.0, output.device)
+        self.state[total] = self.state[total] + output
+        self.state[squares] = self.state[squares] + output.square().mean()
         if place < self.block - 1 or number < self.BLOCKS - 1:
-            return self.now["score"]  # only whole windows
+            return self.state["score"]  # the window is not complete
         count = self.block * self.BLOCKS
-        mean = sum(self.now[f"sum {i}"] for i in range(self.BLOCKS)) / count
-        squares = sum(self.now[f"squares {i}"] for i in range(self.BLOCKS)) / count
+        mean = sum(self.state[f"sum {i}"] for i in range(self.BLOCKS)) / count
+        squares = sum(self.state[f"squares {i}"] for i in range(self.BLOCKS)) / count
         return squares - mean.square().mean()
 
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"window": self.window} | super().settings()
 
-
-class ExponentialVariance(Valley):
-    """ES-EMV: the same with weights that decay into the past. Memory: one image in float64.
+class ExponentialVariance(EarlyStopping):
+    """ES-EMV: like `WindowedVariance`, with weights that decay into the past.
 
     Parameters
     ----------
     window : float, optional
         Length over which the weights fall to 1/e, as a fraction of the recipe's iterations.
-    patience, start
-        See `Valley`; `start` is three times that length where it is larger.
+    patience : float, optional
+        Stop when the lowest score is this fraction of its own iteration ago.
+    start : int, optional
+        Choose no image before this iteration, and none during the first three windows.
 
     Notes
     -----
-    As `WindowedVariance`, section on the exponential form.
+    Memory: one image in float64. The source is that of `WindowedVariance`, in its section on the
+    exponential form.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images, lab
+    >>> rule = ExponentialVariance(window=0.1)
+    >>> rule.prepare(denoising(images.load("camera", size=64)), lab(iterations=500))
+    >>> rule.rate
+    0.02
     """
 
     name = "es-emv"
@@ -644,41 +644,39 @@ class ExponentialVariance(Valley):
         self.window = _number("window", window, 0, 1)
 
     def prepare(self, problem, recipe):
-        """Scale the window to the fit's length."""
+        """Scale the window to the length of the fit."""
         self.rate = self.scale = 1 / max(2.0, self.window * recipe.iterations)
-        self.start = max(self._given_start, math.ceil(3 / self.rate))
+        self.first = max(self.start, math.ceil(3 / self.rate))
 
-    def blank(self, image):
-        """Return what `now` holds before the first step."""
+    def initial(self, image):
+        """Add the weighted mean and variance to the state."""
         mean = image.new_zeros(image.shape, dtype=_wide(image))
-        return super().blank(image) | {"mean": mean, "variance": _scalar(0.0, image.device)}
+        return super().initial(image) | {"mean": mean, "variance": _scalar(0.0, image.device)}
 
     def score(self, step):
-        """Mean over pixels of the weighted variance."""
+        """Return the weighted variance of the outputs, averaged over the pixels."""
         output = step.output.to(_wide(step.output))
-        mean = output if self.now["steps"] == 1 else self.now["mean"]
+        mean = output if self.state["steps"] == 1 else self.state["mean"]
         apart = output - mean
-        self.now["mean"] = mean + self.rate * apart
+        self.state["mean"] = mean + self.rate * apart
         spread = apart.square().mean()
-        self.now["variance"] = (1 - self.rate) * (self.now["variance"] + self.rate * spread)
-        return self.now["variance"]
-
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"window": self.window} | super().settings()
+        self.state["variance"] = (1 - self.rate) * (self.state["variance"] + self.rate * spread)
+        return self.state["variance"]
 
 
 class Plateau(Rule):
-    """Stop when the image no longer changes: for problems without noise, where nothing turns.
-
-    Memory: one image.
+    """Stop when the image no longer changes: for problems without noise, which nothing can overfit.
 
     Parameters
     ----------
     tolerance : float, optional
-        Root mean square of the change, in the units of [0, 1], over the last fifth of the fit.
+        Root mean square of the change over the last fifth of the fit, in the units of [0, 1].
     start : int, optional
         Never stop before this many iterations.
+
+    Notes
+    -----
+    Memory: one image.
 
     Examples
     --------
@@ -694,37 +692,43 @@ class Plateau(Rule):
         super().__init__()
         self.tolerance, self.start = _number("tolerance", tolerance, 0, 1), whole(start, "start", 0)
 
-    def blank(self, image):
-        """Return what `now` holds before the first step: an earlier image that is black."""
-        return super().blank(image) | {"before": torch.zeros_like(image), "before_at": 0}
+    def initial(self, image):
+        """Add an earlier image and its iteration to the state."""
+        return super().initial(image) | {"before": torch.zeros_like(image), "before_at": 0}
 
     def look(self, step):
-        """Be done when the image has hardly changed."""
+        """Stop when the image has hardly changed since the earlier one."""
         self.choose(step)
-        if step.iteration < 1.25 * self.now["before_at"]:
+        if step.iteration < 1.25 * self.state["before_at"]:
             return
-        change = (step.average - self.now["before"]).square().mean().sqrt()
-        self.now |= {"before": step.average, "before_at": step.iteration}
+        change = (step.average - self.state["before"]).square().mean().sqrt()
+        self.state |= {"before": step.average, "before_at": step.iteration}
         if step.iteration >= self.start:
-            self.done(change < self.tolerance)
-
-    def settings(self):
-        """Return what builds the rule again."""
-        return {"tolerance": self.tolerance, "start": self.start}
+            self.stop_when(change < self.tolerance)
 
 
-class Oracle(Valley):
-    """Not a rule: look at the truth, and keep the best. What the others are measured against.
+class Oracle(EarlyStopping):
+    """Choose the best image by looking at the truth. Other rules are measured against this one.
 
     Parameters
     ----------
-    patience, start
-        See `Valley`.
+    patience : float, optional
+        Stop when the lowest error is this fraction of its own iteration ago.
+    start : int, optional
+        Choose no image before this iteration.
 
     Raises
     ------
     InputError
         When prepared for a problem without truth.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, fit, images
+    >>> problem = denoising(images.load("camera", size=64))
+    >>> run = fit(problem, stop=Oracle(), iterations=20, progress=False)
+    >>> run.chosen_at == run.oracle_at
+    True
     """
 
     name = "oracle"
@@ -737,17 +741,17 @@ class Oracle(Valley):
         self.truth = problem.need_truth("the oracle")
 
     def move(self, device):
-        """Bring the truth to the device of the fit."""
+        """Move the truth to the device of the fit."""
         self.truth = self.truth.to(device)
 
     def score(self, step):
-        """Mean squared error: it is least where the PSNR is highest."""
+        """Return the mean squared error, which is lowest where the PSNR is highest."""
         wide = _wide(step.average)
         return (step.average.clamp(0, 1).to(wide) - self.truth.to(wide)).square().mean()
 
 
 def _number(name, value, above, most):
-    """Return a rule's setting as a Python number, if it is one in (above, most]."""
+    """Return a setting as a Python number; raise InputError if it is not in (above, most]."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (is_number and above < value <= most):
         raise InputError(f"{name}={value!r} is out of range: it must be in ({above}, {most:g}]")
@@ -755,7 +759,7 @@ def _number(name, value, above, most):
 
 
 def _scalar(value, device):
-    """Return a number as a scalar of the device's widest type, without waiting for the device."""
+    """Return a number as a scalar of the device's widest type, without a synchronisation."""
     wide = hardware.wide(device)
     if torch.is_tensor(value):
         return value.detach().to(device, wide)
@@ -766,13 +770,41 @@ def _wide(image):
     return hardware.wide(image.device)
 
 
+def _noisy_channels(problem):
+    """Return the channels that contain noise, or None for all: a black channel contains none."""
+    low, high = (
+        bound(dim=(1, 2)) for bound in (problem.observation.amin, problem.observation.amax)
+    )
+    noisy = (high > low).nonzero()[:, 0].tolist()
+    return None if len(noisy) in (0, len(low)) else noisy
+
+
+def _of(image, channels):
+    return image if channels is None else torch.stack([image[c] for c in channels])
+
+
+def _indicator(channels, like):
+    indicator = torch.zeros(len(like), 1, 1, device=like.device)
+    indicator[channels] = 1
+    return indicator
+
+
+def _noise_level(sigma, problem, name):
+    sigma = problem.noise_level() if sigma is None else sigma
+    if sigma < 1 / 255:
+        raise InputError(
+            f"{name} needs noise, and this problem has none; use a fixed count of iterations"
+        )
+    return sigma
+
+
 def clipped_variance(image, sigma):
-    """Mean square of Gaussian noise after the noisy image was clipped to [0, 1].
+    """Return the mean square of Gaussian noise after the noisy image was clipped to [0, 1].
 
     Parameters
     ----------
     image : torch.Tensor
-        The clean image, or what stands for it; values in [0, 1].
+        The clean image, or an estimate of it; values in [0, 1].
     sigma : float
         Standard deviation of the noise before clipping.
 
@@ -783,8 +815,8 @@ def clipped_variance(image, sigma):
 
     Notes
     -----
-    For noise n ~ N(0, σ²) and a pixel x, clip(x + n) − x = clip(n) to [−x, 1 − x]. With
-    φ and Φ of the standard normal law and t = a/σ, the side up to a distance a contributes
+    For noise n ~ N(0, σ²) and a pixel x, clip(x + n) − x is n clipped to [−x, 1 − x]. With φ and Φ
+    of the standard normal distribution and t = a/σ, the side up to a distance a contributes
     σ² (Φ(t) − 1/2 − t φ(t)) + a² (1 − Φ(t)).
 
     Examples
@@ -815,19 +847,25 @@ BY_NAME = {
 
 
 def automatic(problem):
-    """Return the rules that "auto" tries in turn; measured by benchmarks/stopping.py.
+    """Return the rules that "auto" tries in turn, as measured by benchmarks/stopping.py.
 
     Parameters
     ----------
     problem : Problem
-        What is to be restored.
+        The problem that is to be solved.
 
     Returns
     -------
     list of Rule
-        SURE where the noise is Gaussian and its level is stated; hidden pixels where nothing is
-        known about it; a plateau where there is none. JPEG's errors betray themselves to no rule
-        that we know.
+        SURE where the noise is Gaussian and its level is stated; hold-out where nothing is known
+        about the noise; a plateau where there is none; a fixed count for JPEG, whose errors no rule
+        that we know of detects.
+
+    Examples
+    --------
+    >>> from diplearn import images, jpeg
+    >>> [rule.name for rule in automatic(jpeg(images.load("camera", size=64)))]
+    ['count']
     """
     if problem.task == "jpeg":
         return [Count()]
@@ -839,19 +877,19 @@ def automatic(problem):
 
 
 def choose(stop, problem, recipe):
-    """Turn what a caller may hand in as a stopping rule into one, prepared for a fit.
+    """Return a stopping rule, prepared for a fit, from what a caller hands in.
 
     Parameters
     ----------
-    stop : rule, callable, str, int or None
-        A rule is taken as it is; a function of a step, or an object that can be called with one,
-        says by what it returns whether to stop (see `Own`); a name is "auto" or one of `BY_NAME`;
-        a number is a `Count`. None takes the recipe's rule where it applies, and its number of
-        iterations where it does not.
+    stop : Rule, callable, str, int or None
+        A rule is copied, so that one object may be handed to several fits. A function of a step
+        says by its result whether to stop. A string is "auto" or a name in `BY_NAME`. A number is a
+        `Count`. None takes the recipe's rule if it applies, and else the recipe's number of
+        iterations.
     problem : Problem
-        What is to be restored.
+        The problem that is to be solved.
     recipe : Recipe
-        How.
+        How it is solved.
 
     Returns
     -------
@@ -871,36 +909,59 @@ def choose(stop, problem, recipe):
         return _first(automatic(problem), problem, recipe)
     if stop is None:
         return _first([_named(recipe.stop), Count()], problem, recipe)
-    rule = copy.copy(_rule(stop))  # one object may be handed to several fits at once
-    rule.now = {}
+    rule = copy.copy(_as_rule(stop))
+    rule.state = {}
     rule.name = str(rule.name or type(rule).__name__)
     rule.prepare(problem, recipe)
-    _check_shown(rule, problem)
+    _check_problems(rule, problem)
     return rule
 
 
-def _check_shown(rule, problem):
-    """Raise InputError unless what a rule shows to the networks are problems of the same size."""
-    shown = rule.shown
-    if shown is not None and not (
-        isinstance(shown, list | tuple)
-        and shown
-        and all(getattr(each, "shape", None) == problem.shape for each in shown)
+def _first(rules, problem, recipe):
+    """Return the first rule that applies; the last one always does."""
+    for rule in rules:
+        try:
+            rule.prepare(problem, recipe)
+        except InputError:  # such as SURE for a problem without noise
+            continue
+        return rule
+    raise AssertionError("a count always applies")
+
+
+def _named(name):
+    return lookup({"auto": None, **BY_NAME}, name, "stopping rule")()
+
+
+def _check_problems(rule, problem):
+    """Raise InputError unless a rule's problems are as large as the one that is to be solved."""
+    problems = rule.problems
+    if problems is not None and not (
+        isinstance(problems, list | tuple)
+        and problems
+        and all(getattr(each, "shape", None) == problem.shape for each in problems)
     ):
         raise InputError(
-            f"the rule {rule.name!r} must show a list of problems with images of {problem.shape}"
+            f"the rule {rule.name!r} must list problems with images of the shape {problem.shape}"
         )
 
 
-def _rule(stop):
+def _as_rule(stop):
     if isinstance(stop, Rule):
+        if not hasattr(stop, "state"):
+            raise InputError(f"{type(stop).__name__}.__init__ must call super().__init__()")
         return stop
     if isinstance(stop, str):
         return _named(stop)
     if isinstance(stop, type):
         raise InputError(f"stop={stop.__name__} is a class: hand in a rule, {stop.__name__}()")
     if callable(stop):
-        return Own(stop)
+        members = ", ".join(
+            m for m in ("prepare", "look", "problems", "chosen") if hasattr(stop, m)
+        )
+        if members:
+            kind = type(stop).__name__
+            raise InputError(f"{kind} has {members}: derive it from diplearn.stopping.Rule")
+        return Function(stop)
     if isinstance(stop, bool):
         raise InputError(f"stop={stop} is neither a number of iterations nor a rule")
     try:
@@ -909,66 +970,25 @@ def _rule(stop):
         if isinstance(stop, numbers.Real):
             raise
         raise InputError(
-            f"a stopping rule is a number, a name, or a function of a step; not {stop!r}: {error}"
+            f"a stopping rule is a number, a name, a Rule, or a function of a step; not {stop!r}: "
+            f"{error}"
         ) from None
 
 
-def rebuilt(about, problem, recipe):
-    """Build a rule of the package again, from what a run holds of it, prepared for a fit.
+def describe(rule):
+    """Return what `rebuild` needs; a rule of the user's own has no settings."""
+    ours = BY_NAME.get(rule.name) is type(rule)
+    settings = rule.settings() if ours else None
+    return {"name": rule.name, "settings": settings, "scale": rule.scale}
 
-    Parameters
-    ----------
-    about : dict
-        What `about` returned.
-    problem : Problem
-        What is restored.
-    recipe : Recipe
-        How.
 
-    Returns
-    -------
-    Rule or None
-        None where it was a rule of the user's own.
-
-    Raises
-    ------
-    InputError
-        The settings are none of that rule's.
-    """
-    if about["settings"] is None:
-        return None
+def rebuild(description, problem, recipe):
+    """Build one of the package's rules again, prepared for a fit, from its description."""
     try:
-        rule = BY_NAME[about["name"]](**about["settings"])
+        rule = BY_NAME[description["name"]](**description["settings"])
         rule.prepare(problem, recipe)
     except InputError:
         raise
     except Exception as error:  # a damaged value may fail in any way
-        raise InputError(
-            f"the rule that the run names cannot be built: {one_line(error)}"
-        ) from error
+        raise InputError(f"the saved stopping rule cannot be built: {one_line(error)}") from error
     return rule
-
-
-def about(rule):
-    """Return what `rebuilt` wants to know; a rule of the user's own has no settings."""
-    known = BY_NAME.get(rule.name) is type(rule)
-    settings = rule.settings() if known else None
-    return {"name": rule.name, "settings": settings, "scale": rule.scale}
-
-
-def _first(rules, problem, recipe):
-    """Return the first rule that applies; the last one always does."""
-    for rule in rules:
-        try:
-            rule.prepare(problem, recipe)
-        except InputError:  # such as a denoising problem without noise
-            continue
-        return rule
-    raise AssertionError("a count always applies")
-
-
-def _named(name):
-    if name not in BY_NAME:
-        known = ", ".join(["auto", *BY_NAME])
-        raise InputError(f"no stopping rule is called {name!r}; there are {known}")
-    return BY_NAME[name]()
