@@ -13,9 +13,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import diplearn as dip
-from diplearn import fitting, hardware, images, recipes
+from diplearn import fitting, hardware, images, inputs, prepare, recipes, rollback, stopping
 from diplearn.errors import InputError
-from diplearn.fitting import State
 from diplearn.recipes import Recipe
 
 TINY = Recipe(
@@ -172,7 +171,7 @@ def test_z_and_the_noise_do_not_share_their_bits(clean):
     """With the same bits for both, the network would see the noise in z, and overfit early."""
     problem = dip.denoising(clean, sigma=0.1, seed=0)
     noise = (problem.observation - clean).flatten()
-    z = State.begin(problem, TINY, seed=0).z
+    z = prepare.state(problem, TINY, seed=0).z
     flat = z.permute(0, 2, 3, 1).flatten(), z.contiguous().flatten()
     for values in flat:
         for start in range(0, len(values) - len(noise) + 1, len(noise)):
@@ -202,29 +201,29 @@ def test_the_mean_colour_of_what_is_known(clean):
 
 def test_input_noise_has_its_spread_whatever_its_kind(problem):
     for kind in ("gaussian", "uniform", "shifted"):
-        state = State.begin(problem, TINY.replace(noise_kind=kind, input_noise=0.03))
-        noise = state.noisy_input() - state.z
+        state = prepare.state(problem, TINY.replace(noise_kind=kind, input_noise=0.03))
+        noise = state.noise.add_to(state.z) - state.z
         assert abs(float(noise.std()) - 0.03) < 1e-3 and abs(float(noise.mean())) < 1e-3
-    silent = State.begin(problem, TINY.replace(input_noise=0))
+    silent = prepare.state(problem, TINY.replace(input_noise=0))
     assert silent.noisy_input() is silent.z
 
 
 def test_shifted_noise_is_another_each_time_and_the_same_for_a_seed(problem):
     recipe = TINY.replace(noise_kind="shifted")
-    first, again = (State.begin(problem, recipe, seed=3) for _ in range(2))
+    first, again = (prepare.state(problem, recipe, seed=3) for _ in range(2))
     draws = [first.noisy_input() for _ in range(6)]
     assert all(torch.equal(draw, again.noisy_input()) for draw in draws)
     assert all(not torch.equal(a, b) for a, b in zip(draws, draws[1:]))
-    other = State.begin(problem, recipe, seed=4)
+    other = prepare.state(problem, recipe, seed=4)
     assert not torch.equal(first.canvas, other.canvas)
 
 
 def test_members_are_fitted_each_by_itself(problem):
     """The mean of a fit of two is the mean of two fits; nothing leaks from one to the other."""
     recipe = TINY.replace(input_noise=0.0, members=2, iterations=5)
-    state = State.begin(problem, recipe, seed=0)
-    alone = [State.begin(problem, recipe.replace(members=1), seed=0) for _ in range(2)]
-    alone[1].network.load_state_dict(state.members[1].state_dict())
+    state = prepare.state(problem, recipe, seed=0)
+    alone = [prepare.state(problem, recipe.replace(members=1), seed=0) for _ in range(2)]
+    alone[1].network.load_state_dict(state.networks[1].state_dict())
     *_, both = dip.iterate(problem, recipe, state=state)
     lasts = [list(dip.iterate(problem, recipe.replace(members=1), state=one))[-1] for one in alone]
     assert torch.allclose(both.output, torch.stack([s.output for s in lasts]).mean(0), atol=1e-6)
@@ -251,7 +250,7 @@ def test_members_side_by_side_give_the_bits_of_one_after_the_other(problem):
 def test_each_member_may_be_shown_something_else(problem, clean):
     recipe = TINY.replace(members=2, iterations=5)
     other = dip.denoising(clean, sigma=25 / 255, seed=1)
-    step = list(dip.iterate(problem, recipe, shown=[problem, other]))[-1]
+    step = list(dip.iterate(problem, recipe, problems=[problem, other]))[-1]
     plain = list(dip.iterate(problem, recipe))[-1]
     assert torch.equal(step.outputs[0], plain.outputs[0])
     assert not torch.equal(step.outputs[1], plain.outputs[1])
@@ -260,7 +259,7 @@ def test_each_member_may_be_shown_something_else(problem, clean):
 
 def test_a_network_of_ones_own_has_no_other_members(problem):
     network = nn.Sequential(nn.Conv2d(8, 3, 3, padding=1), nn.Sigmoid())
-    assert State.begin(problem, TINY.replace(members=3), network).members == [network]
+    assert prepare.state(problem, TINY.replace(members=3), network).members == [network]
 
 
 @pytest.mark.parametrize("size", [(17, 31), (16, 16), (300, 20)])
@@ -334,7 +333,7 @@ class Reads(TorchDispatchMode):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Decide everything as for a GPU; return what counts the waits, planned ones included."""
-    monkeypatch.setattr("diplearn.hardware.works_ahead", lambda device: True)
+    monkeypatch.setattr("diplearn.hardware.asynchronous", lambda device: True)
     reads, read = Reads(), hardware.read
 
     def counted(scalars):
@@ -376,7 +375,7 @@ def test_a_gpu_is_waited_for_at_snapshots_only(name, as_on_a_gpu):
     assert waited <= {*ahead.snapshots, 50, 51, 100, 101, 140} and len(waited) < 60
     assert ahead.rule_name == name
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("diplearn.hardware.works_ahead", lambda device: False)
+        patch.setattr("diplearn.hardware.asynchronous", lambda device: False)
         once = fit()
     assert once.stopped_at <= ahead.stopped_at < once.stopped_at + 50
     made = once.stopped_at
@@ -397,9 +396,9 @@ def test_what_a_gpu_did_after_a_nan_is_taken_back(problem, name, as_on_a_gpu):
     made = list(range(1, run.stopped_at + 1))
     assert list(run.history.index) == made  # what was taken back was made again
     assert run.history.notna().all().all() and run.output.isfinite().all()
-    now = [value for value in run.rule.now.values() if torch.is_tensor(value)]
+    now = [value for value in run.rule.state.values() if torch.is_tensor(value)]
     assert not any(value.isnan().any() for value in now)
-    assert run.rule.now["steps"] == run.stopped_at
+    assert run.rule.state["steps"] == run.stopped_at
     assert list(run.snapshots) == sorted(set(run.snapshots))
 
 
@@ -424,7 +423,7 @@ def test_after_a_pause_a_gpu_goes_back_to_the_pause(problem, as_on_a_gpu):
     with pytest.warns(RuntimeWarning, match="nan at iteration 90"):
         dip.resume(run, stop="hold-out", network=network, progress=False)
     assert list(run.history.index) == list(range(1, run.stopped_at + 1))
-    assert run.rule.now["steps"] == run.stopped_at > 73
+    assert run.rule.state["steps"] == run.stopped_at > 73
 
 
 def test_a_nan_at_the_end_is_not_what_a_gpu_returns(problem, as_on_a_gpu):
@@ -498,24 +497,25 @@ def test_a_nan_goes_back_to_the_last_good_state(problem):
 
 def test_going_back_restores_weights_and_moments(problem):
     """Copied by value: a checkpoint that shares memory with the weights would restore nothing."""
-    state = State.begin(problem, TINY)
-    steps = dip.iterate(problem, TINY, state=state)
+    state = prepare.state(problem, TINY)
+    threads = hardware.ThreadPool(state.networks, problem.shape, state.device)
+    steps = fitting._iterations(state, problem, None, threads)
     for _ in range(5):
         next(steps)
-    state._keep(1.0)
+    state.guard._save(1.0)
     weights = {k: v.clone() for k, v in state.network.state_dict().items()}
-    moments = [v["exp_avg"].clone() for v in state._moments()[0].values()]
+    moments = [v["exp_avg"].clone() for v in state.moments()[0].values()]
     average = state.average.clone()
     for _ in range(5):
         next(steps)
     assert any(not torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
-    assert "nan at iteration 10" in state._go_back(float("nan"), 10, False)
+    assert "nan at iteration 10" in state.guard._roll_back(float("nan"), 10, False)
     assert all(torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
-    now = [v["exp_avg"] for v in state._moments()[0].values()]
+    now = [v["exp_avg"] for v in state.moments()[0].values()]
     assert all(torch.equal(a, b) for a, b in zip(moments, now))
     assert torch.equal(average, state.average)
     next(steps)  # and the kept state is a copy again: another step must not change it
-    assert torch.equal(state.good[1]["to_image.bias"], weights["to_image.bias"])
+    assert torch.equal(state.guard.checkpoint.weights["to_image.bias"], weights["to_image.bias"])
 
 
 def test_the_third_setback_ends_the_fit_with_the_best_so_far(problem):
@@ -526,7 +526,7 @@ def test_the_third_setback_ends_the_fit_with_the_best_so_far(problem):
 
 
 def test_a_spike_of_five_decibels_is_a_setback(problem, monkeypatch):
-    monkeypatch.setattr(fitting, "GOOD_EVERY", 10)
+    monkeypatch.setattr(rollback, "EVERY", 10)
 
     class Jumps(Breaks):
         def broken(self, image):
@@ -599,7 +599,7 @@ def test_z_may_be_handed_in(problem):
 
 
 def test_a_mesh_says_where_each_pixel_is(problem):
-    z = State.begin(problem, TINY.replace(z="mesh", z_channels=2)).z
+    z = prepare.state(problem, TINY.replace(z="mesh", z_channels=2)).z
     assert z.shape == (1, 2, 64, 64)
     assert torch.equal(z[0, 0, 0], torch.linspace(0, 1, 64))  # x grows to the right
     assert torch.equal(z[0, 1, :, 0], torch.linspace(0, 1, 64))
@@ -627,7 +627,7 @@ def test_snapshots_are_log_spaced_and_keep_their_promise(problem, monkeypatch):
 
 
 def test_a_rule_decides_and_is_named(problem):
-    class Impatient:
+    class Impatient(stopping.Rule):
         name = "impatient"
 
         def prepare(self, problem, recipe):
@@ -677,7 +677,7 @@ def test_nonsense_is_refused_before_any_work(problem, wrong, monkeypatch):
     def never(*_):
         raise AssertionError("the fit began")
 
-    monkeypatch.setattr(fitting.State, "noisy_input", never)
+    monkeypatch.setattr(inputs.InputNoise, "add_to", never)
     wrong = {"problem": problem, "recipe": TINY, **wrong}
     with pytest.raises(InputError):
         dip.fit(**wrong, progress=False)

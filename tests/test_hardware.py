@@ -9,7 +9,7 @@ import torch
 
 import diplearn as dip
 from diplearn import hardware, images
-from diplearn.hardware import Hands
+from diplearn.hardware import ThreadPool
 from diplearn.recipes import Recipe
 
 TINY = Recipe(options={"down": (8,), "skip": (4,)}, z_channels=4, iterations=4)
@@ -97,7 +97,7 @@ def test_each_network_has_a_core(four_cores, members, count):
             together.wait()  # so many work at a time
         return torch.get_num_threads()
 
-    with Hands(networks, (3, 8, 8), CPU) as hands:
+    with ThreadPool(networks, (3, 8, 8), CPU) as hands:
         assert hands.run(hands.map, work, range(members)) == [1] * members
         assert hands.run(torch.get_num_threads) == 1
     assert threading.get_ident() not in threads and len(threads) == count
@@ -107,14 +107,14 @@ def test_each_network_has_a_core(four_cores, members, count):
 def test_a_large_network_has_all_cores(four_cores, monkeypatch):
     monkeypatch.setattr(hardware, "SMALL", 0)
     one = [torch.nn.Linear(2, 2)]
-    with Hands(one, (3, 8, 8), CPU) as hands:
+    with ThreadPool(one, (3, 8, 8), CPU) as hands:
         assert hands.run(torch.get_num_threads) == 4
-    with Hands(one * 2, (3, 8, 8), CPU) as hands:
+    with ThreadPool(one * 2, (3, 8, 8), CPU) as hands:
         assert hands.run(hands.map, lambda _: torch.get_num_threads(), range(2)) == [2, 2]
 
 
 def test_a_gpu_is_driven_by_the_callers_thread():
-    with Hands([torch.nn.Linear(2, 2)], (3, 8, 8), GPU) as hands:
+    with ThreadPool([torch.nn.Linear(2, 2)], (3, 8, 8), GPU) as hands:
         assert hands.run(threading.get_ident) == threading.get_ident()
         assert hands.map(lambda _: threading.get_ident(), range(2)) == [threading.get_ident()] * 2
 
@@ -131,7 +131,7 @@ def test_where_no_thread_can_be_had_nobody_waits(four_cores, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="new thread"):
-        Hands([torch.nn.Linear(2, 2)] * 4, (3, 8, 8), CPU)
+        ThreadPool([torch.nn.Linear(2, 2)] * 4, (3, 8, 8), CPU)
     for thread in begun[:2]:
         thread.join(30)
         assert not thread.is_alive() or "Thread" in thread.name

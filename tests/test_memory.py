@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn import fitting, images, memory, networks, recipes
+from diplearn import fitting, hardware, images, memory, networks, prepare, recipes
 from diplearn.errors import InputError, MemoryShortage
-from diplearn.fitting import State
 from diplearn.recipes import Recipe
 
 CPU = torch.device("cpu")
@@ -27,7 +26,7 @@ def float32():
 
 def estimate(recipe, shape=(3, 256, 256)):
     network = networks.build(recipe.network, recipe.z_channels, shape, **recipe.options)
-    return memory.estimate(network, recipe.z_channels, shape, float32, recipe.members)
+    return memory.Estimate(network, recipe.z_channels, float32, recipe.members).of(shape)
 
 
 MEASURE = """
@@ -42,14 +41,14 @@ def resident(key):
     lines = open("/proc/self/status").read().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(key)))
 
-def check(network, count, channels, problem, autocast, device, saved):
-    seen.append(memory.estimate(network, channels, problem.shape, autocast, count, saved))
+def check(estimate, problem, device):
+    seen.append(estimate.of(problem.shape))
 
 memory.check = check
 before = resident("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # the peak so far was importing torch
 dip.fit(problem, recipe, stop=2, progress=False, device="cpu", save=save or None)
-print(json.dumps([seen[0], resident("VmHWM") - before]))
+print(json.dumps([seen[-1], resident("VmHWM") - before]))
 """
 
 
@@ -113,7 +112,7 @@ def test_the_estimate_leaves_no_trace(alone):
     before = {k: v.clone() for k, v in network.state_dict().items()}
     state = torch.get_rng_state()
     network.lock = threading.Lock() if alone else None  # cannot be copied
-    counted = memory.estimate(network, 4, (3, 64, 64), float32) - memory._BASE
+    counted = memory.Estimate(network, 4, float32).of((3, 64, 64)) - memory._BASE
     # At the least, what goes into batch norm, dropout and the last layer is kept.
     assert counted > memory._ACTIVATIONS * 3 * 8 * 4 * 64**2
     assert torch.equal(torch.get_rng_state(), state)
@@ -138,8 +137,8 @@ def test_fits_leave_nothing_behind():
 
 
 def refusal(monkeypatch, room, problem, recipe):
-    monkeypatch.setattr(memory, "available", lambda device: room)
-    monkeypatch.setattr(fitting, "_one_iteration", lambda *_: pytest.fail("the fit began"))
+    monkeypatch.setattr(hardware, "available", lambda device: room)
+    monkeypatch.setattr(fitting, "_iteration", lambda *_: pytest.fail("the fit began"))
     with pytest.raises(MemoryShortage) as caught:
         dip.fit(problem, recipe, progress=False, device="cpu")
     return str(caught.value)
@@ -147,10 +146,10 @@ def refusal(monkeypatch, room, problem, recipe):
 
 BOMB = """
 import sys, torch, diplearn as dip
-from diplearn import memory
+from diplearn import hardware
 resident = lambda: 1024 * int(next(
     line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-memory.available = lambda device: 4e9
+hardware.available = lambda device: 4e9
 problem = dip.Problem(torch.rand(3, 4000, 6000))
 dip.fit(dip.Problem(torch.rand(3, 32, 32)), stop=1, progress=False)  # what PyTorch loads
 open("/proc/self/clear_refs", "w").write("5")
@@ -178,7 +177,7 @@ def test_what_is_refused_takes_no_memory(recipe, stop):
 
 def test_going_on_is_checked_too(monkeypatch):
     run = dip.fit(dip.denoising(images.load("camera", size=32)), "lab", stop=1, progress=False)
-    monkeypatch.setattr(memory, "available", lambda device: 1_000_000)
+    monkeypatch.setattr(hardware, "available", lambda device: 1_000_000)
     with pytest.raises(MemoryShortage):
         dip.resume(run, 2, progress=False)
     assert run.stopped_at == 1
@@ -187,9 +186,8 @@ def test_going_on_is_checked_too(monkeypatch):
 def test_many_fits_share_the_memory(monkeypatch):
     """Two at a time where three would not fit; none is refused that fits alone."""
     problem, recipe = dip.denoising(images.load("camera", size=32)), recipes.lab(members=1)
-    each = memory.estimate(
-        networks.build(recipe.network, 32, (1, 32, 32), **recipe.options), 32, (1, 32, 32), float32
-    )
+    network = networks.build(recipe.network, 32, (1, 32, 32), **recipe.options)
+    each = memory.Estimate(network, 32, float32).of((1, 32, 32))
     going, most, lock = set(), [], threading.Lock()
 
     def look(run, step):
@@ -203,22 +201,22 @@ def test_many_fits_share_the_memory(monkeypatch):
         seed: {"problem": problem, "recipe": recipe, "seed": seed, "stop": 3, "callback": look}
         for seed in range(6)
     }
-    monkeypatch.setattr(memory, "available", lambda device: 2.5 * each)
+    monkeypatch.setattr(hardware, "available", lambda device: 2.5 * each)
     assert len(dip.fits(wanted, cores=6, progress=False)) == 6
     assert max(most) == 2
-    monkeypatch.setattr(memory, "available", lambda device: 0.5 * each)
+    monkeypatch.setattr(hardware, "available", lambda device: 0.5 * each)
     with pytest.raises(MemoryShortage):
         dip.fits(wanted, cores=6, progress=False)
 
 
 def test_a_gpu_is_not_given_a_fit_for_each_core(monkeypatch):
-    monkeypatch.setattr("diplearn.hardware.works_ahead", lambda device: True)
+    monkeypatch.setattr("diplearn.hardware.asynchronous", lambda device: True)
     wanted = [{"problem": dip.denoising(images.load("camera", size=32))}] * 40
-    assert fitting._at_once(wanted, 16)[0] == fitting.ON_A_GPU
+    assert fitting._at_once(wanted, 16)[0] == fitting.FITS_ON_A_GPU
 
 
 def begin(problem, recipe):
-    return State.begin(problem, recipe, device="cpu")
+    return prepare.state(problem, recipe, device="cpu")
 
 
 @pytest.mark.parametrize("height, width", [(640, 640), (400, 900)])
@@ -255,7 +253,7 @@ def test_a_shortage_is_an_input_error_and_a_memory_error():
 
 
 def test_the_machine_has_some_memory():
-    assert 10_000_000 < memory.available(CPU) < 1e15
+    assert 10_000_000 < hardware.available(CPU) < 1e15
 
 
 def groups(tmp_path, line, files):
@@ -265,7 +263,7 @@ def groups(tmp_path, line, files):
         file = tmp_path / "sys" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(content))
-    return memory._container_room(tmp_path / "cgroup", tmp_path / "sys")
+    return hardware._container_room(tmp_path / "cgroup", tmp_path / "sys")
 
 
 @pytest.mark.parametrize(
@@ -312,9 +310,9 @@ def test_a_containers_limit_is_respected(tmp_path, line, files, room):
 
 
 def test_elsewhere_than_on_linux_there_are_no_groups(tmp_path):
-    assert memory._container_room(tmp_path / "missing", tmp_path) == float("inf")
+    assert hardware._container_room(tmp_path / "missing", tmp_path) == float("inf")
 
 
 def test_the_tighter_of_machine_and_container_counts(monkeypatch):
-    monkeypatch.setattr(memory, "_container_room", lambda: 12345)
-    assert memory.available(CPU) == 12345
+    monkeypatch.setattr(hardware, "_container_room", lambda: 12345)
+    assert hardware.available(CPU) == 12345

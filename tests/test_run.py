@@ -24,7 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 import diplearn as dip
-from diplearn import fitting, hardware, images, operators, recipes, stopping
+from diplearn import checkpoint, fitting, hardware, images, operators, recipes, stopping
 from diplearn.errors import InputError
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -79,7 +79,7 @@ def assert_same(run, other, but=()):
     if run.problem.truth is not None:
         assert torch.equal(run.oracle, other.oracle)
         assert (run.oracle_psnr, run.oracle_at) == (other.oracle_psnr, other.oracle_at)
-    (tensors, numbers), (other_tensors, other_numbers) = run.state, other.state
+    (tensors, numbers), (other_tensors, other_numbers) = checkpoint.of(run), checkpoint.of(other)
     assert tensors.keys() == other_tensors.keys()
     assert {**numbers, "rule": None} == {**other_numbers, "rule": None}
     for name in tensors:  # weights, Adam's moments, average, generator, the last good state
@@ -208,7 +208,7 @@ def test_the_rule_that_was_handed_in_goes_on(name, tmp_path):
         dip.resume(run, progress=False)
         assert_same(whole, run, but=["seconds"])
         assert (run.stopped_by, run.chosen_at) == (whole.stopped_by, whole.chosen_at)
-        assert run.state[1]["rule"] == whole.state[1]["rule"]
+        assert checkpoint.of(run)[1]["rule"] == checkpoint.of(whole)[1]["rule"]
 
 
 def test_a_rule_with_other_settings_begins_anew():
@@ -216,9 +216,9 @@ def test_a_rule_with_other_settings_begins_anew():
     run = quick(noisy(), SHORT, stop="hold-out", halt=After(23))
     for stop in (stopping.HoldOut(fraction=0.2), stopping.HoldOut(seed=9), "es-wmv", "sure"):
         dip.resume(run, stop=stop, halt=After(3), progress=False)
-        assert run.rule.now["steps"] == 3
+        assert run.rule.state["steps"] == 3
     dip.resume(run, stop="sure", halt=After(3), progress=False)
-    assert run.rule.now["steps"] == 6  # the same again goes on
+    assert run.rule.state["steps"] == 6  # the same again goes on
 
 
 def test_a_rule_of_ones_own_is_wanted_again(tmp_path):
@@ -457,11 +457,11 @@ def test_what_happens_to_the_folder_costs_no_fit(tmp_path, happen):
 
 
 def test_a_rule_whose_state_is_no_json_costs_no_fit(tmp_path):
-    class Odd(stopping.Valley):
+    class Odd(stopping.EarlyStopping):
         name = "odd"
 
         def score(self, step):
-            self.now["seen"] = {step.iteration, "things"}
+            self.state["seen"] = {step.iteration, "things"}
             return 1.0 / step.iteration
 
     with pytest.warns(RuntimeWarning, match="could not be saved"):
@@ -536,9 +536,9 @@ def test_what_a_rule_knew_survives_an_error(tmp_path, culprit, rule):
     run = dip.resume(Run.load(path), network=Thirty(), progress=False)
     assert_same(whole, run, but=["seconds"])
     assert run.chosen_at == whole.chosen_at
-    for name, value in whole.rule.now.items():
-        same = torch.equal(run.rule.now[name], value) if torch.is_tensor(value) else None
-        assert same or run.rule.now[name] == value
+    for name, value in whole.rule.state.items():
+        same = torch.equal(run.rule.state[name], value) if torch.is_tensor(value) else None
+        assert same or run.rule.state[name] == value
 
 
 class Thirty(Own):
@@ -573,7 +573,7 @@ def test_a_second_ctrl_c_in_the_middle_of_an_iteration(rule):
     with pytest.raises(KeyboardInterrupt) as caught:
         quick(noisy(), SHORT, network=Thirty(6, interrupt_twice), stop=rule)
     run = caught.value.run
-    assert run.stopped_at == run.state[1]["iteration"] == run.rule.now["steps"] == 6
+    assert run.stopped_at == run.state.iteration == run.rule.state["steps"] == 6
     dip.resume(run, network=run.network, progress=False)
     assert_same(whole, run, but=["seconds"])
 
@@ -607,7 +607,7 @@ def test_what_a_rule_chose_can_be_read_again(tmp_path):
     """A rule that computes in NumPy, and rules whose word is not to be believed."""
 
     def chooses(image, at=2):
-        class Chooses:
+        class Chooses(stopping.Rule):
             chosen, chosen_at = image, at
 
             def __call__(self, step):
@@ -631,7 +631,7 @@ def test_what_a_rule_chose_can_be_read_again(tmp_path):
 
 @pytest.mark.parametrize("chosen", [float("nan"), float("inf")])
 def test_a_rule_that_chooses_no_image(tmp_path, chosen):
-    class Chooses:
+    class Chooses(stopping.Rule):
         chosen_at = 2
         chosen = None
 
@@ -717,7 +717,7 @@ def untouched(monkeypatch):
     def begun(*_, **__):
         pytest.fail("the fit began")
 
-    monkeypatch.setattr(fitting, "_one_iteration", begun)
+    monkeypatch.setattr(fitting, "_iteration", begun)
 
 
 def test_what_cannot_be_saved_is_refused_before_the_fit(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from diplearn.stopping import (
     ExponentialVariance,
     HoldOut,
     Plateau,
+    Rule,
     Sure,
     WindowedVariance,
     choose,
@@ -54,7 +55,7 @@ def test_the_noise_level_is_estimated_where_nobody_states_it():
     photo = dip.Problem(dip.denoising(clean, sigma=0.1).observation)
     rule = Discrepancy()
     rule.prepare(photo, dip.lab())
-    assert rule.sigma == pytest.approx(0.1, rel=0.15)
+    assert rule.level == pytest.approx(0.1, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +112,11 @@ def test_sure_estimates_the_error_that_nobody_sees():
         problem, recipe = dip.denoising(clean, sigma=0.08, seed=seed), dip.lab(iterations=80)
         rule = Sure()
         rule.prepare(problem, recipe)
-        for step in dip.iterate(problem, recipe, shown=rule.shown):
+        for step in dip.iterate(problem, recipe, problems=rule.problems):
             rule(step)
             if step.iteration in looks:
                 at = seed, looks.index(step.iteration)
-                scores[at], errors[at] = rule.now["score"], (step.average - clean).square().mean()
+                scores[at], errors[at] = rule.state["score"], (step.average - clean).square().mean()
     torch.testing.assert_close(scores.mean(0), errors.mean(0), rtol=0.2, atol=0)
     torch.testing.assert_close(scores.diff(), errors.diff(), rtol=0.2, atol=0)
 
@@ -126,9 +127,9 @@ def test_sure_measures_how_far_an_estimate_follows_its_observation(members):
     problem = dip.denoising(torch.full((3, 128, 128), 0.5), sigma=0.1)
     rule = Sure(probe=0.5)
     rule.prepare(problem, dip.lab(members=members))
-    outputs = [0.3 * each.observation for each in rule.shown]
+    outputs = [0.3 * each.observation for each in rule.problems]
     rule(Step(1, torch.tensor(0.0), outputs[0], outputs[0], outputs, 0.0))
-    assert rule.now["divergence"] == pytest.approx(0.3, abs=0.03)
+    assert rule.state["divergence"] == pytest.approx(0.3, abs=0.03)
 
 
 def test_hidden_pixels_differ_from_network_to_network_and_are_hidden():
@@ -136,7 +137,7 @@ def test_hidden_pixels_differ_from_network_to_network_and_are_hidden():
     rule = HoldOut(fraction=0.1)
     rule.prepare(problem, dip.lab(members=3))
     known = problem.operator.known.expand(3, 64, 64) > 0
-    for hidden, shown in zip(rule.hidden, rule.shown):
+    for hidden, shown in zip(rule.hidden, rule.problems):
         assert 0.07 < hidden.sum() / known.sum() < 0.13
         assert (shown.observation[hidden] == 0).all()
         changed = problem.truth.clone()
@@ -170,8 +171,8 @@ def test_the_windows_variance_is_that_of_a_stack():
         if number in (20, 24, 40):
             stack = torch.stack(several[number - 20 : number]).double()
             expected = stack.var(dim=0, correction=0).mean()
-            assert rule.now["score"] == pytest.approx(float(expected), rel=1e-9)
-    assert sum(torch.is_tensor(v) for k, v in rule.now.items() if k.startswith("sum")) == 5
+            assert rule.state["score"] == pytest.approx(float(expected), rel=1e-9)
+    assert sum(torch.is_tensor(v) for k, v in rule.state.items() if k.startswith("sum")) == 5
 
 
 def test_the_exponential_variance_is_that_of_weights_that_decay():
@@ -185,7 +186,7 @@ def test_the_exponential_variance_is_that_of_weights_that_decay():
     stack = torch.stack(several).double()
     mean = torch.einsum("t,tchw->chw", weights, stack)
     expected = torch.einsum("t,tchw->chw", weights, (stack - mean).square()).mean()
-    assert rule.now["score"] == pytest.approx(float(expected), rel=1e-9)
+    assert rule.state["score"] == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_a_plateau_is_where_nothing_changes():
@@ -317,21 +318,38 @@ def test_one_rule_object_may_serve_fits_side_by_side():
     for number, run in together.items():
         assert torch.equal(run.output, alone[number].output)
         assert run.chosen_at == alone[number].chosen_at
-    assert not rule.now
+    assert not rule.state
 
 
 def test_what_a_rule_shows_is_checked_before_the_fit():
     problem = dip.denoising(images.load("camera", size=32))
 
-    class Shows:
-        def __call__(self, step):
-            return False
+    class Shows(Rule):
+        def look(self, step):
+            pytest.fail("the fit began")
 
     other = dip.denoising(images.load("camera", size=48))
-    for shown in (5, [], [None], [other]):
-        Shows.shown = shown
-        with pytest.raises(InputError, match="must show"):
+    for problems in (5, [], [None], [other]):
+        Shows.problems = problems
+        with pytest.raises(InputError, match="must list problems"):
             dip.fit(problem, stop=Shows(), progress=False)
+
+
+@pytest.mark.parametrize("member", ["prepare", "look", "problems", "chosen"])
+def test_an_object_with_members_of_a_rule_must_be_one(member):
+    """Without the base class its members would be ignored, and nobody would notice."""
+    almost = type("Almost", (), {member: None, "__call__": lambda self, step: False})()
+    with pytest.raises(InputError, match=f"Almost has {member}: derive it from"):
+        dip.fit(dip.denoising(images.load("camera", size=32)), stop=almost, progress=False)
+
+
+def test_a_rule_that_forgets_its_base_class():
+    class Forgetful(Rule):
+        def __init__(self):
+            pass
+
+    with pytest.raises(InputError, match="must call super"):
+        dip.fit(dip.denoising(images.load("camera", size=32)), stop=Forgetful(), progress=False)
 
 
 def test_a_rule_that_comes_later_waits_for_its_windows():
@@ -340,7 +358,7 @@ def test_a_rule_that_comes_later_waits_for_its_windows():
     recipe = dip.lab(options={"down": (8,), "skip": (4,)}, iterations=100)
     run = dip.fit(problem, recipe, stop=33, progress=False)
     dip.resume(run, stop=WindowedVariance(), progress=False)
-    assert run.rule.now["steps"] == 67 and float(run.rule.now["score"]) < 1e-2
+    assert run.rule.state["steps"] == 67 and float(run.rule.state["score"]) < 1e-2
 
 
 def test_the_recipes_rule_where_it_applies():
