@@ -58,7 +58,7 @@ def check_sigma(sigma):
     diplearn.errors.InputError: sigma=25 is in units of [0, 1]; did you mean 25/255?
     """
     if not (np.isfinite(sigma) and sigma >= 0):
-        raise InputError(f"sigma={sigma} is no noise level: it must be 0 or more")
+        raise InputError(f"sigma={sigma} is not a noise level: it must be 0 or more")
     if sigma > 2:
         raise InputError(f"sigma={sigma} is in units of [0, 1]; did you mean {sigma:g}/255?")
 
@@ -117,7 +117,7 @@ def salt_and_pepper(image, amount=0.1, seed=0):
     [0.0, 0.5, 1.0]
     """
     if not 0 <= amount <= 1:
-        raise InputError(f"amount={amount} is no fraction in [0, 1]")
+        raise InputError(f"amount={amount} is not a fraction in [0, 1]")
     image = as_tensor(image)
     draw = torch.rand(1, *image.shape[1:], generator=generator(seed, "noise")).to(image)
     spoilt = torch.where(draw < amount / 2, torch.zeros_like(image), image)

@@ -22,10 +22,10 @@ __all__ = ["BY_NAME", "Blur", "Downsample", "Identity", "Mask", "Operator"]
 class Operator:
     """Base class of the forward operators.
 
-    A user-defined operator implements ``__call__`` with differentiable PyTorch functions. Where A
-    changes the size of the image, it also implements `observed_shape` and `image_shape`; where it
-    holds tensors, `to`. Fits need no adjoint: PyTorch differentiates A x. To save a run, add the
-    class to `BY_NAME` and implement `settings`.
+    A user-defined operator implements ``__call__`` with differentiable PyTorch functions. If it
+    changes the size of the image, it also implements `observed_shape` and `image_shape`; if it
+    holds tensors, `to`. Fits need no adjoint, since PyTorch differentiates A x. Before its run can
+    be saved, an operator must implement `settings`, and its class must be added to `BY_NAME`.
 
     Examples
     --------
@@ -130,7 +130,7 @@ class Mask(Operator):
         known = known.detach()[None] if known.ndim == 2 else known.detach()
         if known.ndim != 3 or known.shape[0] not in (1, 3):
             raise InputError(f"a mask is (H, W), (1, H, W) or (3, H, W), not {tuple(known.shape)}")
-        lookup(self.KINDS, kind, "kind of mask")
+        lookup(self.KINDS, kind, "kind of mask")  # refuses an unknown one
         values = _values(known)
         if not values <= {0, 1}:
             found = ", ".join(f"{value:g}" for value in sorted(values)[:4])
@@ -162,7 +162,7 @@ class Mask(Operator):
         0.5
         """
         if not 0 <= missing < 1:
-            raise InputError(f"missing={missing} is no fraction in [0, 1)")
+            raise InputError(f"missing={missing} is not a fraction in [0, 1)")
         known = torch.rand(1, height, width, generator=generator(seed, "mask")) >= missing
         return cls(known, "pixels")
 
@@ -390,7 +390,7 @@ class Downsample(Separable):
     """
 
     def __init__(self, factor, kernel="lanczos2"):
-        lookup(_KERNELS, kernel, "kernel")
+        lookup(_KERNELS, kernel, "kernel")  # refuses an unknown one
         self.factor, self.kernel = whole(factor, "factor", 2), kernel
 
     def matrix(self, pixels):

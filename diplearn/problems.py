@@ -88,7 +88,7 @@ class Problem:
             put("sigma", float(self.sigma))
         if self.task is None:
             put("task", _task_of(self.operator))
-        lookup(OPERATOR_OF, self.task, "task")
+        lookup(OPERATOR_OF, self.task, "task")  # refuses an unknown one
         if masked:
             _check_mask(self.operator, self.observation)
         self._check_shapes()

@@ -65,7 +65,7 @@ def test_gaussian_noise_is_clipped_unless_told_otherwise():
 
 @pytest.mark.parametrize("sigma", [-0.1, math.nan, math.inf])
 def test_impossible_noise_levels(sigma):
-    with pytest.raises(InputError, match="sigma=.* is no noise level"):
+    with pytest.raises(InputError, match="sigma=.* is not a noise level"):
         degrade.gaussian_noise(GREY, sigma)
 
 

@@ -117,7 +117,7 @@ def test_what_is_no_clean_image(make, image, words):
 
 @pytest.mark.parametrize("make", [problems.denoising, problems.deblurring, problems.inpainting])
 @pytest.mark.parametrize(
-    ("sigma", "words"), [(-1, "no noise level"), (math.nan, "no noise level"), (25, "25/255")]
+    ("sigma", "words"), [(-1, "not a noise level"), (math.nan, "not a noise level"), (25, "25/255")]
 )
 def test_impossible_noise_levels(clean, make, sigma, words):
     with pytest.raises(InputError, match=words):

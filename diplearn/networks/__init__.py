@@ -90,7 +90,7 @@ def build(name, inputs, shape, **options):
 
 
 class Ensemble(nn.Module):
-    """Several networks, each fitted by itself; the image is the mean of theirs.
+    """Several networks, each fitted by itself; the output is the mean of their images.
 
     The paper averages two runs by hand (its section on denoising), with the same effect.
 

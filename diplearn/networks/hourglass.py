@@ -145,7 +145,7 @@ class Level(nn.Module):
 
 
 def block(inputs, outputs, size, padding, stride=1):
-    """Return convolution, normalisation and activation: the unit of every network here."""
+    """Return convolution, normalisation and activation: the unit of hourglass, U-Net and ResNet."""
     return conv(inputs, outputs, size, stride, padding), *normalised(outputs)
 
 
