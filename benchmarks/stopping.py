@@ -19,7 +19,7 @@ import typer
 from tqdm.auto import tqdm
 
 import diplearn as dip
-from diplearn import images, operators, recipes, stopping
+from diplearn import degrade, images, recipes, stopping
 from diplearn.figures import COLOURS, Figure
 from diplearn.files import replacing
 
@@ -30,13 +30,11 @@ TASKS = {
     "gaussian-25": lambda clean, seed: dip.denoising(clean, sigma=25 / 255, seed=seed),
     "gaussian-50": lambda clean, seed: dip.denoising(clean, sigma=50 / 255, seed=seed),
     "gaussian-25-unknown": lambda clean, seed: dip.Problem(
-        operators.gaussian_noise(clean, 25 / 255, seed), truth=clean
+        degrade.gaussian_noise(clean, 25 / 255, seed), truth=clean
     ),
-    "poisson": lambda clean, seed: dip.Problem(
-        operators.poisson_noise(clean, 30, seed), truth=clean
-    ),
+    "poisson": lambda clean, seed: dip.Problem(degrade.poisson_noise(clean, 30, seed), truth=clean),
     "salt-and-pepper": lambda clean, seed: dip.Problem(
-        operators.salt_and_pepper(clean, 0.1, seed), truth=clean
+        degrade.salt_and_pepper(clean, 0.1, seed), truth=clean
     ),
     "jpeg-10": lambda clean, seed: dip.jpeg(clean, quality=10),
     "jpeg-30": lambda clean, seed: dip.jpeg(clean, quality=30),

@@ -1,36 +1,33 @@
-"""How far an image is from the truth."""
+"""Image quality: how far an image is from the truth."""
 
 import math
 
 import numpy as np
-import skimage  # SSIM's part of it takes 65 MB, and is loaded when SSIM is asked for
+import skimage  # loads its submodules on first use: the one with SSIM takes 65 MB of memory
 import torch
 
 from .errors import InputError, whole
 from .images import as_tensor, to_array
 
+__all__ = ["band_correspondence", "luminance", "psnr", "ssim"]
+
 
 def psnr(image, truth, *, luma=False, shave=0):
-    """Peak signal-to-noise ratio, the measure of the paper's tables.
+    """Peak signal-to-noise ratio (PSNR), the measure of the paper's tables.
 
     Parameters
     ----------
     image, truth : torch.Tensor
-        (C, H, W) with values in [0, 1]; what lies outside is clipped first, as a screen would.
+        (C, H, W) with values in [0, 1]; values outside are clipped first, as a screen would.
     luma : bool, optional
-        Measure on the luma Y alone, as super-resolution tables do.
+        Compare the luma Y alone, as super-resolution tables do.
     shave : int, optional
         Pixels to leave out along each edge, as super-resolution tables do.
 
     Returns
     -------
     float
-        Decibels; infinite where the two are equal.
-
-    Raises
-    ------
-    InputError
-        The two differ in shape, or `shave` leaves nothing.
+        Decibels; infinite for equal images.
 
     Examples
     --------
@@ -44,29 +41,23 @@ def psnr(image, truth, *, luma=False, shave=0):
 
 
 def ssim(image, truth, *, luma=False, shave=0):
-    """Structural similarity with the authors' window (Wang et al. 2004).
+    """Structural similarity (SSIM; Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
-    A Gaussian of 1.5 pixels, 11x11: scikit-image's own default is another one.
-    doi:10.1109/TIP.2003.819861
+    The window is the authors': a Gaussian of 1.5 pixels, 11x11. scikit-image's default is another.
 
     Parameters
     ----------
     image, truth : torch.Tensor
-        (C, H, W) with values in [0, 1]; what lies outside is clipped first. At least 11x11.
+        (C, H, W) with values in [0, 1], at least 11x11; values outside are clipped first.
     luma : bool, optional
-        Measure on the luma Y alone.
+        Compare the luma Y alone.
     shave : int, optional
         Pixels to leave out along each edge.
 
     Returns
     -------
     float
-        At most 1, which is reached by equal images.
-
-    Raises
-    ------
-    InputError
-        The two differ in shape, or are smaller than the window.
+        At most 1, the value for equal images.
 
     Examples
     --------
@@ -116,7 +107,7 @@ def _checked(image, what):
 
 
 def luminance(image):
-    """Luma Y of ITU-R BT.601 with its studio range (16 to 235 of 255), as published tables use.
+    """Luma Y of ITU-R BT.601 in studio range (16 to 235 of 255), as in published tables.
 
     Parameters
     ----------
@@ -144,29 +135,24 @@ def luminance(image):
 
 
 def band_correspondence(image, target, bands=5):
-    """How much of each frequency band of the target the image has (FBC).
+    """Frequency band correspondence: how much of each frequency band of the target the image has.
 
-    The ratio of the two Fourier magnitudes, averaged over rings of equal width, from the lowest
-    frequencies to the highest. A network that fits low frequencies first shows rings that reach 1
-    one after the other (Shi et al., IJCV 2022, doi:10.1007/s11263-021-01572-7).
+    The ratio of the two Fourier magnitudes is averaged over rings of equal width, from the lowest
+    frequencies to the highest. If a network fits low frequencies first, the rings reach 1 one after
+    the other (Shi et al., IJCV 2022, doi:10.1007/s11263-021-01572-7).
 
     Parameters
     ----------
     image, target : torch.Tensor
-        (C, H, W); averaged over the channels before the transform.
+        (C, H, W); the channels are averaged before the transform.
     bands : int, optional
         Number of rings.
 
     Returns
     -------
     numpy.ndarray
-        (bands,), each at least 0; 1 where image and target agree; NaN for a band in which the
-        target has nothing.
-
-    Raises
-    ------
-    InputError
-        The two differ in shape.
+        (bands,), each at least 0; 1 where image and target agree, and NaN for a band in which the
+        target is empty.
 
     Examples
     --------
@@ -185,7 +171,7 @@ def band_correspondence(image, target, bands=5):
     height, width = spectrum.shape
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     ring = np.minimum((radius / 0.5 * bands).astype(int), bands - 1)  # corners join the last ring
-    # A target without any energy at a frequency says nothing there.
+    # Frequencies that the target does not contain have no ratio.
     told = reference > 1e-8 * reference.max()
     ratios = [spectrum[told & (ring == k)] / reference[told & (ring == k)] for k in range(bands)]
     return np.array([r.mean() if r.size else np.nan for r in ratios])

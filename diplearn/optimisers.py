@@ -1,31 +1,35 @@
-"""Optimisers of a fit: Adam, as published, and Muon, which needs a third of the iterations."""
+"""Optimisers of a fit: Adam, as published, and Muon, which needs a third of Adam's iterations."""
 
 import torch
 
-from .errors import InputError
+from .errors import lookup
 
-NAMES = ("adam", "muon")
+__all__ = ["Muon", "orthogonalize"]
 
+# Coefficients of x, x³ and x⁵, by Jordan et al., for fast growth of small singular values.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
+
+# Root mean square of a typical Adam step, in learning rates (Liu et al.).
 _ADAM_SIZE = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Move each bank of filters along the orthogonal matrix that is nearest to its momentum.
+    """Momentum, orthogonalized: every direction in a layer's weights takes a step of equal length.
 
-    Adam scales every number by itself. Muon looks at all filters of a layer as one matrix, a row an
-    output channel, and makes its singular values equal before it steps: the few directions that
-    the gradient shouts do not drown the many that it whispers. On one image that is worth three
-    times fewer iterations.
+    The weights of a layer form a matrix, with one row per output channel. Muon keeps a running mean
+    of its gradients (the momentum), looks ahead as Nesterov does, and replaces the result by the
+    nearest orthogonal matrix, found by a Newton-Schulz iteration. All singular values of a step are
+    then about equal, whereas those of a gradient differ widely: the few directions with large ones
+    no longer drown the many with small ones. On one image, this saves two thirds of the iterations.
 
     Parameters
     ----------
     filters : iterable of torch.nn.Parameter
         Weights of convolutions, (outputs, inputs, height, width), or matrices.
     lr : float, optional
-        A step's root mean square is 0.2 times this, as it is with Adam; one learning rate
-        serves both.
+        Learning rate. A step's root mean square is about 0.2 times this, as with Adam, so that one
+        learning rate suits both.
     momentum : float, optional
         Weight of the past in the running mean of the gradients, in [0, 1).
 
@@ -53,15 +57,16 @@ class Muon(torch.optim.Optimizer):
             filters = [p for p in group["params"] if p.grad is not None]
             if not filters:
                 continue
-            wanted = self._looking_ahead(filters, group["momentum"])
-            steps = orthogonalize([_as_matrix(each) for each in wanted])
+            directions = self._nesterov(filters, group["momentum"])
+            steps = orthogonalize([_as_matrix(each) for each in directions])
+            # The entries of an m x n orthogonal matrix have the root mean square 1 / √max(m, n).
             sizes = [_ADAM_SIZE * max(step.shape) ** 0.5 for step in steps]
             torch._foreach_mul_(steps, sizes)
-            steps = [_as_filters(step, like) for step, like in zip(steps, wanted)]
+            steps = [_as_filters(step, like) for step, like in zip(steps, directions)]
             torch._foreach_add_(filters, steps, alpha=-group["lr"])
 
-    def _looking_ahead(self, filters, momentum):
-        """Let the running means follow the gradients; return them as the next step would see."""
+    def _nesterov(self, filters, momentum):
+        """Update the momentum with the gradients; return its Nesterov look-ahead."""
         for each in filters:
             if not self.state[each]:
                 self.state[each]["momentum"] = torch.zeros_like(each)
@@ -72,15 +77,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def _as_matrix(filters):
-    """A row an output; an input where there are more of those: more rows, more singular values.
+    """Return the filters as a matrix with a row per output, or per input if there are more inputs.
 
-    A row is in whatever order is no copy: singular values do not ask in which.
+    The columns are in whatever order avoids a copy, since singular values do not depend on it.
     """
     outputs, inputs = filters.shape[:2]
     if inputs > outputs:
         filters = filters.transpose(0, 1)
     elif filters.ndim == 4:
-        filters = filters.permute(0, 2, 3, 1)  # as it lies in memory
+        filters = filters.permute(0, 2, 3, 1)  # the order in memory (channels last)
     return filters.flatten(1)
 
 
@@ -95,7 +100,7 @@ def _as_filters(matrix, like):
 
 
 def orthogonalize(matrices):
-    """Make all singular values of each matrix about one, and keep its singular vectors.
+    """Set the singular values of each matrix to about 1, and keep its singular vectors.
 
     Parameters
     ----------
@@ -105,13 +110,14 @@ def orthogonalize(matrices):
     Returns
     -------
     list of torch.Tensor
-        Of the same shapes; singular values that were not tiny are between 0.65 and 1.25.
+        Of the same shapes. Singular values that were not tiny are now between 0.65 and 1.25.
 
     Notes
     -----
-    Each round of the iteration applies an odd polynomial to the singular values. All its factors
-    are polynomials of the smaller Gram matrix, so that they commute; Gram matrices of one size
-    go through the rounds together, which is faster than one by one.
+    Five rounds of a Newton-Schulz iteration, X ← aX + b(XXᵀ)X + c(XXᵀ)²X, each of which applies an
+    odd polynomial to the singular values. The factors aI + b(XXᵀ) + c(XXᵀ)² of all rounds are
+    polynomials of the first Gram matrix XXᵀ (or XᵀX, if smaller). They commute, so the rounds work
+    on Gram matrices alone, and those of equal size are batched.
 
     Examples
     --------
@@ -123,54 +129,48 @@ def orthogonalize(matrices):
     factors = [None] * len(grams)
     for kind in {(len(gram), gram.dtype) for gram in grams}:
         places = [i for i, gram in enumerate(grams) if (len(gram), gram.dtype) == kind]
-        made = _inverse_roots(torch.stack([grams[i] for i in places]))
+        made = _newton_schulz(torch.stack([grams[i] for i in places]))
         for place, factor in zip(places, made):
             factors[place] = factor
     return [f @ x if len(f) == len(x) else x @ f for f, x in zip(factors, matrices)]
 
 
-def _inverse_roots(grams):
-    """About the inverse square root of each Gram matrix, as far as five rounds go."""
+def _newton_schulz(grams):
+    """Return the product of all rounds' factors: about the inverse square root of each Gram matrix.
+
+    The Gram matrices are first divided by their trace, so that no singular value exceeds 1.
+    """
     a, b, c = _QUINTIC
     one = torch.eye(grams.shape[-1], device=grams.device, dtype=grams.dtype)
-    energy = grams.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=1e-24)[:, None, None]
-    grams = grams / energy
+    trace = grams.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=1e-24)[:, None, None]
+    grams = grams / trace
     product = None
     for remaining in reversed(range(_ROUNDS)):
         factor = torch.baddbmm(a * one + b * grams, grams, grams, alpha=c)
-        product = factor / energy.sqrt() if product is None else factor @ product
+        product = factor / trace.sqrt() if product is None else factor @ product
         if remaining:
             grams = factor @ grams @ factor
     return product
 
 
+def _are_filters(parameter):
+    """True for weights with enough rows and columns (4) for their singular values to matter."""
+    return parameter.ndim >= 2 and min(parameter.shape[:2]) > 3
+
+
+# Name -> which parameters Muon updates; Adam updates the others.
+BY_NAME = {"adam": lambda parameter: False, "muon": _are_filters}
+
+
 def build(name, network, rate, momentum):
-    """Return the optimisers that fit a network's parameters between them.
+    """Return the optimisers that share the parameters of a network among them.
 
-    Parameters
-    ----------
-    name : {"adam", "muon"}
-        Muon moves the filters only; biases and the scales of batch norm are Adam's.
-    network : torch.nn.Module
-        What is to be fitted.
-    rate : float
-        The learning rate.
-    momentum : float
-        Of Muon, and Adam's first β.
-
-    Returns
-    -------
-    list of torch.optim.Optimizer
-
-    Raises
-    ------
-    InputError
-        No optimiser has that name.
+    With "muon", Muon updates the filters, and Adam the biases and the scales of batch norm.
+    `momentum` is Muon's, and Adam's β₁.
     """
-    if name not in NAMES:
-        raise InputError(f"no optimiser is called {name!r}; there are {', '.join(NAMES)}")
+    for_muon = lookup(BY_NAME, name, "optimiser")
     parameters = [p for p in network.parameters() if p.requires_grad]
-    filters = [p for p in parameters if name == "muon" and _is_matrix(p)]
+    filters = [p for p in parameters if for_muon(p)]
     chosen = {id(p) for p in filters}
     rest = [p for p in parameters if id(p) not in chosen]
     optimisers = [Muon(filters, rate, momentum)] if filters else []
@@ -180,25 +180,8 @@ def build(name, network, rate, momentum):
     return optimisers
 
 
-def _is_matrix(parameter):
-    """Say whether a parameter is a bank of filters: a few rows or columns give no spectrum."""
-    return parameter.ndim >= 2 and min(parameter.shape[:2]) > 3
-
-
 def moments(optimiser, parameter):
-    """Return what an optimiser keeps of a parameter: name -> shape and type.
-
-    Parameters
-    ----------
-    optimiser : torch.optim.Optimizer
-        One that `build` returned.
-    parameter : torch.nn.Parameter
-        One of its own.
-
-    Returns
-    -------
-    dict
-    """
+    """Return the shape and type of each tensor that an optimiser keeps for a parameter, by name."""
     like = (tuple(parameter.shape), parameter.dtype)
     if isinstance(optimiser, Muon):
         return {"momentum": like}

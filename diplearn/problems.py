@@ -1,4 +1,4 @@
-"""What is to be restored: an observation, how it came about, and what is known about the noise."""
+"""What a fit is given: an observation, its forward operator, and what is known about the noise."""
 
 import copy
 import dataclasses
@@ -9,40 +9,55 @@ import warnings
 import numpy as np
 import torch
 
-from . import operators
-from .errors import InputError
+from . import degrade, operators
+from .errors import InputError, lookup
 from .images import SMALLEST_SIDE, as_tensor, check
 from .randomness import generator
 
-TASKS = ("denoising", "jpeg", "super_resolution", "inpainting", "deblurring")
+__all__ = [
+    "Problem",
+    "deblurring",
+    "denoising",
+    "impedance",
+    "inpainting",
+    "jpeg",
+    "super_resolution",
+]
+
+OPERATOR_OF = {
+    "denoising": operators.Identity,
+    "jpeg": operators.Identity,  # compression is not linear: its error is treated as noise
+    "super_resolution": operators.Downsample,
+    "inpainting": operators.Mask,
+    "deblurring": operators.Blur,
+}
+"""Task -> the class of its forward operator."""
+
+TASKS = tuple(OPERATOR_OF)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """One degraded image x0 = A x + noise, from which x is sought.
+    """One degraded image, x0 = A x + noise, from which x is to be restored.
 
     Parameters
     ----------
     observation : torch.Tensor
-        x0, (C, H, W) float in [0, 1]; what a `Mask` declares missing may hold anything, NaN too.
+        x0, (C, H, W) float in [0, 1]. Where a `Mask` says missing, any value is accepted, even NaN.
     operator : Operator, optional
         A; the identity by default.
     truth : torch.Tensor, optional
-        The clean image x, where it is known: for measuring only, no fit ever sees it.
+        The clean image x, where it is known. It serves for measuring only: no fit ever sees it.
     sigma : float, optional
-        Standard deviation of the noise in the observation, in the units of [0, 1]; None where it
-        is not known (see `noise_level`).
+        Standard deviation of the noise in the observation, in units of [0, 1]; None where it is
+        unknown (see `noise_level`).
     task : str, optional
-        Selects the recipe: one of `TASKS`; by default it follows from the operator.
-
-    Raises
-    ------
-    InputError
-        Something does not fit together; the message says what.
+        Selects the recipe: one of `TASKS`. By default the operator's task, or ``"denoising"`` for
+        a user-defined operator.
 
     Examples
     --------
-    A photograph of one's own, with no truth:
+    A photograph of your own, whose clean version nobody knows:
 
     >>> import torch
     >>> photo = torch.rand(3, 64, 64)  # or images.read("photo.jpg")
@@ -57,44 +72,43 @@ class Problem:
     task: str | None = None
 
     def __post_init__(self):
-        # Frozen, so that nobody changes a problem under a running fit: fields are set once, here.
+        # Frozen, so that nobody changes a problem during a fit: fields are set once, here.
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        smallest = 1 if isinstance(self.operator, operators.Downsample) else SMALLEST_SIDE
-        observation = self.observation
-        if isinstance(self.operator, operators.Mask):
-            observation = _without_missing(observation, self.operator, "the observation")
+        masked, observation = isinstance(self.operator, operators.Mask), self.observation
+        if masked:
+            observation = _clear_missing(observation, self.operator, "the observation")
+        smallest = 1 if _changes_size(self.operator) else SMALLEST_SIDE
         put("observation", check(observation, "the observation", smallest))
         if self.truth is not None:
             put("truth", check(self.truth, "the truth"))
         if self.sigma is not None:
-            operators.check_sigma(self.sigma)
+            degrade.check_sigma(self.sigma)
             put("sigma", float(self.sigma))
         if self.task is None:
-            put("task", _TASK_OF.get(type(self.operator), "denoising"))
-        if self.task not in TASKS:
-            raise InputError(f"no task is called {self.task!r}; there are {', '.join(TASKS)}")
-        if isinstance(self.operator, operators.Mask):
+            put("task", _task_of(self.operator))
+        lookup(OPERATOR_OF, self.task, "task")  # refuses an unknown one
+        if masked:
             _check_mask(self.operator, self.observation)
         self._check_shapes()
 
     def _check_shapes(self):
         if min(self.shape[-2:]) < SMALLEST_SIDE:
             raise InputError(
-                f"the image that is sought would be {self.shape[-1]}x{self.shape[-2]} pixels; "
+                f"the image to restore would be {self.shape[-1]}x{self.shape[-2]} pixels; "
                 f"at least {SMALLEST_SIDE} on each side are needed"
             )
         expected = tuple(self.operator.observed_shape(self.shape))
         found = tuple(self.observation.shape)
         if expected != found:
-            whose = "the image that is sought" if self.truth is None else "the truth"
+            whose = "the image to restore" if self.truth is None else "the truth"
             raise InputError(
-                f"{whose} has shape {self.shape}, of which the operator makes {expected}, "
+                f"{whose} has shape {self.shape}, from which the operator makes {expected}, "
                 f"but the observation has shape {found}"
             )
 
-    def __repr__(self):  # the tensors' values would fill a page
+    def __repr__(self):  # without the values of the tensors, which would fill a page
         truth = "unknown" if self.truth is None else "known"
         sigma = "unknown" if self.sigma is None else f"{self.sigma:.4g}"
         about = f"image of shape {self.shape}, truth {truth}, sigma {sigma}"
@@ -102,26 +116,18 @@ class Problem:
 
     @property
     def shape(self):
-        """(C, H, W) of the image that is sought."""
+        """(C, H, W) of the image to restore."""
         if self.truth is not None:
             return tuple(self.truth.shape)
         return tuple(self.operator.image_shape(self.observation.shape))
 
     def noise_level(self):
-        """σ of the noise: as given, or estimated from the observation's finest details.
+        """Return the noise's standard deviation σ: as given, or estimated from the observation.
 
-        Returns
-        -------
-        float
-            Standard deviation in the units of [0, 1], from the median of the finest wavelet
-            coefficients (Donoho & Johnstone 1994, doi:10.1093/biomet/81.3.425): the mean over the
-            channels that have any, and 0 where none has. Constant regions, such as a black channel
-            or a blown-out sky, have none.
-
-        Raises
-        ------
-        InputError
-            The operator hides the noise (an inpainting mask), so it cannot be estimated.
+        The estimate is the median of the finest wavelet coefficients (Donoho & Johnstone 1994,
+        doi:10.1093/biomet/81.3.425), averaged over the channels. Constant regions, such as a black
+        channel or a blown-out sky, are left out; without any others the estimate is 0. Through a
+        mask, which hides the noise, σ cannot be estimated: that raises an InputError.
 
         Examples
         --------
@@ -147,18 +153,9 @@ class Problem:
         return self.truth
 
     def varied(self, **values):
-        """Return the same problem with some of its values replaced, and nothing checked or clipped.
+        """Return a copy with some fields replaced, and nothing checked or clipped.
 
-        For what a stopping rule shows to a network. For a problem of your own, make a new one.
-
-        Parameters
-        ----------
-        **values
-            Fields of the problem.
-
-        Returns
-        -------
-        Problem
+        Stopping rules use it for what they show to a network; users make a new Problem instead.
         """
         other = copy.copy(self)
         other.__dict__.pop("_moved", None)
@@ -167,50 +164,48 @@ class Problem:
         return other
 
     def __getstate__(self):
-        """Leave out what was moved to other devices."""
+        """Leave out the copies on other devices."""
         return {name: value for name, value in self.__dict__.items() if name != "_moved"}
 
     def to(self, device):
-        """Return the same problem with its tensors on a device; what was moved once is kept."""
+        """Return the same problem with its tensors on a device; each copy is made once and kept."""
         device = torch.device(device)
         if self.observation.device == device:
             return self
         moved = self.__dict__.setdefault("_moved", {})
         if device not in moved:
-            moved[device] = self._on(device)
+            moved[device] = self.varied(
+                observation=self.observation.to(device),
+                operator=self.operator.to(device),
+                truth=None if self.truth is None else self.truth.to(device),
+            )
         return moved[device]
 
-    def _on(self, device):
-        return self.varied(
-            observation=self.observation.to(device),
-            operator=self.operator.to(device),
-            truth=None if self.truth is None else self.truth.to(device),
-        )
+
+def _changes_size(operator):
+    return type(operator).image_shape is not operators.Operator.image_shape
+
+
+def _task_of(operator):
+    tasks = (task for task, kind in OPERATOR_OF.items() if type(operator) is kind)
+    return next(tasks, "denoising")
 
 
 def _finest_level(plane):
-    """σ from the finest diagonal wavelet coefficients of one channel, 0 where there are none."""
-    import pywt  # only here: most problems say what their noise is
+    """σ from the finest diagonal wavelet coefficients of one channel, or 0 if it is constant."""
+    import pywt  # imported here: most problems are given their noise level
     from scipy import ndimage
 
     details = np.abs(pywt.dwtn(plane, "db2")["dd"])
-    told = details > 1e-6  # below, it is the rounding of what is constant
+    told = details > 1e-6  # smaller ones are the rounding errors of a constant region
     if told.mean() < 0.5:  # a drawing, a black frame: noise fills regions, edges do not
         told = ndimage.binary_erosion(told, np.ones((7, 7)), border_value=1)
     quartile = statistics.NormalDist().inv_cdf(0.75)
     return float(np.median(details[told])) / quartile if told.any() else 0.0
 
 
-_TASK_OF = {
-    operators.Identity: "denoising",
-    operators.Downsample: "super_resolution",
-    operators.Mask: "inpainting",
-    operators.Blur: "deblurring",
-}
-
-
-def _without_missing(image, mask, what):
-    """Set to 0 what a mask of the same size declares missing: it may be NaN, and tells nothing."""
+def _clear_missing(image, mask, what):
+    """Set the missing pixels to 0, for they may be NaN; leave an image of another size alone."""
     image = as_tensor(image, what)
     return mask(image) if image.ndim == 3 and _fits(mask, image) else image
 
@@ -232,27 +227,22 @@ def _check_mask(mask, observation):
 
 
 def denoising(clean, sigma=25 / 255, seed=0):
-    """Make a denoising problem out of a clean image.
+    """Make a denoising problem from a clean image.
 
-    The noisy image is clipped to [0, 1], as a camera does it and as the published inputs are.
+    The noisy image is clipped to [0, 1], as a camera does and as the published inputs are.
 
     Parameters
     ----------
     clean : torch.Tensor
         (C, H, W) in [0, 1]; it becomes the truth.
     sigma : float, optional
-        Standard deviation of the Gaussian noise, in the units of [0, 1].
+        Standard deviation of the Gaussian noise, in units of [0, 1].
     seed : int, optional
         Seed of the noise.
 
     Returns
     -------
     Problem
-
-    Raises
-    ------
-    InputError
-        The image is none, or sigma is no noise level.
 
     Examples
     --------
@@ -261,19 +251,18 @@ def denoising(clean, sigma=25 / 255, seed=0):
     (1, 64, 64)
     """
     clean = check(clean, "the clean image")
-    return Problem(operators.gaussian_noise(clean, sigma, seed), truth=clean, sigma=sigma)
+    return Problem(degrade.gaussian_noise(clean, sigma, seed), truth=clean, sigma=sigma)
 
 
 def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
-    """Make a super-resolution problem out of a clean image.
+    """Make a super-resolution problem from a clean image.
 
     Parameters
     ----------
     clean : torch.Tensor
         (C, H, W) in [0, 1]; it becomes the truth.
     factor : int, optional
-        How many times smaller the observation is; a side that it does not divide is continued
-        by its last pixel.
+        How many times smaller the observation is on each side, rounded up.
     kernel : str, optional
         The antialiasing filter; see `operators.Downsample`.
     sigma : float, optional
@@ -284,11 +273,6 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
     Returns
     -------
     Problem
-
-    Raises
-    ------
-    InputError
-        The image or the factor cannot be used.
 
     Examples
     --------
@@ -303,22 +287,22 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
             f"factor={factor} leaves less than 2 pixels of a "
             f"{clean.shape[-1]}x{clean.shape[-2]} image"
         )
-    # Lanczos overshoots at edges; a small image has no values outside [0, 1].
-    observation = operators.gaussian_noise(operator(clean), sigma, seed, clip=True)
+    # Clipped: Lanczos overshoots at edges, but an image has no values outside [0, 1].
+    observation = degrade.gaussian_noise(operator(clean), sigma, seed)
     return Problem(observation, operator, truth=clean, sigma=sigma)
 
 
 def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
-    """Make an inpainting problem out of a clean image.
+    """Make an inpainting problem from a clean image.
 
     Parameters
     ----------
     clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth, unless it holds NaN where the mask says missing:
-        then the truth is unknown.
+        (C, H, W) in [0, 1]. It becomes the truth, unless missing pixels are NaN: then the truth
+        is unknown.
     mask : Mask, torch.Tensor or float, optional
-        What is known: an operator, whatever `Mask` takes, such as a tensor of 0 (missing) and 1
-        (known), or the fraction of pixels that are missing at random.
+        An operator; or what `Mask` takes, such as a tensor of 0 (missing) and 1 (known); or the
+        fraction of pixels that are missing at random.
     sigma : float, optional
         Standard deviation of Gaussian noise on the known pixels.
     seed : int, optional
@@ -327,11 +311,6 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     Returns
     -------
     Problem
-
-    Raises
-    ------
-    InputError
-        The mask has another size than the image, or leaves nothing known.
 
     Warns
     -----
@@ -351,91 +330,14 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
     elif not isinstance(mask, operators.Mask):
         mask = operators.Mask(mask)
     whole = not as_tensor(clean, "the clean image").isnan().any()
-    seen = clean if whole else _without_missing(clean, mask, "the clean image")
+    seen = clean if whole else _clear_missing(clean, mask, "the clean image")
     seen = check(seen, "the clean image")
-    noisy = operators.gaussian_noise(seen, sigma, seed, clip=True)
+    noisy = degrade.gaussian_noise(seen, sigma, seed)
     return Problem(noisy, mask, truth=seen if whole else None, sigma=sigma)
 
 
-def jpeg(clean, quality=10):
-    """Make a problem out of a clean image that JPEG has compressed too hard.
-
-    Parameters
-    ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth.
-    quality : int, optional
-        1 (worst) to 95.
-
-    Returns
-    -------
-    Problem
-        With the identity as operator: the restoration is blind to how JPEG works. The level of
-        its error is not given, since nobody knows it in practice.
-
-    Raises
-    ------
-    InputError
-        The image or the quality cannot be used.
-
-    Examples
-    --------
-    >>> from diplearn import images
-    >>> jpeg(images.load("camera", size=64), quality=10).task
-    'jpeg'
-    """
-    clean = check(clean, "the clean image")
-    return Problem(operators.jpeg(clean, quality), truth=clean, task="jpeg")
-
-
-def impedance(clean, sigma=25 / 255, seed=0):
-    """Make the four targets of the impedance experiment: the same fit finds some easy, some hard.
-
-    Parameters
-    ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1].
-    sigma : float, optional
-        Of the noise in "image + noise", in the units of [0, 1].
-    seed : int, optional
-        Of noise and permutation.
-
-    Returns
-    -------
-    dict
-        Name -> Problem: "image"; "image + noise"; "shuffled pixels", the same pixels in a
-        random order; "noise", Gaussian, with the image's mean and standard deviation. None has a
-        truth: each is to be reproduced as it is.
-
-    Raises
-    ------
-    InputError
-        The image cannot be used.
-
-    Notes
-    -----
-    The paper's figure on learning curves, section "Parametrization with high noise impedance".
-
-    Examples
-    --------
-    >>> from diplearn import images
-    >>> list(impedance(images.load("camera", size=64)))
-    ['image', 'image + noise', 'shuffled pixels', 'noise']
-    """
-    clean = check(clean, "the clean image")
-    order = torch.randperm(clean[0].numel(), generator=generator(seed, "shuffle"))
-    noise = torch.randn(clean.shape, generator=generator(seed, "pure noise")).to(clean)
-    targets = {
-        "image": clean,
-        "image + noise": operators.gaussian_noise(clean, sigma, seed, clip=True),
-        "shuffled pixels": clean.flatten(1)[:, order.to(clean.device)].reshape(clean.shape),
-        "noise": (clean.mean() + noise * clean.std()).clamp(0, 1),
-    }
-    return {name: Problem(target, sigma=0.0) for name, target in targets.items()}
-
-
 def deblurring(clean, width=1.5, sigma=0.0, seed=0):
-    """Make a deblurring problem out of a clean image.
+    """Make a deblurring problem from a clean image.
 
     Parameters
     ----------
@@ -452,11 +354,6 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
     -------
     Problem
 
-    Raises
-    ------
-    InputError
-        The image, the width or sigma cannot be used.
-
     Examples
     --------
     >>> from diplearn import images
@@ -465,5 +362,68 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
     """
     clean = check(clean, "the clean image")
     operator = operators.Blur(width)
-    observation = operators.gaussian_noise(operator(clean), sigma, seed, clip=True)
+    observation = degrade.gaussian_noise(operator(clean), sigma, seed)
     return Problem(observation, operator, truth=clean, sigma=sigma)
+
+
+def jpeg(clean, quality=10):
+    """Make a problem from a clean image by compressing it hard with JPEG.
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1]; it becomes the truth.
+    quality : int, optional
+        1 (worst) to 95.
+
+    Returns
+    -------
+    Problem
+        With the identity as its operator, since the restoration is blind to how JPEG works, and
+        without a noise level, since nobody knows the size of the error in practice.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> jpeg(images.load("camera", size=64), quality=10).task
+    'jpeg'
+    """
+    clean = check(clean, "the clean image")
+    return Problem(degrade.jpeg(clean, quality), truth=clean, task="jpeg")
+
+
+def impedance(clean, sigma=25 / 255, seed=0):
+    """Make the four targets of the paper's experiment on "high noise impedance".
+
+    Parameters
+    ----------
+    clean : torch.Tensor
+        (C, H, W) in [0, 1].
+    sigma : float, optional
+        Standard deviation of the noise in "image + noise", in units of [0, 1].
+    seed : int, optional
+        Seed of noise and permutation.
+
+    Returns
+    -------
+    dict
+        Name -> Problem: "image"; "image + noise"; "shuffled pixels", the same pixels in a random
+        order; "noise", Gaussian, with the mean and standard deviation of the image. None has a
+        truth, since the network is to reproduce each target as it is.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> list(impedance(images.load("camera", size=64)))
+    ['image', 'image + noise', 'shuffled pixels', 'noise']
+    """
+    clean = check(clean, "the clean image")
+    order = torch.randperm(clean[0].numel(), generator=generator(seed, "shuffle"))
+    noise = torch.randn(clean.shape, generator=generator(seed, "pure noise")).to(clean)
+    targets = {
+        "image": clean,
+        "image + noise": degrade.gaussian_noise(clean, sigma, seed),
+        "shuffled pixels": clean.flatten(1)[:, order.to(clean.device)].reshape(clean.shape),
+        "noise": (clean.mean() + noise * clean.std()).clamp(0, 1),
+    }
+    return {name: Problem(target, sigma=0.0) for name, target in targets.items()}

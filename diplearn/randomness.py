@@ -1,7 +1,8 @@
-"""Random numbers from a seed and a purpose; the global random state is left as it was found.
+"""Random numbers from a seed and a purpose. PyTorch's global random state is borrowed under a lock.
 
-Layers can draw from PyTorch's global state only. It is lent to them under a lock, which code
-outside this package does not know: what other threads draw in the meantime is not theirs alone.
+Layers can only draw their weights from that global state, so it is seeded for them and restored
+afterwards. Code outside this package does not know the lock: a thread of its own that draws random
+numbers at the same moment draws from the borrowed state.
 """
 
 import contextlib
@@ -13,13 +14,15 @@ import torch
 
 from .errors import whole
 
+__all__ = ["generator"]
+
 
 def generator(seed, purpose, device="cpu"):
-    """Return a generator of its own for each seed and purpose.
+    """Return a random number generator of its own for each seed and purpose.
 
-    The purpose matters more than it looks. If the noise on an image and the network's input z were
-    both drawn from plain seed 0, they would be made from the same bits, and a network that sees z
-    would find the noise in it: it overfits early (measured: 28.1 instead of 30.6 dB).
+    The purpose matters more than it may seem. If the noise on an image and the network's input z
+    were both drawn with seed 0, they would be made from the same random bits: the network would
+    find the noise in z, and overfit early (measured: 28.1 instead of 30.6 dB).
 
     Parameters
     ----------
@@ -28,7 +31,7 @@ def generator(seed, purpose, device="cpu"):
     purpose : str
         What the numbers are for, such as ``"noise"``.
     device : str or torch.device, optional
-        Where they are drawn.
+        Device on which the numbers are drawn.
 
     Returns
     -------
@@ -37,7 +40,7 @@ def generator(seed, purpose, device="cpu"):
     Raises
     ------
     InputError
-        The seed is no whole number of at least 0.
+        The seed is not a whole number of at least 0.
 
     Examples
     --------
@@ -50,80 +53,39 @@ def generator(seed, purpose, device="cpu"):
 
 
 def derived(seed, purpose):
-    """Return a 63-bit seed for one purpose.
-
-    Parameters
-    ----------
-    seed : int
-        At least 0.
-    purpose : str
-        What the numbers are for.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    InputError
-        The seed is no whole number of at least 0.
-
-    Examples
-    --------
-    >>> derived(0, "noise") == derived(0, "noise"), derived(0, "noise") == derived(1, "noise")
-    (True, False)
-    """
+    """Return a 63-bit seed that depends on a seed and a purpose."""
     sequence = np.random.SeedSequence([whole(seed, "seed", 0), zlib.crc32(purpose.encode())])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
-_lending = threading.RLock()
+_lock = threading.RLock()
 
 
 @contextlib.contextmanager
 def borrowed_state(gpus=()):
-    """Lend PyTorch's global random state, which layers draw their weights from, and restore it.
+    """Restore PyTorch's global random state, and that of some GPUs, at the end of the block.
 
-    To one thread at a time: fits that begin side by side would seed each other's networks.
+    The lock admits one thread at a time: fits that begin side by side would otherwise seed each
+    other's networks.
 
-    Parameters
-    ----------
-    gpus : sequence of torch.device, optional
-        GPUs whose states are lent, too.
-
-    Examples
-    --------
-    >>> import torch
     >>> before = torch.get_rng_state()
     >>> with borrowed_state():
     ...     _ = torch.manual_seed(1)
     >>> torch.equal(torch.get_rng_state(), before)
     True
     """
-    with _lending, torch.random.fork_rng(devices=list(gpus)):
+    with _lock, torch.random.fork_rng(devices=list(gpus)):
         yield
 
 
 @contextlib.contextmanager
 def seeded(seed, purpose, device):
-    """Seed PyTorch's global random state for one purpose, and put it back afterwards.
+    """Seed PyTorch's global random state for one purpose, and restore it at the end of the block.
 
-    Parameters
-    ----------
-    seed : int
-        At least 0.
-    purpose : str
-        What the numbers are for.
-    device : torch.device
-        Where they are drawn, besides the CPU.
-
-    Examples
-    --------
-    >>> import torch
-    >>> with seeded(0, "dropout", torch.device("cpu")):
-    ...     first = torch.rand(1)
-    >>> with seeded(0, "dropout", torch.device("cpu")):
-    ...     torch.equal(first, torch.rand(1))
+    >>> def draw():
+    ...     with seeded(0, "dropout", torch.device("cpu")):
+    ...         return torch.rand(1).item()
+    >>> draw() == draw()
     True
     """
     with borrowed_state([device] if device.type == "cuda" else []):

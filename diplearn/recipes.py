@@ -1,6 +1,6 @@
 """Recipes: everything that decides a fit, in one frozen dataclass.
 
-`lab` is tuned for two cores and a minute; `paper` is the publication's own, for a GPU and patience.
+`lab` is tuned for a minute on two cores; `paper` is the published recipe, for a GPU and patience.
 """
 
 import dataclasses
@@ -11,78 +11,79 @@ import numpy as np
 
 from . import optimisers
 from .energy import DATA_TERMS
-from .errors import InputError, whole
+from .errors import InputError, lookup, whole
 from .operators import Mask
-from .problems import TASKS
+
+__all__ = ["Recipe", "lab", "paper"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a fit, but for the problem and the seed.
+    """Everything that decides a fit, except the problem and the seed.
 
     Parameters
     ----------
     name : str
-        What to call it in tables and figures.
+        The recipe's name in tables and figures.
     network : str
         One of `networks.BY_NAME`.
     options : dict
-        What that network's class takes, such as ``{"down": (32,) * 5}``.
+        Arguments of that network's class, such as ``{"down": (32,) * 5}``.
     z : {"noise", "mesh", "given"}
-        The fixed input: uniform noise; the pixel's coordinates; or what the caller hands in.
+        The fixed input: uniform noise, the pixels' coordinates, or what the caller passes as ``z``.
     z_channels : int
         Channels of z.
     z_scale : float
-        The noise is U(0, z_scale).
+        The noise in z is U(0, z_scale).
     input_noise : float
-        Standard deviation of what is added to z afresh in every iteration; 0 for none.
+        Standard deviation of the noise that is added to z anew in every iteration; 0 for none.
     noise_kind : {"gaussian", "uniform", "shifted"}
-        Its distribution. Uniform is several times cheaper to draw on a CPU; shifted is nearly free:
-        uniform noise that is drawn once, somewhat larger than z, and cut out anew each time.
+        Distribution of the input noise. Uniform noise is several times cheaper to draw on a CPU.
+        Shifted noise is nearly free: uniform noise somewhat larger than z is drawn once, and each
+        iteration crops it at random.
     optimiser : {"adam", "muon"}
         See `optimisers`.
     learning_rate : float
-        Of the optimiser.
+        Step size of the optimiser.
     momentum : float
-        Weight of the past in its running mean of the gradients.
+        Weight of the past in the optimiser's running mean of the gradients.
     members : int
-        How many networks to fit side by side, each from weights of its own; the output is their
-        mean.
+        Number of networks that are fitted side by side, each from its own initial weights; the
+        output is their mean.
     final_rate : float
         Fraction of the learning rate that is left at the last iteration, reached along half a
-        cosine; 1 keeps it constant.
+        cosine; 1 keeps the learning rate constant.
     iterations : int
-        How many, if no rule stops the fit earlier.
+        Number of iterations, if no stopping rule ends the fit earlier.
     stop : str
-        The stopping rule for fits that name no other: one of `stopping.BY_NAME`, or "auto".
+        The stopping rule of a fit that is given none: one of `stopping.BY_NAME`, or "auto".
     average : float
-        Weight of the past in the moving average of the outputs, 0.99 in the paper.
+        Weight of the past in the moving average of the outputs; 0.99 in the paper.
     average_window : float or None
-        If given, the average's window is this fraction of the iterations so far, and `average` is
-        not used: a short fit gets a short memory.
+        If given, the window of the moving average is this fraction of the iterations so far, and
+        `average` is ignored: a short fit then has a short window.
     project : bool
-        Before an output enters the average, give it what the observation says for certain (see
-        `Operator.project`): the known pixels of a mask, the small image's content. A problem
-        whose `sigma` is above 0 says nothing for certain, and is left alone.
+        Before an output enters the average, replace what the observation determines exactly (see
+        `Operator.project`): the known pixels of a mask, or the content of the small image. Nothing
+        is replaced where the problem's `sigma` is above 0.
     start_at_mean : bool
-        Set the last layer's bias so that the first output has the observation's mean colour.
+        Initialise the last layer's bias so that the first output has the observation's mean colour.
     data_term : {"mse", "l1"}
         See `energy.data_term`.
     tv_weight : float
-        Weight of total variation; 0 for the deep image prior's own energy.
+        Weight of the total variation; 0 for the deep image prior's own energy.
     precision : {"float32", "bfloat16", "auto"}
-        Arithmetic of the network; "auto" takes bfloat16 on a CPU that has instructions for it.
-        Energies, averages and Adam are float32 throughout.
+        Arithmetic of the network; "auto" is bfloat16 on a CPU with instructions for it. Energies,
+        averages and Adam are always in float32.
     compiled : bool
-        Let `torch.compile` fuse the network's steps. A CPU needs a C++ compiler for it. Measured
-        with the published network: on two cores at 128x128, 45 s before the first iteration, then
-        a tenth less for each; on an H200 at 512x512, in bfloat16, 41 s, then 28 % less.
+        Compile the network with `torch.compile`, which needs a C++ compiler on a CPU. Measured with
+        the published network: on two cores at 128x128, 45 s before the first iteration, then 10 %
+        less time per iteration; on an H200 at 512x512 in bfloat16, 41 s, then 28 % less.
 
     Raises
     ------
     InputError
-        A value is of the wrong type or out of its range; the message says which and what is
-        allowed.
+        A value has the wrong type or is out of range; the message says which, and what is allowed.
 
     Examples
     --------
@@ -117,43 +118,22 @@ class Recipe:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):  # frozen: set once, here
-            value = _python(getattr(self, field.name))
-            _check_type(field, value)
+            value = _checked(field, _python(getattr(self, field.name)))
             object.__setattr__(self, field.name, value)
-        for name, most in (("iterations", 10**12), ("members", 1000), ("z_channels", 10**12)):
-            object.__setattr__(self, name, whole(getattr(self, name), name, 1, most))
-        _demand(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        _demand(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "in [0, 1]")
-        _demand(self.input_noise >= 0, "input_noise", self.input_noise, "at least 0")
-        _demand(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        _demand(self.z_scale > 0, "z_scale", self.z_scale, "above 0")
-        _demand(0 <= self.average < 1, "average", self.average, "in [0, 1)")
-        window = self.average_window
-        _demand(window is None or 0 < window <= 1, "average_window", window, "None or in (0, 1]")
-        _demand(self.tv_weight >= 0, "tv_weight", self.tv_weight, "at least 0")
-        _one_of("z", self.z, ("noise", "mesh", "given"))
-        _one_of("noise_kind", self.noise_kind, ("gaussian", "uniform", "shifted"))
-        _one_of("optimiser", self.optimiser, optimisers.NAMES)
-        _one_of("data_term", self.data_term, DATA_TERMS)
-        _one_of("precision", self.precision, ("float32", "bfloat16", "auto"))
 
     def replace(self, **changes):
-        """Return the same recipe with some values changed.
+        """Return a copy with some fields changed.
 
         Parameters
         ----------
         **changes
-            Fields of the recipe. `options` is merged into the present ones, unless another
-            `network` is named: the options were the former network's.
+            Fields of the recipe. New `options` are merged into the present ones, unless `network`
+            changes too: the present options belong to the present network.
 
-        Returns
-        -------
-        Recipe
-
-        Raises
-        ------
-        InputError
-            A field does not exist, or its value is out of range.
+        Examples
+        --------
+        >>> lab().replace(options={"skip": (0,) * 5}).options["padding"]
+        'zeros'
         """
         known = [field.name for field in dataclasses.fields(self)]
         for unknown in set(changes) - set(known):
@@ -165,22 +145,76 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def rate(self, iteration):
-        """Learning rate of one iteration, counted from 0."""
+        """Return the learning rate of an iteration, counted from 0."""
         done = min(1.0, iteration / self.iterations)
         cosine = 0.5 * (1 + math.cos(math.pi * done))
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * cosine)
 
     def averaging(self, iteration):
-        """Weight that the moving average gives to its past at one iteration, counted from 1."""
+        """Return the weight of the past in the moving average at an iteration, counted from 1."""
         if self.average_window is None:
             return self.average
         return 1 - 1 / max(1.0, self.average_window * iteration)
 
 
 LARGEST = 1e6
-"""What a recipe's numbers may be at most: float32 overflows far above."""
+"""The largest number in a recipe; far above this, float32 overflows."""
+
+# Field -> its largest whole number; the smallest is 1.
+_LARGEST_WHOLE = {"iterations": 10**12, "members": 1000, "z_channels": 10**12}
+
+# Field -> the condition on its value, and the same in words.
+_RANGES = {
+    "z_scale": (lambda value: value > 0, "above 0"),
+    "input_noise": (lambda value: value >= 0, "at least 0"),
+    "learning_rate": (lambda value: value > 0, "above 0"),
+    "momentum": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "final_rate": (lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "average": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "average_window": (lambda value: value is None or 0 < value <= 1, "None or in (0, 1]"),
+    "tv_weight": (lambda value: value >= 0, "at least 0"),
+}
+
+# Field -> its possible values.
+_CHOICES = {
+    "z": ("noise", "mesh", "given"),
+    "noise_kind": ("gaussian", "uniform", "shifted"),
+    "optimiser": tuple(optimisers.BY_NAME),
+    "data_term": tuple(DATA_TERMS),
+    "precision": ("float32", "bfloat16", "auto"),
+}
+
+
+def _checked(field, value):
+    """Return the value of a field, or raise an InputError that says what is allowed."""
+    name = field.name
+    _check_type(field, value)
+    if name in _LARGEST_WHOLE:
+        return whole(value, name, 1, _LARGEST_WHOLE[name])
+    if name in _CHOICES and value not in _CHOICES[name]:
+        known = ", ".join(_CHOICES[name])
+        raise InputError(f"{name}={value!r} is unknown; there are {known}")
+    if name in _RANGES:
+        condition, words = _RANGES[name]
+        if not condition(value):
+            raise InputError(f"{name}={value!r} is out of range: it must be {words}")
+    return value
+
 
 _KINDS = {str: "text", dict: "a table", bool: "true or false", int: "a whole number"}
+
+
+def _check_type(field, value):
+    """Raise InputError for a value of another type: the text "no" would count as true."""
+    if field.type in (str, dict, bool):
+        good = isinstance(value, field.type)
+    else:
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        good = number and (field.type is int or abs(value) <= LARGEST)
+        good = good or (value is None and field.default is None)
+    if not good:
+        wanted = _KINDS.get(field.type, f"a number of at most {LARGEST:g}")
+        raise InputError(f"{field.name}={value!r} must be {wanted}")
 
 
 def _python(value):
@@ -192,37 +226,13 @@ def _python(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_type(field, value):
-    """Refuse a value of another type: the text "no" would count as true."""
-    wanted = _KINDS.get(field.type, f"a number of at most {LARGEST:g}")
-    if field.type in (str, dict, bool):
-        good = isinstance(value, field.type)
-    else:
-        good = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        small = field.type is int or (good and abs(value) <= LARGEST)
-        good = (good and small) or (value is None and field.default is None)
-    if not good:
-        raise InputError(f"{field.name}={value!r} must be {wanted}")
-
-
-def _demand(good, name, value, allowed):
-    if not good:
-        raise InputError(f"{name}={value!r} is out of range: it must be {allowed}")
-
-
-def _one_of(name, value, allowed):
-    if value not in allowed:
-        raise InputError(f"{name}={value!r} is unknown; there are {', '.join(allowed)}")
-
-
 def lab(task="denoising", **changes):
     """Return the recipe for two cores and about a minute at 256x256.
 
-    Two networks, narrow where the image is large and without the published one's padding by
-    reflection and its normalisation of what is merged; Muon, which needs a third of Adam's
-    iterations; input noise that costs nothing to draw; an average whose window grows with the
-    fit; an output that starts at the observation's mean, and that is given what the observation
-    says for certain. Lesson 09 takes it apart.
+    It differs from the published recipe in what lesson 09 takes apart: two networks, narrow at high
+    resolution, without reflection padding and without a norm at the merges; Muon; input noise that
+    is nearly free to draw; an average whose window grows with the fit; a first output of the
+    observation's mean colour; and outputs that agree with what the observation determines exactly.
 
     Parameters
     ----------
@@ -235,12 +245,12 @@ def lab(task="denoising", **changes):
     -------
     Recipe
 
-    Raises
-    ------
-    InputError
-        The task or a field is unknown.
+    Examples
+    --------
+    >>> lab("inpainting", members=1).learning_rate
+    0.02
     """
-    _one_of("task", task, TASKS)
+    of_task = lookup(_LAB, task, "task")
     recipe = Recipe(
         name="lab",
         options={"down": (16, 32, 64, 64, 64), "padding": "zeros", "merge_norm": False},
@@ -255,14 +265,14 @@ def lab(task="denoising", **changes):
         start_at_mean=True,
         precision="auto",
     )
-    return recipe.replace(**_LAB[task]).replace(**changes)
+    return recipe.replace(**of_task).replace(**changes)
 
 
 _LAB = {
     "denoising": {},
     "jpeg": {"iterations": 300},
     "super_resolution": {"iterations": 350},
-    "inpainting": {  # little to overfit: more channels, less noise
+    "inpainting": {  # there is little noise to overfit: more channels, less input noise
         "options": {"down": (32, 64, 64, 64, 64)},
         "input_noise": 0.01,
         "learning_rate": 0.02,
@@ -278,13 +288,13 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
     Parameters
     ----------
     task : str, optional
-        A task of `problems.TASKS` ("inpainting" is then the text mask's), or one of the paper's
+        A task of `problems.TASKS` (``"inpainting"`` means ``"text"``), or one of the paper's
         special cases: ``"text"``, ``"small_hole"``, ``"large_hole"``, ``"missing_pixels"``,
         ``"prior_effect"``, ``"flash"``.
     sigma : float, optional
-        Noise level, for denoising: a stronger noise gets a stronger input noise.
+        Noise level, for denoising: more noise needs more input noise.
     factor : int, optional
-        For super-resolution.
+        The factor, for super-resolution.
     **changes
         Fields of the recipe to change.
 
@@ -294,15 +304,10 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
         Adam, mean squared error, z ~ U(0, 0.1), reflection padding, float32, and an average with
         weight 0.99.
 
-    Raises
-    ------
-    InputError
-        The task or a field is unknown.
-
     Notes
     -----
     Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), appendix, and the authors'
-    code. The paper says nothing on deblurring; it gets the settings of super-resolution.
+    code. The paper does not treat deblurring, which gets the settings of super-resolution.
 
     Examples
     --------
@@ -356,39 +361,20 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
         },
     }
     published["inpainting"] = published["text"]
-    _one_of("task", task, tuple(published))
-    return Recipe(name="paper").replace(**published[task]).replace(**changes)
+    return Recipe(name="paper").replace(**lookup(published, task, "task")).replace(**changes)
 
 
 NAMES = {"lab": lab, "paper": paper}
 
 
 def choose(recipe, problem):
-    """Turn what a caller may hand in as a recipe into one.
+    """Return a recipe as it is; make "lab" (also for None) or "paper" to suit the problem.
 
-    Parameters
-    ----------
-    recipe : Recipe, str or None
-        A recipe is taken as it is; ``"lab"`` (also for None) or ``"paper"`` is made for the
-        problem: its task, its noise level, its factor, its kind of mask.
-    problem : Problem
-        What is to be restored.
-
-    Returns
-    -------
-    Recipe
-
-    Raises
-    ------
-    InputError
-        No recipe has that name.
+    The problem's task, noise level, factor and kind of mask decide what is made.
     """
     if isinstance(recipe, Recipe):
         return recipe
-    recipe = "lab" if recipe is None else recipe
-    if not (isinstance(recipe, str) and recipe in NAMES):
-        raise InputError(f"no recipe is called {recipe!r}; there are {', '.join(NAMES)}")
-    if recipe == "lab":
+    if lookup(NAMES, "lab" if recipe is None else recipe, "recipe") is lab:
         return lab(problem.task)
     task = problem.task
     if isinstance(problem.operator, Mask):

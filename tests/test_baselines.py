@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diplearn import baselines, images, metrics, operators, problems
+from diplearn import baselines, degrade, images, metrics, operators, problems
 from diplearn.errors import InputError
 from diplearn.problems import Problem
 
@@ -68,7 +68,7 @@ def test_total_variation_runs_until_it_has_converged():
 
 
 def test_the_median_removes_salt_and_pepper(clean):
-    noisy = operators.salt_and_pepper(clean, 0.1)
+    noisy = degrade.salt_and_pepper(clean, 0.1)
     assert gain(baselines.median_filter, Problem(noisy, truth=clean)) > 8
 
 
@@ -132,7 +132,7 @@ def test_compare_leaves_bm3d_out_only_where_it_is_missing(clean, monkeypatch):
 
 
 def test_without_a_truth_the_table_has_no_quality(clean):
-    noisy = operators.gaussian_noise(clean)
+    noisy = degrade.gaussian_noise(clean)
     restored, table = baselines.compare(Problem(noisy), {"tv": baselines.tv})
     assert list(table.columns) == ["seconds"] and list(restored) == ["tv"]
 

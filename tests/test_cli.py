@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import diplearn as dip
-from diplearn import cli, fitting, images, operators
+from diplearn import cli, degrade, fitting, images, operators
 from diplearn.errors import InputError
 from diplearn.run import Run
 
@@ -27,8 +27,8 @@ def folder(tmp_path, monkeypatch):
     small = dip.super_resolution(clean, factor=2).observation
     mask = operators.Mask.hole(48, 48).known
     images.write(clean, tmp_path / "clean.png")
-    images.write(operators.gaussian_noise(clean, 25 / 255), tmp_path / "noisy.png")
-    images.write(operators.jpeg(clean, 10), tmp_path / "blocky.png")
+    images.write(degrade.gaussian_noise(clean, 25 / 255), tmp_path / "noisy.png")
+    images.write(degrade.jpeg(clean, 10), tmp_path / "blocky.png")
     images.write(small, tmp_path / "small.png")
     images.write(clean * mask, tmp_path / "holed.png")
     images.write(mask, tmp_path / "mask.png")

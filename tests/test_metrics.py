@@ -9,8 +9,9 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from diplearn import images, metrics
+from diplearn.degrade import gaussian_noise
 from diplearn.errors import InputError
-from diplearn.operators import Blur, gaussian_noise
+from diplearn.operators import Blur
 
 
 @pytest.fixture(scope="module")

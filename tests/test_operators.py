@@ -1,20 +1,17 @@
-"""Operators: their adjoints, the published downsampler, and noise that a seed repeats."""
+"""Operators: their adjoints, the published downsampler, masks, and one of a user's own."""
 
 import math
-import random
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from diplearn import images, operators
+import diplearn as dip
+from diplearn import baselines, energy, images, operators
 from diplearn.errors import InputError
-from diplearn.operators import Blur, Downsample, Identity, Mask
-from diplearn.randomness import generator
+from diplearn.operators import Blur, Downsample, Identity, Mask, Operator
 
 quickly = settings(derandomize=True, deadline=None, max_examples=150, database=None)
 
@@ -25,6 +22,24 @@ def noise(shape, seed, dtype=torch.float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+class EverySecondRow(Operator):
+    """An interlaced camera: a user's own operator, which changes the size of the image."""
+
+    def __call__(self, image):
+        return image[..., ::2, :]
+
+    def adjoint(self, observation, shape):
+        image = observation.new_zeros(shape)
+        image[..., ::2, :] = observation
+        return image
+
+    def observed_shape(self, shape):
+        return (*shape[:-2], -(-shape[-2] // 2), shape[-1])
+
+    def image_shape(self, shape):
+        return (*shape[:-2], 2 * shape[-2], shape[-1])
+
+
 # Adjoints: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩.
 
 
@@ -32,13 +47,15 @@ def noise(shape, seed, dtype=torch.float64):
 def operators_and_shapes(draw):
     side = st.integers(16, 70)
     shape = (draw(st.sampled_from([1, 3])), draw(side), draw(side))
-    kind = draw(st.sampled_from(["identity", "downsample", "mask", "blur"]))
+    kind = draw(st.sampled_from(["identity", "downsample", "mask", "blur", "own"]))
     if kind == "downsample":
         return Downsample(draw(st.integers(2, 8)), draw(st.sampled_from(KERNELS))), shape
     if kind == "blur":
         return Blur(draw(st.floats(0.05, 20))), shape
     if kind == "mask":
         return draw(masks(*shape)), shape
+    if kind == "own":
+        return EverySecondRow(), shape
     return Identity(), shape
 
 
@@ -267,134 +284,26 @@ def test_masks_miss_what_they_say():
     assert not torch.equal(Mask.pixels(20, 20, seed=0).known, Mask.pixels(20, 20, seed=1).known)
 
 
-# Noise.
-
-GREY = torch.full((3, 80, 90), 0.5)
-
-NOISES = {
-    "gaussian": lambda seed: operators.gaussian_noise(GREY, 0.1, seed),
-    "poisson": lambda seed: operators.poisson_noise(GREY, 30, seed),
-    "salt and pepper": lambda seed: operators.salt_and_pepper(GREY, 0.2, seed),
-    "missing pixels": lambda seed: Mask.pixels(80, 90, 0.5, seed).known,
-}
-
-
-@pytest.mark.parametrize("make", NOISES.values(), ids=NOISES)
-def test_a_seed_repeats_the_noise_and_the_global_state_is_left_alone(make):
-    torch.manual_seed(7)
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
-    first = make(0)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert random.getstate() == before[1]
-    assert (np.random.get_state()[1] == before[2]).all()
-    torch.manual_seed(8)
-    assert torch.equal(make(0), first)
-    assert not torch.equal(make(1), first)
-
-
-def test_each_purpose_has_numbers_of_its_own():
-    draws = [torch.rand(4, generator=generator(0, purpose)) for purpose in ("noise", "z", "mask")]
-    assert len({tuple(draw.tolist()) for draw in draws}) == 3
-
-
-@pytest.mark.parametrize("seed", [-1, 1.5, math.nan, "0", None])
-@pytest.mark.parametrize("make", NOISES.values(), ids=NOISES)
-def test_impossible_seeds(make, seed):
-    with pytest.raises(InputError, match="seed=.*whole number of at least 0"):
-        make(seed)
-
-
-def test_gaussian_noise_has_the_level_asked_for():
-    noisy = operators.gaussian_noise(GREY, 25 / 255)
-    assert (noisy - GREY).std().item() == pytest.approx(25 / 255, rel=0.03)
-    assert noisy.mean().item() == pytest.approx(0.5, abs=0.003)
-    channels = (noisy - GREY).flatten(1)
-    assert torch.corrcoef(channels).fill_diagonal_(0).abs().max() < 0.05  # drawn for each channel
-
-
-def test_gaussian_noise_is_clipped_unless_told_otherwise():
-    assert operators.gaussian_noise(GREY, 1.0).aminmax() == (0, 1)
-    low, high = operators.gaussian_noise(GREY, 1.0, clip=False).aminmax()
-    assert low < -1 and high > 2
-    assert torch.equal(operators.gaussian_noise(GREY, 0), GREY)
-
-
-@pytest.mark.parametrize("sigma", [-0.1, math.nan, math.inf])
-def test_impossible_noise_levels(sigma):
-    with pytest.raises(InputError, match="sigma=.* is no noise level"):
-        operators.gaussian_noise(GREY, sigma)
-
-
-def test_a_noise_level_in_grey_values_gets_a_hint():
-    with pytest.raises(InputError, match="did you mean 25/255"):
-        operators.gaussian_noise(GREY, 25)
-
-
-def test_poisson_noise_counts_photons():
-    noisy = operators.poisson_noise(GREY, peak=100)
-    assert noisy.mean().item() == pytest.approx(0.5, abs=0.003)
-    assert noisy.var().item() == pytest.approx(0.5 / 100, rel=0.05)  # variance = mean / peak
-    assert ((noisy * 100) - (noisy * 100).round()).abs().max() < 1e-4
-    assert operators.poisson_noise(torch.ones(1, 50, 50), peak=5).max() == 1
-    assert operators.poisson_noise(torch.zeros(1, 50, 50)).max() == 0
-
-
-@pytest.mark.parametrize("peak", [0, -1, math.nan, math.inf])
-def test_impossible_photon_counts(peak):
-    with pytest.raises(InputError, match="peak=.*more than 0 photons"):
-        operators.poisson_noise(GREY, peak)
-
-
-def test_salt_and_pepper_replace_whole_pixels():
-    noisy = operators.salt_and_pepper(GREY, amount=0.2)
-    assert noisy.unique().tolist() == [0, 0.5, 1]
-    assert (noisy[0] == 0).float().mean().item() == pytest.approx(0.1, abs=0.015)
-    assert (noisy[0] == 1).float().mean().item() == pytest.approx(0.1, abs=0.015)
-    assert torch.equal(noisy[0], noisy[1])
-    assert torch.equal(operators.salt_and_pepper(GREY, 0), GREY)
-    assert set(operators.salt_and_pepper(GREY, 1).unique().tolist()) == {0, 1}
-
-
-@pytest.mark.parametrize("amount", [-0.1, 1.1, math.nan])
-def test_impossible_amounts_of_salt(amount):
-    with pytest.raises(InputError, match="amount=.*fraction"):
-        operators.salt_and_pepper(GREY, amount)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_jpeg_is_what_a_file_would_hold(tmp_path, channels):
-    image = images.load("astronaut", size=64)[:channels]
-    spoilt = operators.jpeg(image, quality=30)
-    assert spoilt.shape == image.shape and spoilt.dtype == torch.float32
-    Image.fromarray(images.to_uint8(image)).save(tmp_path / "a.jpg", quality=30)
-    assert torch.equal(images.read(tmp_path / "a.jpg"), spoilt)
-
-
-def test_jpeg_errors_grow_as_the_quality_falls():
-    image = images.load("astronaut", size=64)
-    error = [(operators.jpeg(image, q) - image).square().mean() for q in (95, 50, 10, 1)]
-    assert error == sorted(error) and error[0] < 1e-3
-
-
-@pytest.mark.parametrize("quality", [0, 96, 100, 10.5, math.nan, "10", None])
-def test_impossible_qualities(quality):
-    with pytest.raises(InputError, match="quality=.*from 1 to 95"):
-        operators.jpeg(GREY, quality)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [operators.gaussian_noise, operators.poisson_noise, operators.salt_and_pepper, operators.jpeg],
-)
-def test_arrays_get_the_same_noise_as_tensors(make):
-    image = images.load("camera", size=32)
-    for same in (image.numpy().astype(">f4"), np.broadcast_to(image.numpy(), (1, 32, 32))):
-        assert torch.equal(make(same), make(image))
-    for wrong in ("photo.png", np.ma.array(image.numpy(), mask=image.numpy() > 0.5)):
-        with pytest.raises(InputError, match="not a tensor|masked array"):
-            make(wrong)
-
-
 def test_a_mask_clears_whatever_is_missing():
     spoilt = torch.tensor([[[0.5, math.nan], [math.inf, -3.0]]])
     assert Mask(torch.tensor([[1, 0], [0, 0]]))(spoilt).tolist() == [[[0.5, 0], [0, 0]]]
+
+
+# An operator of a user's own.
+
+
+def test_an_operator_of_a_users_own_is_observed_fitted_and_saved(tmp_path, monkeypatch):
+    truth, A = images.load("camera", size=16), EverySecondRow()
+    problem = dip.Problem(A(truth), A)
+    assert problem.shape == (1, 16, 16) and problem.task == "denoising"
+    assert energy.data_term(truth, problem) == 0
+    assert math.isfinite(problem.noise_level())
+    restored, table = baselines.compare(dip.Problem(A(truth), A, truth=truth))
+    assert restored == {} and table.empty  # a denoiser cannot undo it
+    run = dip.fit(problem, dip.lab(network="pixels", iterations=3), progress=False)
+    assert run.output.shape == truth.shape
+    with pytest.raises(InputError, match="operator of your own .EverySecondRow. cannot be saved"):
+        run.save(tmp_path / "run.dip")
+    monkeypatch.setitem(operators.BY_NAME, "EverySecondRow", EverySecondRow)
+    run.save(tmp_path / "run.dip")
+    assert isinstance(dip.Run.load(tmp_path / "run.dip").problem.operator, EverySecondRow)

@@ -49,7 +49,7 @@ def test_a_step_is_as_large_as_the_learning_rate_says(shape):
 
 def test_every_parameter_has_exactly_one_optimiser():
     network = dip.networks.build("hourglass", 32, (3, 64, 64), **dip.lab().options)
-    for name in optimisers.NAMES:
+    for name in optimisers.BY_NAME:
         built = optimisers.build(name, network, 0.01, 0.9)
         held = [id(p) for o in built for g in o.param_groups for p in g["params"]]
         assert sorted(held) == sorted(id(p) for p in network.parameters())

@@ -10,7 +10,7 @@ import pytest
 import skimage
 import torch
 
-from diplearn import images, operators, problems, recipes
+from diplearn import degrade, images, problems, recipes
 from diplearn.errors import ImageError, InputError
 from diplearn.operators import Blur, Downsample, Mask
 from diplearn.problems import Problem
@@ -35,7 +35,7 @@ def test_denoising(clean):
     problem = problems.denoising(clean, sigma=0.1, seed=3)
     assert problem.task == "denoising" and problem.sigma == 0.1
     assert torch.equal(problem.truth, clean)
-    assert torch.equal(problem.observation, operators.gaussian_noise(clean, 0.1, 3))
+    assert torch.equal(problem.observation, degrade.gaussian_noise(clean, 0.1, 3))
     assert torch.equal(problems.denoising(clean, 0.1, 3).observation, problem.observation)
     assert not torch.equal(problems.denoising(clean, 0.1, 4).observation, problem.observation)
 
@@ -71,7 +71,7 @@ def test_what_is_missing_is_hidden_from_the_fit(clean):
 def test_jpeg_and_deblurring(clean):
     problem = problems.jpeg(clean, quality=20)
     assert problem.task == "jpeg" and problem.sigma is None
-    assert torch.equal(problem.observation, operators.jpeg(clean, 20))
+    assert torch.equal(problem.observation, degrade.jpeg(clean, 20))
     problem = problems.deblurring(clean, width=2)
     assert problem.task == "deblurring"
     assert torch.allclose(problem.observation, Blur(2)(clean).clamp(0, 1))
@@ -117,7 +117,7 @@ def test_what_is_no_clean_image(make, image, words):
 
 @pytest.mark.parametrize("make", [problems.denoising, problems.deblurring, problems.inpainting])
 @pytest.mark.parametrize(
-    ("sigma", "words"), [(-1, "no noise level"), (math.nan, "no noise level"), (25, "25/255")]
+    ("sigma", "words"), [(-1, "not a noise level"), (math.nan, "not a noise level"), (25, "25/255")]
 )
 def test_impossible_noise_levels(clean, make, sigma, words):
     with pytest.raises(InputError, match=words):
@@ -138,7 +138,7 @@ def test_a_factor_that_leaves_nothing():
 
 
 def test_a_small_image_that_stays_too_small():
-    with pytest.raises(InputError, match="sought would be 8x12 pixels; at least 16"):
+    with pytest.raises(InputError, match="restore would be 8x12 pixels; at least 16"):
         Problem(torch.rand(1, 6, 4), Downsample(2))
 
 
@@ -212,7 +212,7 @@ def test_without_a_truth_what_needs_it_says_so(clean):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_noise_level_is_estimated(sigma, channels):
     image = images.load("chelsea", size=256)[:channels]
-    noisy = operators.gaussian_noise(image, sigma / 255)
+    noisy = degrade.gaussian_noise(image, sigma / 255)
     assert Problem(noisy, sigma=0.5).noise_level() == 0.5
     assert Problem(noisy).noise_level() * 255 == pytest.approx(sigma, rel=0.15)
 

@@ -101,7 +101,7 @@ def test_unknown_names_are_answered_with_the_known():
         recipes.choose("fast", problem)
 
 
-def test_a_recipe_is_frozen_and_but_leaves_it_alone():
+def test_a_recipe_is_frozen_and_replace_leaves_it_alone():
     recipe = lab()
     wider = recipe.replace(options={"down": (8,) * 5})
     assert wider.options["padding"] == recipe.options["padding"]

@@ -6,9 +6,9 @@ import torch
 
 import diplearn as dip
 from diplearn import images
+from diplearn.degrade import gaussian_noise
 from diplearn.errors import InputError
 from diplearn.fitting import Step
-from diplearn.operators import gaussian_noise
 from diplearn.stopping import (
     BY_NAME,
     Count,
@@ -152,7 +152,7 @@ def test_hidden_pixels_differ_from_network_to_network_and_are_hidden():
 def test_hidden_pixels_are_judged_as_the_fit_judges():
     """By squares a few dead pixels would end an l1 fit when all is still blurred."""
     clean = images.load("camera", size=64)
-    problem = dip.Problem(dip.operators.salt_and_pepper(clean, amount=0.1), truth=clean)
+    problem = dip.Problem(dip.degrade.salt_and_pepper(clean, amount=0.1), truth=clean)
     recipe = dip.lab(data_term="l1", members=1, iterations=300)
     run = dip.fit(problem, recipe, stop="hold-out", progress=False)
     assert run.oracle_psnr - run.psnr < 0.8 and run.chosen_at > 60

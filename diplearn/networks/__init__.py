@@ -1,16 +1,42 @@
-"""What f_θ can be. Each is a plain module from z (1, C, H, W) to an image (1, 1 or 3, H, W)."""
+"""The networks f_θ, each a module from z (1, C_z, H, W) to an image (1, C, H, W).
+
+A network of your own is any `torch.nn.Module` that does the same; ``dip.fit`` takes it as
+``network=``. C_z is the recipe's `z_channels`, and C is 1 or 3:
+
+>>> import torch
+>>> network = torch.nn.Sequential(
+...     torch.nn.Conv2d(32, 64, 5, padding=2),
+...     torch.nn.LeakyReLU(),
+...     torch.nn.Conv2d(64, 3, 5, padding=2),
+...     torch.nn.Sigmoid(),  # so that the values are in (0, 1)
+... )
+>>> network(torch.rand(1, 32, 48, 40)).shape
+torch.Size([1, 3, 48, 40])
+"""
 
 import contextlib
 import copy
 
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, lookup
 from .decoder import DeepDecoder
 from .hourglass import Hourglass
 from .pixels import Pixels
 from .resnet import ResNet
 from .unet import UNet
+
+__all__ = [
+    "BY_NAME",
+    "DeepDecoder",
+    "Ensemble",
+    "Hourglass",
+    "Pixels",
+    "ResNet",
+    "UNet",
+    "build",
+    "parameter_count",
+]
 
 BY_NAME = {
     "hourglass": Hourglass,
@@ -26,24 +52,24 @@ def build(name, inputs, shape, **options):
 
     Parameters
     ----------
-    name : str
-        ``"hourglass"``, ``"decoder"``, ``"unet"``, ``"resnet"`` or ``"pixels"``.
+    name : {"hourglass", "decoder", "unet", "resnet", "pixels"}
+        The architecture.
     inputs : int
         Channels of z.
     shape : tuple of int
-        (C, H, W) of the image that the network shall make.
+        (C, H, W) of the image that the network is to make.
     **options
-        What else the network's class takes.
+        Further arguments of the network's class.
 
     Returns
     -------
     torch.nn.Module
-        With fresh weights from torch's own generator.
+        With fresh weights, drawn from PyTorch's global random state.
 
     Raises
     ------
     InputError
-        No network has that name, or it has no such option.
+        No network has that name, or its class does not take one of the options.
 
     Examples
     --------
@@ -51,23 +77,22 @@ def build(name, inputs, shape, **options):
     >>> type(network).__name__
     'Hourglass'
     """
-    if name not in BY_NAME:
-        raise InputError(f"no network is called {name!r}; there are {', '.join(BY_NAME)}")
+    kind = lookup(BY_NAME, name, "network")
     channels, height, width = shape
-    if name == "pixels":
+    if kind is Pixels:
         required = {"outputs": channels, "height": height, "width": width}
     else:
         required = {"inputs": inputs, "outputs": channels}
     try:
-        return BY_NAME[name](**required, **options)
+        return kind(**required, **options)
     except TypeError as error:
         raise InputError(f"the network {name!r}: {error}") from None
 
 
 class Ensemble(nn.Module):
-    """Several networks side by side, fitted each by itself; their mean is the image.
+    """Several networks, each fitted by itself; the output is the mean of their images.
 
-    The paper averages two runs by hand (its section on denoising); this is the same.
+    The paper averages two runs by hand (its section on denoising), with the same effect.
 
     Parameters
     ----------
@@ -87,7 +112,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, z):
-        """Make the mean of the members' images."""
+        """Return the mean of the members' images."""
         return sum(member(z) for member in self.members) / len(self.members)
 
 
@@ -97,22 +122,30 @@ def members(network):
 
 
 def parameter_count(network):
-    """Count the numbers that a fit may change."""
+    """Count the parameters of a network.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Any network.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> parameter_count(Pixels(3, 10, 10))
+    300
+    """
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @contextlib.contextmanager
 def untouched(network):
-    """Lend a copy of a network, to try what must leave no trace; one that cannot be copied, itself.
+    """Lend a copy of a network for a trial run; lend the network itself if it cannot be copied.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        If it cannot be copied, it is lent itself, and its buffers are restored afterwards.
-
-    Yields
-    ------
-    torch.nn.Module
+    In the second case, its parameters and buffers are restored afterwards.
     """
     try:
         copied = copy.deepcopy(network)

@@ -1,7 +1,7 @@
-"""The deep decoder: 1x1 filters and upsampling, and nothing else.
+"""The deep decoder: 1x1 convolutions and upsampling, and nothing else.
 
 Heckel & Hand, Deep Decoder, ICLR 2019, arXiv:1810.03982. With fewer parameters than pixels it
-cannot fit the noise, and it shows that learned filters are not what makes a prior: upsampling is.
+cannot fit the noise. It also shows what makes the prior: the upsampling, not spatial filters.
 """
 
 import torch
@@ -12,20 +12,20 @@ from .layers import norm
 
 
 class DeepDecoder(nn.Module):
-    """f_θ: a small tensor, mixed across channels and upsampled, layer by layer.
+    """f_θ: a small tensor whose channels are mixed and upsampled, layer by layer.
 
     Parameters
     ----------
     inputs : int, optional
-        Channels of z, k in the paper.
+        Channels of z; k in the paper.
     outputs : int, optional
         Channels of the image: 1 or 3.
     width : int, optional
         Channels of each layer.
     layers : int, optional
-        Number of layers; all but the last double the size.
+        Number of layers; each but the last doubles the size.
     sigmoid : bool, optional
-        Squash the output into (0, 1).
+        Map the output into (0, 1).
 
     Examples
     --------
@@ -44,10 +44,10 @@ class DeepDecoder(nn.Module):
         self.sigmoid = sigmoid
 
     def forward(self, z):
-        """Make an image (1, outputs, H, W) out of the first few values of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) from a corner of z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
         doublings = len(self.mix) - 1
-        # The decoder starts from a small tensor; of a z as large as the image it reads a corner.
+        # The decoder starts from a small tensor, but z is as large as the image: take a corner.
         x = z[..., : _start(height, doublings), : _start(width, doublings)]
         for layer, (mix, normalise) in enumerate(zip(self.mix, self.norms)):
             x = mix(x)

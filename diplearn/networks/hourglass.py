@@ -1,7 +1,7 @@
-"""The paper's network: an encoder-decoder ("hourglass") with thin skip connections.
+"""The paper's network: an encoder-decoder ("hourglass") with narrow skip connections.
 
 Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), section 4 and its figure of the
-architecture. doi:10.1007/s11263-020-01303-4.
+architecture, doi:10.1007/s11263-020-01303-4. Names in brackets are the paper's.
 """
 
 import torch
@@ -12,7 +12,7 @@ from .layers import Mix, conv, mirror_padded, norm, upsampled
 
 
 class Hourglass(nn.Module):
-    """f_θ: halve the image level by level, then bring it back up, with skips on each level.
+    """f_θ: halve the image level by level and bring it back up, with a skip connection per level.
 
     Parameters
     ----------
@@ -21,27 +21,24 @@ class Hourglass(nn.Module):
     outputs : int, optional
         Channels of the image: 1 or 3.
     down, up : sequence of int, optional
-        Widths on the way down and up, from the full resolution to the coarsest.
+        Channels of each level on the way down (n_d) and up (n_u), from the full resolution to the
+        coarsest; of equal length. By default `up` equals `down`.
     skip : sequence of int, optional
-        Channels of the skip connection of each level; 0 for none.
+        Channels of each level's skip connection (n_s); 0 for none. Of the same length.
     down_filter, up_filter, skip_filter : int, optional
-        Filter sizes; odd.
+        Odd filter sizes on the way down (k_d), up (k_u) and in the skip connections (k_s).
     pointwise : bool, optional
-        Follow each upward block with a 1x1 convolution.
+        Follow each convolution on the way up with a 1x1 convolution.
     upsampling : str or sequence of str, optional
-        ``"bilinear"`` or ``"nearest"``, for all levels or one for each.
+        ``"bilinear"`` or ``"nearest"``, for all levels or for each.
     padding : str, optional
         ``"reflect"`` as published, ``"zeros"`` or ``"replicate"``.
     merge_norm : bool, optional
-        Normalise what a level merges, as published. Without it, and with zeros as padding, a step
-        takes about half the time and the images are as good.
+        Normalise the skip connection and the coarser level together before they are convolved, as
+        published. Without this, and with zeros as padding, an iteration takes about half the time
+        and the images are as good.
     sigmoid : bool, optional
-        Squash the output into (0, 1).
-
-    Raises
-    ------
-    InputError
-        The lists differ in length, or a name is unknown.
+        Map the output into (0, 1).
 
     Examples
     --------
@@ -80,7 +77,7 @@ class Hourglass(nn.Module):
             )
         if not set(modes) <= {"bilinear", "nearest"}:
             raise InputError(f"upsampling is bilinear or nearest, not {upsampling!r}")
-        # At the coarsest level a reflection needs more pixels than it adds.
+        # At the coarsest level, reflection padding needs more pixels than it adds.
         self.multiple = 2**depth
         self.smallest = self.multiple * (max(down_filter, up_filter) // 2 + 1)
         self.levels = nn.ModuleList()
@@ -103,7 +100,7 @@ class Hourglass(nn.Module):
         self.sigmoid = sigmoid
 
     def forward(self, z):
-        """Make an image (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) from z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
         x = mirror_padded(z, self.multiple, self.smallest)
         coming_down = []
@@ -117,7 +114,7 @@ class Hourglass(nn.Module):
 
 
 class Level(nn.Module):
-    """One level of the hourglass: what happens on the way down, beside, and on the way up."""
+    """One level of the hourglass: its part of the way down, its skip, its part of the way up."""
 
     def __init__(
         self, inputs, down, below, up, skip, filters, pointwise, mode, padding, merge_norm
@@ -138,7 +135,7 @@ class Level(nn.Module):
         )
 
     def decode(self, below, above):
-        """Bring what comes from below up to the size of `above`, and merge the two."""
+        """Upsample the coarser level (`below`) and merge it with the skip connection of `above`."""
         parts = [upsampled(below, self.mode)]
         if self.skip is not None:
             parts.insert(0, self.skip(above))
@@ -148,7 +145,7 @@ class Level(nn.Module):
 
 
 def block(inputs, outputs, size, padding, stride=1):
-    """Return convolution, normalisation, activation: the unit that everything is made of."""
+    """Return convolution, normalisation and activation: the unit of hourglass, U-Net and ResNet."""
     return conv(inputs, outputs, size, stride, padding), *normalised(outputs)
 
 

@@ -1,4 +1,4 @@
-"""The few pieces that the networks share."""
+"""The layers that the networks share."""
 
 import torch
 import torch.nn.functional as F
@@ -6,91 +6,78 @@ from torch import nn
 
 
 def conv(inputs, outputs, size=3, stride=1, padding="reflect"):
-    """Return a convolution that keeps the size (or halves it, with stride 2)."""
-    mode = padding if size > 1 else "zeros"  # 1x1 filters need no padding at all
+    """Return a convolution that keeps the size of the image (or halves it, with stride 2)."""
+    mode = padding if size > 1 else "zeros"  # 1x1 filters need no padding
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, padding_mode=mode)
 
 
 def norm(channels):
-    """Batch norm over the one image; it never keeps running means, for there is no test set."""
+    """Batch norm over the one image: it never keeps running means, for there is no test set."""
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 class Mix(nn.Module):
-    """A convolution of several inputs side by side, without copying them into one tensor first."""
+    """A convolution of several tensors, without concatenating them first."""
 
     def __init__(self, inputs, outputs, size, padding):
         super().__init__()
         self.shares = nn.ModuleList(conv(each, outputs, size, padding=padding) for each in inputs)
         for share in self.shares[1:]:
-            share.bias = None  # one is enough
+            share.bias = None  # one bias is enough
 
     def forward(self, *parts):
-        """Convolve each part with filters of its own, and add up."""
+        """Convolve each part with its own filters, and add the results."""
         first, *others = (share(part) for share, part in zip(self.shares, parts))
         return sum(others, start=first)
 
 
 def upsampled(x, mode):
-    """Bring an image to twice its size, ``"bilinear"`` or ``"nearest"``."""
+    """Return x at twice its size, by ``"bilinear"`` or ``"nearest"`` interpolation."""
     return Bilinear.apply(x) if mode == "bilinear" else F.interpolate(x, scale_factor=2)
 
 
 class Bilinear(torch.autograd.Function):
-    """Bilinear interpolation to twice the size, with a gradient that is quick to compute.
+    """Bilinear interpolation to twice the size, with a gradient that is fast to compute.
 
-    The gradient is a convolution with (1 3 3 1) / 4 along each axis, in steps of two pixels. On a
-    CPU, PyTorch's own takes ten times as long, a fifth of the whole iteration; on a GPU, its order
-    of summation is random.
+    The gradient is a convolution with (1 3 3 1) / 4 along each axis, with stride 2. PyTorch's own
+    takes ten times as long on a CPU, a fifth of the whole iteration, and sums in random order on a
+    GPU.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x):
-        """Interpolate; the outermost pixels are continued."""
+        """Interpolate; beyond the edges, the outermost pixels are repeated."""
         return F.interpolate(x, scale_factor=2, mode="bilinear")
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        """Keep nothing: the map is linear."""
+        """Save nothing: the map is linear, so that its gradient does not depend on x."""
 
     @staticmethod
     def jvp(ctx, tangent):
-        """Push a tangent forward: the map itself."""
+        """Map a tangent forward: a linear map is its own derivative."""
         return Bilinear.forward(tangent)
 
     @staticmethod
     def backward(ctx, gradient):
-        """Pull a gradient back."""
-        # Made where it is needed: to copy numbers to a GPU would mean to wait for it.
+        """Map a gradient back, by the adjoint of the interpolation."""
+        # The kernel is made on the device: copying it to a GPU would force a synchronisation.
         place = torch.arange(4, dtype=gradient.dtype, device=gradient.device)
         ramp = 1 - (place - 1.5).abs() / 2  # 1/4 3/4 3/4 1/4
         channels = gradient.shape[1]
         kernel = ramp.outer(ramp).expand(channels, 1, 4, 4)
-        # What was continued adds up. (F.pad takes a slow way when asked for determinism.)
+        # Repeated edge pixels add up. (F.pad would take a slow path in deterministic mode.)
         edged = torch.ops.aten.replication_pad2d(gradient, (1, 1, 1, 1))
         return F.conv2d(edged, kernel, stride=2, groups=channels)
 
 
 def mirror_padded(z, multiple, smallest):
-    """Continue z by mirroring, below and to the right, until the network can halve its sides.
+    """Extend z by mirroring, below and to the right, until the network can halve its sides.
 
-    Unlike reflection padding this also works where the image is smaller than what is added.
-
-    Parameters
-    ----------
-    z : torch.Tensor
-        (..., H, W).
-    multiple : int
-        Each side becomes a multiple of this ...
-    smallest : int
-        ... and at least this.
-
-    Returns
-    -------
-    torch.Tensor
-        (..., H', W'); z itself where nothing is missing.
+    Each side becomes a multiple of `multiple`, and at least `smallest`. Unlike PyTorch's reflection
+    padding, this also works where more pixels are added than z has.
     """
     for axis in (-2, -1):
         side = z.shape[axis]

@@ -5,14 +5,14 @@ from torch import nn
 
 
 class Pixels(nn.Module):
-    """f_θ(z) = θ: every pixel is a parameter of its own, and z says nothing.
+    """f_θ(z) = θ: every pixel is a parameter, and z is not used.
 
     Parameters
     ----------
     outputs : int
         Channels of the image: 1 or 3.
     height, width : int
-        Pixels of the image. The one network that must know them before it sees z.
+        Size of the image in pixels, which no other network needs to know in advance.
 
     Examples
     --------
@@ -22,9 +22,9 @@ class Pixels(nn.Module):
 
     def __init__(self, outputs, height, width):
         super().__init__()
-        # As z starts elsewhere: a little uniform noise (paper, section 3.3, "no prior").
+        # Starts as uniform noise, like the z of other networks (paper, section 3.3, "no prior").
         self.pixels = nn.Parameter(torch.rand(1, outputs, height, width) / 10)
 
     def forward(self, z):
-        """Return the pixels, whatever z is."""
+        """Return the pixels, regardless of z."""
         return self.pixels

@@ -1,6 +1,6 @@
-"""A residual network at full resolution: deep, and with no bottleneck at all.
+"""A residual network at full resolution: deep, and without any bottleneck.
 
-He et al., CVPR 2016, doi:10.1109/CVPR.2016.90; the paper compares it in its figure on large holes.
+He et al., CVPR 2016, doi:10.1109/CVPR.2016.90; the paper tries it on large holes.
 """
 
 import torch
@@ -11,7 +11,7 @@ from .layers import conv, norm
 
 
 class ResNet(nn.Module):
-    """f_θ: a chain of residual blocks, each as large as the image.
+    """f_θ: a chain of residual blocks, each at the resolution of the image.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class ResNet(nn.Module):
     blocks : int, optional
         Number of blocks.
     sigmoid : bool, optional
-        Squash the output into (0, 1).
+        Map the output into (0, 1).
 
     Examples
     --------
@@ -43,7 +43,7 @@ class ResNet(nn.Module):
         self.sigmoid = sigmoid
 
     def forward(self, z):
-        """Make an image (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) from z (1, inputs, H, W)."""
         x = self.start(z)
         for residual in self.blocks:
             x = x + residual(x)

@@ -1,7 +1,6 @@
-"""A U-Net: like the hourglass, but with skips as wide as the network itself.
+"""A U-Net: an hourglass whose skip connections have as many channels as the network itself.
 
-Ronneberger, Fischer & Brox, MICCAI 2015, arXiv:1505.04597; the paper compares it in its figure on
-large holes.
+Ronneberger, Fischer & Brox, MICCAI 2015, arXiv:1505.04597; the paper tries it on large holes.
 """
 
 import torch
@@ -13,7 +12,7 @@ from .layers import mirror_padded
 
 
 class UNet(nn.Module):
-    """f_θ: two convolutions a level, halving by averages, full-width skips.
+    """f_θ: two convolutions per level, average pooling, and full-width skip connections.
 
     Parameters
     ----------
@@ -26,7 +25,7 @@ class UNet(nn.Module):
     upsampling : str, optional
         ``"bilinear"`` or ``"nearest"``.
     sigmoid : bool, optional
-        Squash the output into (0, 1).
+        Map the output into (0, 1).
 
     Examples
     --------
@@ -55,7 +54,7 @@ class UNet(nn.Module):
         self.upsampling, self.sigmoid = upsampling, sigmoid
 
     def forward(self, z):
-        """Make an image (1, outputs, H, W) out of z (1, inputs, H, W)."""
+        """Make an image (1, outputs, H, W) from z (1, inputs, H, W)."""
         height, width = z.shape[-2:]
         x = mirror_padded(z, self.multiple, 2 * self.multiple)
         skips = []
@@ -70,7 +69,7 @@ class UNet(nn.Module):
 
 
 def double(inputs, outputs):
-    """Return two convolutions with their normalisation and activation."""
+    """Return two convolutions, each with normalisation and activation."""
     return nn.Sequential(
         *block(inputs, outputs, 3, "reflect"), *block(outputs, outputs, 3, "reflect")
     )

@@ -84,7 +84,7 @@ contact_sheet({"x₀, all we have": x0}, width=3.5, alt="A cat's face under stro
 # %%
 from diplearn.energy import data_term
 
-other_noise = dip.operators.gaussian_noise(torch.zeros_like(x0), 25 / 255, seed=7, clip=False)
+other_noise = dip.degrade.gaussian_noise(torch.zeros_like(x0), 25 / 255, seed=7, clip=False)
 candidates = {
     "the truth": clean,
     "the observation": x0,

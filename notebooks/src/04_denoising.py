@@ -428,8 +428,8 @@ assert table.loc["total variation", "camera"] > means["camera"] + 0.3
 clean = dip.images.load("camera", size=96)
 peak = 30  # photons that a white pixel receives
 damaged = {
-    "salt and pepper": dip.operators.salt_and_pepper(clean, amount=0.1, seed=0),
-    "photons": dip.operators.poisson_noise(clean, peak=peak, seed=0),
+    "salt and pepper": dip.degrade.salt_and_pepper(clean, amount=0.1, seed=0),
+    "photons": dip.degrade.poisson_noise(clean, peak=peak, seed=0),
 }
 untold = {name: dip.Problem(x0, truth=clean) for name, x0 in damaged.items()}
 terms = {}

@@ -66,7 +66,7 @@ photo = dip.denoising(camera, sigma=25 / 255, seed=0)
 hole = torch.ones(1, 64, 64)
 hole[:, 22:42, 22:42] = 0
 holed = dip.inpainting(camera, mask=hole)
-dead = dip.Problem(dip.operators.salt_and_pepper(camera, amount=0.2, seed=0), truth=camera)
+dead = dip.Problem(dip.degrade.salt_and_pepper(camera, amount=0.2, seed=0), truth=camera)
 wall = dip.denoising(dip.images.load("brick", size=64), sigma=25 / 255, seed=0)
 problems = {"photograph": photo, "with a hole": holed, "dead pixels": dead, "brick wall": wall}
 shown = {name: problem.observation for name, problem in problems.items()}

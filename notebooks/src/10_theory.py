@@ -285,7 +285,7 @@ pd.DataFrame(rows).T.style.format("{:.2f}").set_caption("measured / predicted en
 
 # %%
 SIGMA = 50 / 255
-noisy = dip.operators.gaussian_noise(clean, SIGMA, seed=0, clip=False)
+noisy = dip.degrade.gaussian_noise(clean, SIGMA, seed=0, clip=False)
 
 
 # %%
@@ -679,7 +679,7 @@ def best_on_the_way(seed, adam, kind="hourglass"):
 
 
 # %%
-other = dip.operators.gaussian_noise(clean, SIGMA, seed=1, clip=False)  # noise that no fit has seen
+other = dip.degrade.gaussian_noise(clean, SIGMA, seed=1, clip=False)  # noise that no fit has seen
 
 
 def as_filter(found):

@@ -94,7 +94,7 @@ def back(y):
 
 
 # %%
-x0 = dip.operators.poisson_noise(clean, peak=peak, seed=0)
+x0 = dip.degrade.poisson_noise(clean, peak=peak, seed=0)
 even = dip.Problem(there(x0), truth=there(clean), sigma=1 / (high - low))
 either = {"rooted": even, "plain": dip.Problem(x0, truth=clean)}
 one = dip.lab(members=1)
@@ -171,7 +171,7 @@ assert abs(my_neighbours(noise)) < 0.03 and max(colours) < -0.02
 # all of them unknown, and what is left is *exact*: an inpainting problem, in which nobody has to stop.
 
 # %%
-spoilt = dip.operators.salt_and_pepper(clean, amount=0.5, seed=0)
+spoilt = dip.degrade.salt_and_pepper(clean, amount=0.5, seed=0)
 known = ((spoilt > 0) & (spoilt < 1)).float()
 masked = dip.Problem(spoilt, Mask(known), truth=clean, sigma=0)
 tries = dip.fits(

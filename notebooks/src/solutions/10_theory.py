@@ -158,7 +158,7 @@ def wander(noise, steps=900, burn_in=300, seed=0):
     return np.array(scores)
 
 
-noisy = dip.operators.gaussian_noise(clean, 50 / 255, seed=0, clip=False)
+noisy = dip.degrade.gaussian_noise(clean, 50 / 255, seed=0, clip=False)
 means = {noise: wander(noise) for noise in (0.01, 0.02, 0.04)}
 
 # %%
