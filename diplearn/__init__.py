@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "baselines",
-        "check",
+        "course",
         "energy",
         "figures",
         "images",
@@ -29,7 +29,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "recipes",
         "stopping",
         "sweep",
-        "theory",
         "widgets",
     ],
     submod_attrs={

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn import check
+from diplearn.course import check
 
 
 def mse(image, truth):

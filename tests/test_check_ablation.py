@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn.check import apart, equal_size, one_factor
+from diplearn.course.check import apart, equal_size, one_factor
 
 
 def test_networks_of_equal_size():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diplearn.check import denoising as check
+from diplearn.course.check import denoising as check
 
 
 @pytest.mark.parametrize(

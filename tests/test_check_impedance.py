@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn import check
+from diplearn.course import check
 
 
 def alone(x, direction):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn import check
+from diplearn.course import check
 
 
 def mean(values):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diplearn.check.theory import follows, spectral_error, tangent_kernel
+from diplearn.course.check.theory import follows, spectral_error, tangent_kernel
 
 
 def whole(A, B, z):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.func import functional_call, replace_all_batch_norm_modules_, vjp, vmap
 
-from .errors import InputError, whole
+from ..errors import InputError, whole
 
 
 def jacobian(network, z, chunk=64):

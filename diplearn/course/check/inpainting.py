@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from .. import baselines
-from ..operators import Identity, Mask
+from ... import baselines
+from ...operators import Identity, Mask
 from .verdict import OPEN, Verdict, run_or_hint
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from .. import metrics
+from ... import metrics
 from .verdict import OPEN, Verdict, number
 
 

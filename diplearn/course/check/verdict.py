@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from ..run import Run
+from ...run import Run
 
 
 @dataclasses.dataclass(frozen=True)

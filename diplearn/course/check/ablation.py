@@ -4,7 +4,7 @@ import itertools
 
 from torch import nn
 
-from ..networks import parameter_count
+from ...networks import parameter_count
 from .verdict import OPEN, Verdict, run_or_hint
 
 

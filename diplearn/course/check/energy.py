@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from .. import metrics
-from ..energy import total_variation
+from ... import metrics
+from ...energy import total_variation
 from .verdict import OPEN, Verdict, number, run_or_hint
 
 
