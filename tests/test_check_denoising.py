@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diplearn.course.check import denoising as check
+from diplearn.course import check
 
 
 @pytest.mark.parametrize(

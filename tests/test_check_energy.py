@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn.course.check import energy as check
+from diplearn.course import check
 
 
 def differences(x):

@@ -689,8 +689,7 @@ check.apart(my_apart)
 # %%
 my_probability = None
 
-hints = {0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"}
-check.number(my_probability, 0.1, "2 / 20, and so about one comparison in ten", hints)
+check.by_chance(my_probability)
 
 # %% [markdown]
 # **3. Equal size.** A ResNet of *four* blocks shall stand beside the hourglass of section 7. Build it with

@@ -1,60 +1,27 @@
-"""Answers to the lessons' exercises: a check says what is right, or gives a hint.
+"""Checks of the answers to the lessons' exercises: ``check.psnr_function(my_psnr)``.
 
-Each returns a `Verdict`, which a notebook shows; it never raises, so that a lesson with unfinished
-exercises still runs from top to bottom. There is a file for each lesson; all their names are here.
+Each takes the learner's answer and returns a `Verdict`, which a notebook shows: right, and why; or
+a hint. None is no answer yet. The exercise in the lesson says what is asked for; `number` and
+`function` do most of the work, and are what a lesson of one's own needs.
 """
 
-from .ablation import apart, equal_size, one_factor
-from .denoising import constant, four_runs, neighbours, stabilised
-from .energy import beta, no_need_to_stop, tv_function, two_pixels
-from .impedance import checkerboard, negative, reached, tells_apart, two_shares
-from .inpainting import own_hole, psnr_inside, sees_across, without_mask
-from .motivation import no_prior, numbers_per_parameter, own_network, psnr_function
-from .speed import cheaper, multiplications, orthogonal
-from .stopping import discrepancy_rule, fooled, salt_sigma
-from .super_resolution import alias, dimensions, twin, unseen_by_blocks
-from .theory import follows, spectral_error, tangent_kernel
-from .verdict import OPEN, Verdict, number
+import lazy_loader
 
-__all__ = [
-    "OPEN",
-    "Verdict",
-    "alias",
-    "apart",
-    "beta",
-    "cheaper",
-    "checkerboard",
-    "constant",
-    "dimensions",
-    "discrepancy_rule",
-    "equal_size",
-    "follows",
-    "fooled",
-    "four_runs",
-    "multiplications",
-    "negative",
-    "neighbours",
-    "no_need_to_stop",
-    "no_prior",
-    "number",
-    "numbers_per_parameter",
-    "one_factor",
-    "orthogonal",
-    "own_hole",
-    "own_network",
-    "psnr_function",
-    "psnr_inside",
-    "reached",
-    "sees_across",
-    "spectral_error",
-    "salt_sigma",
-    "stabilised",
-    "tangent_kernel",
-    "tells_apart",
-    "tv_function",
-    "twin",
-    "two_pixels",
-    "two_shares",
-    "unseen_by_blocks",
-    "without_mask",
-]
+__all__ = ["Verdict", "function", "number"]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "motivation": ["no_prior", "numbers_per_parameter", "own_network", "psnr_function"],
+        "energy": ["beta", "no_need_to_stop", "tv_function", "two_pixels"],
+        "impedance": ["checkerboard", "negative", "reached", "tells_apart", "two_shares"],
+        "denoising": ["constant", "four_runs", "neighbours", "stabilised"],
+        "super_resolution": ["alias", "dimensions", "twin", "unseen_by_blocks"],
+        "inpainting": ["own_hole", "psnr_inside", "sees_across", "without_mask"],
+        "ablation": ["apart", "by_chance", "equal_size", "one_factor"],
+        "stopping": ["discrepancy_rule", "fooled", "salt_sigma"],
+        "speed": ["cheaper", "multiplications", "orthogonal"],
+        "theory": ["follows", "how_long", "spectral_error", "tangent_kernel"],
+        "verdict": ["OPEN", "Verdict", "function", "number"],
+    },
+)

@@ -1,79 +1,48 @@
 """Checks of lesson 07."""
 
 import itertools
+from functools import partial
 
 from torch import nn
 
 from ...networks import parameter_count
-from .verdict import OPEN, Verdict, run_or_hint
+from ...run import Run
+from .verdict import OPEN, check, check_of_function, decisions, no, number, yes
+
+# The probability that two equally good recipes are "apart" with three seeds each.
+by_chance = partial(
+    number,
+    expected=0.1,
+    why="2 / 20, and so about one comparison in ten",
+    slips={0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"},
+)
 
 
+@check
 def equal_size(network, reference, tolerance=0.02):
-    """Check that a network has as many parameters as another one (lesson 07).
-
-    Parameters
-    ----------
-    network : torch.nn.Module or None
-        The learner's.
-    reference : torch.nn.Module
-        What it shall equal in size, but not in kind.
-    tolerance : float, optional
-        Relative.
-
-    Returns
-    -------
-    Verdict
-
-    Examples
-    --------
-    >>> equal_size(nn.Linear(9, 10), nn.Conv2d(1, 10, 3))
-    ✓ right: 100 parameters beside 100
-    """
-    if network is None:
-        return OPEN
+    """Check that a network of another family has as many parameters as the reference."""
     if not isinstance(network, nn.Module):
-        return Verdict(
-            False,
-            f"not yet: a network is wanted, not a {type(network).__name__}; "
-            "dip.networks.build makes one",
-        )
+        kind = type(network).__name__
+        return no(f"a network is wanted, not a {kind}; dip.networks.build makes one")
     if type(network) is type(reference):
-        return Verdict(
-            False, f"not yet: that is a {type(network).__name__} again; another family is wanted"
-        )
+        return no(f"that is a {type(network).__name__} again; another family is wanted")
     mine, theirs = parameter_count(network), parameter_count(reference)
     if abs(mine / theirs - 1) <= tolerance:
-        return Verdict(True, f"right: {mine:,} parameters beside {theirs:,}")
+        return yes(f"{mine:,} parameters beside {theirs:,}")
     way = "narrower" if mine > theirs else "wider"
-    return Verdict(
-        False,
-        f"not yet: {mine:,} parameters, not {theirs:,}; make it {way} by about the root of "
-        f"{max(mine, theirs) / max(1, min(mine, theirs)):.2f}, for a filter joins width to width",
+    return no(
+        f"{mine:,} parameters, not {theirs:,}; make it {way} by about the root of "
+        f"{max(mine, theirs) / max(1, min(mine, theirs)):.2f}, for a filter joins width to width"
     )
 
 
+@check_of_function
 def apart(answer):
-    """Check a function ``apart(a, b)``: whether two lists of scores do not overlap (lesson 07).
-
-    Parameters
-    ----------
-    answer : callable or None
-        Takes two lists, one score a seed; returns whether all of one lie above all of the other.
-
-    Returns
-    -------
-    Verdict
-
-    Examples
-    --------
-    >>> apart(lambda a, b: min(a) > max(b) or min(b) > max(a))
-    ✓ right: every seed of one above every seed of the other, whichever that is
-    """
-    if answer is None:
-        return OPEN
+    """Check ``apart(a, b)``: whether two lists of scores, one for each seed, do not overlap."""
+    high, low, equal = [26.4, 26.5, 26.6], [25.1, 25.3, 25.2], [25.0, 25.0]
     cases = [
-        ([26.4, 26.5, 26.6], [25.1, 25.3, 25.2], True, "here they do not overlap at all"),
-        ([25.1, 25.3, 25.2], [26.4, 26.5, 26.6], True, "the second may be the higher one, too"),
+        (high, low, True, "here they do not overlap at all"),
+        (low, high, True, "the second may be the higher one, too"),
         (
             [26.0, 24.0, 26.2],
             [25.0, 25.1, 25.2],
@@ -86,82 +55,65 @@ def apart(answer):
             False,
             "one list lies inside the other: they overlap",
         ),
-        ([25.0, 25.0], [25.0, 25.0], False, "equal scores are not apart"),
+        (equal, equal, False, "equal scores are not apart"),
     ]
-    for a, b, right, hint in cases:
-        try:
-            given = bool(answer(list(a), list(b)))
-        except Exception as error:  # whatever the learner's function does
-            return Verdict(False, f"the function failed: {error}")
-        if given is not right:
-            return Verdict(False, f"not yet: for {a} and {b} it says {given}; {hint}")
-    return Verdict(
-        True, "right: every seed of one above every seed of the other, whichever that is"
+    return decisions(
+        answer,
+        [
+            ((a, b), right, f"for {a} and {b} it says {not right}; {hint}")
+            for a, b, right, hint in cases
+        ],
+        "every seed of one above every seed of the other, whichever that is",
     )
 
 
+@check
 def one_factor(levels):
-    """Check an ablation of the learner's own: one factor, one problem, three seeds (lesson 07).
+    """Check the learner's own ablation: one factor, one problem, three seeds.
 
-    Parameters
-    ----------
-    levels : dict or None
-        Name of the level -> list of Run, a seed each.
-
-    Returns
-    -------
-    Verdict
+    The answer is a dict: the name of each level -> list of runs, one for each seed.
     """
-    if levels is None:
-        return OPEN
     if not isinstance(levels, dict) or len(levels) < 2:
-        return Verdict(False, "not yet: hand in a dict with two levels at least: name -> runs")
+        return no("hand in a dict with two levels at least: name -> runs")
     for name, runs in levels.items():
-        if (hint := _level(name, runs)) is not None:
-            return hint
-    first = next(iter(levels.values()))[0].problem
-    if any(run.problem.truth is None for runs in levels.values() for run in runs):
-        return Verdict(False, "not yet: without a truth there is nothing to compare")
-    if any(not _same(first, run.problem) for runs in levels.values() for run in runs):
-        return Verdict(False, "not yet: all fits must be of the same problem, its noise included")
+        if (verdict := _level(name, runs)) is not None:
+            return verdict
+    problems = [run.problem for runs in levels.values() for run in runs]
+    if any(problem.truth is None for problem in problems):
+        return no("without a truth there is nothing to compare")
+    if not all(_same(problems[0], problem) for problem in problems):
+        return no("all fits must be of the same problem, its noise included")
     changed = _changed([runs[0].recipe for runs in levels.values()])
     if not changed:
-        return Verdict(False, "not yet: the levels have one and the same recipe")
+        return no("the levels have one and the same recipe")
     if len(changed) > 1:
-        told = ", ".join(sorted(changed))
-        return Verdict(False, f"not yet: several things change at once ({told}); one at a time")
+        return no(f"several things change at once ({', '.join(sorted(changed))}); one at a time")
     best = {name: [run.oracle_psnr for run in runs] for name, runs in levels.items()}
     mean = {name: sum(scores) / len(scores) for name, scores in best.items()}
     top, second, *_ = sorted(mean, key=mean.get, reverse=True)
     clear = min(best[top]) > max(best[second])
     told = f"{top!r} is {mean[top] - mean[second]:.2f} dB above {second!r}"
     beyond = "no seeds overlap" if clear else "but their seeds overlap: no difference was shown"
-    return Verdict(True, f"right: only {changed.pop()} changes; {told}, {beyond}")
+    return yes(f"only {changed.pop()} changes; {told}, {beyond}")
 
 
 def _level(name, runs):
-    """Say what is wrong with one level's runs, or return None."""
+    """Return the verdict on what is wrong with one level's runs, or None."""
     if not isinstance(runs, (list, tuple)):
-        return Verdict(False, f"not yet: level {name!r} must be a list of runs, a seed each")
-    for run in runs:
-        if run is None:
-            return OPEN
-        if (hint := run_or_hint(run)) is not None:
-            return hint
+        return no(f"level {name!r} must be a list of runs, one for each seed")
+    if any(run is None for run in runs):
+        return OPEN
+    if not all(isinstance(run, Run) for run in runs):
+        return no(f"level {name!r} must be a list of runs; dip.fit returns a Run")
     if len({run.seed for run in runs}) < 3:
-        return Verdict(False, f"not yet: level {name!r} needs three different seeds at least")
+        return no(f"level {name!r} needs three different seeds at least")
     if any(run.recipe != runs[0].recipe for run in runs):
-        return Verdict(False, f"not yet: within level {name!r} only the seed may change")
+        return no(f"within level {name!r} only the seed may change")
     return None
 
 
 def _same(one, other):
-    return (
-        one is other
-        or one.task == other.task
-        and one.observation.shape == other.observation.shape
-        and one.observation.equal(other.observation)
-    )
+    return one is other or one.task == other.task and one.observation.equal(other.observation)
 
 
 def _changed(recipes):

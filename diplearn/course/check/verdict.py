@@ -1,21 +1,37 @@
-"""What a check says, and what several lessons' checks share."""
+"""What all checks share: the verdict, a decorator, and the two checks that most exercises need.
 
+A check takes a learner's answer, which is a number, a function or a `Run`, and returns a `Verdict`.
+It never raises, whatever the answer is, so that a notebook with open exercises runs to its end.
+"""
+
+import collections.abc
+import copy
 import dataclasses
+import functools
 import math
 
+import torch
+
 from ...run import Run
+
+__all__ = ["Verdict", "function", "number"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """What a check found; true if the answer is right.
 
     Attributes
     ----------
     right : bool or None
-        None while there is no answer yet.
+        None as long as there is no answer.
     words : str
-        Why, or a hint.
+        Why the answer is right, or a hint.
+
+    Examples
+    --------
+    >>> Verdict(False, "not yet: take the root")
+    ✗ not yet: take the root
     """
 
     right: bool | None
@@ -31,30 +47,70 @@ class Verdict:
 OPEN = Verdict(None, "no answer yet: replace the None, run the cell again")
 
 
-def run_or_hint(run):
-    """Say what is wrong with what should be a Run, or return None."""
-    if run is None:
-        return OPEN
-    if not isinstance(run, Run):
-        return Verdict(False, f"not yet: that is a {type(run).__name__}; dip.fit returns a Run")
-    return None
+def yes(why):
+    """Make the verdict on a right answer."""
+    return Verdict(True, f"right: {why}")
 
 
-def number(answer, expected, right, hints, tolerance=0.05):
+def no(hint):
+    """Make the verdict on a wrong answer."""
+    return Verdict(False, f"not yet: {hint}")
+
+
+def check(judge, kind=object, wanted=""):
+    """Make a check that never raises: None is no answer yet, and an error becomes a hint.
+
+    All positional arguments of the check must be of this kind.
+    """
+
+    @functools.wraps(judge)
+    def checked(*answers, **options):
+        try:
+            if any(answer is None for answer in answers):
+                return OPEN
+            for answer in answers:
+                if not isinstance(answer, kind):
+                    return no(f"that is of the type {type(answer).__name__}; {wanted}")
+            return judge(*answers, **options)
+        except Exception as error:  # whatever the learner's answer does
+            words = f"{type(error).__name__}: {error}"
+            called = callable(answers[0]) if answers else False
+            return no(f"the function failed with {words}" if called else f"it fails with {words}")
+
+    return checked
+
+
+check_of_function = functools.partial(
+    check, kind=collections.abc.Callable, wanted="a function is wanted"
+)
+check_of_runs = functools.partial(check, kind=Run, wanted="dip.fit returns a Run")
+
+
+@check
+def number(
+    answer,
+    expected,
+    why,
+    slips,
+    tolerance=0.05,
+    otherwise="think of the definition, and of the units",
+):
     """Check a number, with a hint for each of the ways in which it is usually wrong.
 
     Parameters
     ----------
     answer : float or None
-        The learner's.
+        The learner's answer.
     expected : float
-        What is right.
-    right : str
-        Why.
-    hints : dict
-        Wrong value -> what went wrong.
+        The right answer.
+    why : str
+        Why it is right.
+    slips : dict
+        Wrong value -> hint.
     tolerance : float, optional
-        Relative.
+        Relative tolerance.
+    otherwise : str, optional
+        The hint for any other value.
 
     Returns
     -------
@@ -65,15 +121,94 @@ def number(answer, expected, right, hints, tolerance=0.05):
     >>> number(4.0, 2.0, "the root of 4", {4.0: "take the root"})
     ✗ not yet: take the root
     """
-    if answer is None:
-        return OPEN
     try:
         answer = float(answer)
-    except (TypeError, ValueError):
-        return Verdict(False, f"not yet: a number is wanted, not {answer!r}")
+    except Exception:  # text, a list, an image, ...
+        return no(f"a number is wanted, not {answer!r}")
     if math.isclose(answer, expected, rel_tol=tolerance):
-        return Verdict(True, f"right: {right}")
-    for wrong, hint in hints.items():
+        return yes(why)
+    for wrong, hint in slips.items():
         if math.isclose(answer, wrong, rel_tol=tolerance):
-            return Verdict(False, f"not yet: {hint}")
-    return Verdict(False, "not yet: think of the definition, and of the units")
+            return no(hint)
+    return no(otherwise)
+
+
+@check
+def function(
+    answer,
+    inputs,
+    right,
+    why,
+    slips,
+    rtol=1e-4,
+    atol=0.0,
+    slack=0.0,
+    otherwise="on the test image it gives {given:.2f}, not {right:.2f}",
+):
+    """Check what a learner's function returns, with a hint for each of the usual slips.
+
+    Parameters
+    ----------
+    answer : callable or None
+        The learner's function.
+    inputs : sequence
+        What it is called with; it gets copies.
+    right : float or torch.Tensor
+        What it should return.
+    why : str
+        Why that is right.
+    slips : dict
+        Wrong value, a float or a tensor of the same shape -> hint.
+    rtol, atol : float, optional
+        Relative and absolute tolerance.
+    slack : float, optional
+        Absolute tolerance of the right value, where several definitions are right.
+    otherwise : str or callable, optional
+        The hint for any other value; a callable makes it from the value. `why` and `otherwise`
+        may contain ``{given}`` and ``{right}``.
+
+    Returns
+    -------
+    Verdict
+
+    Examples
+    --------
+    >>> def mean_square(x):
+    ...     return x.mean() ** 2
+    >>> x = torch.tensor([1.0, 3.0])
+    >>> function(mean_square, [x], 5.0, "the mean of squares", {4.0: "square each number first"})
+    ✗ not yet: square each number first
+    """
+    returned = answer(*copy.deepcopy(inputs))
+    if returned is None:
+        return no("the function returns nothing; has it a return?")
+    right = _double(right)
+    given = _double(returned if right.ndim else float(returned))
+    if given.shape != right.shape:
+        shapes = f"{tuple(given.shape)}, not {tuple(right.shape)}"
+        return no(f"what the function returns has the shape {shapes}")
+
+    def close(value, atol):
+        return torch.allclose(given, _double(value), rtol=rtol, atol=atol)
+
+    if close(right, max(atol, slack)):
+        return yes(why.format(given=given, right=right))
+    for wrong, hint in slips.items():
+        if close(wrong, atol):
+            return no(hint)
+    if callable(otherwise):
+        otherwise = otherwise(given)
+    return no(otherwise.format(given=given, right=right))
+
+
+def _double(values):
+    return torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
+
+
+@check
+def decisions(answer, cases, why):
+    """Check a function that returns a bool, by cases of (inputs, right decision, hint)."""
+    for inputs, right, hint in cases:
+        if bool(answer(*copy.deepcopy(inputs))) is not right:
+            return no(hint)
+    return yes(why)

@@ -51,8 +51,7 @@ check.apart(my_apart)
 # %%
 ways = list(itertools.combinations(range(6), 3))
 my_probability = np.mean([my_apart(own, set(range(6)) - set(own)) for own in ways])
-hints = {0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"}
-verdict = check.number(my_probability, 0.1, "2 / 20, and so about one comparison in ten", hints)
+verdict = check.by_chance(my_probability)
 assert verdict
 verdict
 

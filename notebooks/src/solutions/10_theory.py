@@ -38,8 +38,7 @@ torch.set_num_threads(1)
 
 # %%
 my_steps = math.log(10) / (1e-5 * 1000)
-hints = {90: "a step fits a share of what is *left*", 115: "the mode, not its energy: no 2"}
-verdict = check.number(my_steps, 230, "ln(10) / (ηλ): each step leaves the share 1 − ηλ", hints)
+verdict = check.how_long(my_steps)
 assert verdict
 verdict
 
