@@ -12,16 +12,13 @@ __all__ = ["Verdict", "function", "number"]
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "motivation": ["no_prior", "numbers_per_parameter", "own_network", "psnr_function"],
-        "energy": ["beta", "no_need_to_stop", "tv_function", "two_pixels"],
-        "impedance": ["checkerboard", "negative", "reached", "tells_apart", "two_shares"],
-        "denoising": ["constant", "four_runs", "neighbours", "stabilised"],
-        "super_resolution": ["alias", "dimensions", "twin", "unseen_by_blocks"],
-        "inpainting": ["own_hole", "psnr_inside", "sees_across", "without_mask"],
-        "ablation": ["apart", "by_chance", "equal_size", "one_factor"],
-        "stopping": ["discrepancy_rule", "fooled", "salt_sigma"],
-        "speed": ["cheaper", "multiplications", "orthogonal"],
-        "theory": ["follows", "how_long", "spectral_error", "tangent_kernel"],
-        "verdict": ["OPEN", "Verdict", "function", "number"],
+        "numbers": "alias beta by_chance constant dimensions four_runs how_long negative "
+        "numbers_per_parameter salt_sigma sees_across two_pixels".split(),
+        "functions": "apart discrepancy_rule multiplications neighbours orthogonal psnr_function "
+        "psnr_inside spectral_error stabilised tangent_kernel tv_function two_shares "
+        "unseen_by_blocks".split(),
+        "fits": "cheaper checkerboard equal_size follows fooled no_need_to_stop no_prior "
+        "one_factor own_hole own_network reached tells_apart twin without_mask".split(),
+        "verdict": "OPEN Verdict function number".split(),
     },
 )
