@@ -258,9 +258,9 @@ ANY = [  # what every such exercise must bear
     (None, None, "no answer"),
     (3, False, "int; a function is wanted"),
     ("abs", False, "str; a function is wanted"),
-    (lambda: 1, False, "failed with TypeError"),
-    (lambda *inputs: inputs[0].nonsense, False, "failed with AttributeError"),
-    (lambda *inputs: object() < 3, False, "failed with TypeError"),
+    (lambda: 1, False, "failed: TypeError"),
+    (lambda *inputs: inputs[0].nonsense, False, "failed: AttributeError"),
+    (lambda *inputs: object() < 3, False, "failed: TypeError"),
 ]
 
 
@@ -275,4 +275,5 @@ def test_functions(name, answer, right, words):
 
 def test_a_function_gets_copies():
     x = torch.ones(3)
-    assert check.function(lambda x: x.mul_(2), [x], x + 1, "twice one", {}) and x.sum() == 3
+    verdict = check.function(lambda x: x.mul_(2), inputs=[x], right=x + 1, why="twice", slips={})
+    assert verdict and x.sum() == 3

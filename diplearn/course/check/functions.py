@@ -1,6 +1,7 @@
 """Exercises that ask for a function: it is tried on a small example whose result is known."""
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -49,12 +50,10 @@ def tv_function(answer):
         around.sqrt().sum(): "roll() joins the two ends of the image",
         (a + d).abs().sum(): "square each difference first",
     }
-    why = "the lengths of all the gradients, added up"
+    tried = partial(function, answer, inputs=[x], why="the lengths of all the gradients, added up")
     # Repeating the border adds a last row and column with one difference each: as good an answer.
     wider = total_variation(F.pad(x[None], (0, 1, 0, 1), mode="replicate")[0])
-    return function(answer, [x], wider, why, {}) or function(
-        answer, [x], total_variation(x), why, slips
-    )
+    return tried(right=wider, slips={}) or tried(right=total_variation(x), slips=slips)
 
 
 @check_of_function
@@ -237,7 +236,7 @@ def apart(answer):
         for a, b, right, hint in cases
     ]
     why = "every seed of one above every seed of the other, whichever that is"
-    return decisions(answer, rows, why)
+    return decisions(answer, cases=rows, why=why)
 
 
 @check_of_function
@@ -253,7 +252,8 @@ def discrepancy_rule(answer):
         noise *= 0.999 * sigma / noise.square().mean().sqrt()  # a little under what is allowed
         far, x0 = truth + 3 * sigma, truth + noise
         cases += [((far, x0, sigma), False, too_far), ((truth, x0, sigma), True, too_late)]
-    return decisions(answer, cases, "stop once the residual is as small as the noise")
+    why = "stop once the residual is as small as the noise"
+    return decisions(answer, cases=cases, why=why)
 
 
 @check_of_function

@@ -4,11 +4,11 @@ A check takes a learner's answer, which is a number, a function or a `Run`, and 
 It never raises, whatever the answer is, so that a notebook with open exercises runs to its end.
 """
 
-import collections.abc
 import copy
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -73,16 +73,13 @@ def check(judge, kind=object, wanted=""):
                     return no(f"that is of the type {type(answer).__name__}; {wanted}")
             return judge(*answers, **options)
         except Exception as error:  # whatever the learner's answer does
-            words = f"{type(error).__name__}: {error}"
-            called = callable(answers[0]) if answers else False
-            return no(f"the function failed with {words}" if called else f"it fails with {words}")
+            what = "the function failed" if kind is Callable else "this answer cannot be checked"
+            return no(f"{what}: {type(error).__name__}: {error}")
 
     return checked
 
 
-check_of_function = functools.partial(
-    check, kind=collections.abc.Callable, wanted="a function is wanted"
-)
+check_of_function = functools.partial(check, kind=Callable, wanted="a function is wanted")
 check_of_runs = functools.partial(check, kind=Run, wanted="dip.fit returns a Run")
 
 
@@ -133,9 +130,10 @@ def number(
     return no(otherwise)
 
 
-@check
+@check_of_function
 def function(
     answer,
+    *,
     inputs,
     right,
     why,
@@ -176,7 +174,8 @@ def function(
     >>> def mean_square(x):
     ...     return x.mean() ** 2
     >>> x = torch.tensor([1.0, 3.0])
-    >>> function(mean_square, [x], 5.0, "the mean of squares", {4.0: "square each number first"})
+    >>> slips = {4.0: "square each number first"}
+    >>> function(mean_square, inputs=[x], right=5.0, why="the mean of squares", slips=slips)
     ✗ not yet: square each number first
     """
     returned = answer(*copy.deepcopy(inputs))
@@ -205,8 +204,8 @@ def _double(values):
     return torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
 
 
-@check
-def decisions(answer, cases, why):
+@check_of_function
+def decisions(answer, *, cases, why):
     """Check a function that returns a bool, by cases of (inputs, right decision, hint)."""
     for inputs, right, hint in cases:
         if bool(answer(*copy.deepcopy(inputs))) is not right:
