@@ -116,7 +116,7 @@ assert 0.8 < ratio < 1.25  # equally good explanations, although the eye sees at
 #   x^* = \arg\min_x\; E(x; x_0) + R(x), \tag{1}$$
 #
 # where taking minus the logarithm has turned the likelihood into the data term and the prior $p(x)$
-# into a **regulariser** $R(x)$: a price on images that do not look like images. (Constant terms are left
+# into a **regulariser** $R(x)$: a price on whatever does not look like an image. (Constant terms are left
 # out, and a constant factor is put into $R$; lesson 02 does it with care.) Everything hinges on $R$. There are
 # three ways to come by one.
 #

@@ -294,7 +294,7 @@ assert muon < adam
 #
 # ## 4 · Two small fits instead of a large one
 #
-# Different seeds end at different images. What they have in common is the image; in what they
+# Different seeds end at different results. What the results have in common is the image; where they
 # differ, they are wrong. So average them; the paper gains half a decibel from two runs.
 #
 # > **Predict.** If the errors of two fits were independent, their mean would have half the squared
