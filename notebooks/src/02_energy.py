@@ -45,7 +45,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from matplotlib.colors import LogNorm
 from torch import nn
 
@@ -288,7 +287,7 @@ class Level(nn.Module):
         self.up = block(width + 4, width)
 
     def forward(self, x):
-        below = F.interpolate(self.below(self.down(x)), scale_factor=2, mode="bilinear")
+        below = nn.functional.interpolate(self.below(self.down(x)), scale_factor=2, mode="bilinear")
         return self.up(torch.cat([self.skip(x), below], dim=1))
 
 
