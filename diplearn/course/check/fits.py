@@ -1,4 +1,4 @@
-"""Exercises that ask for a fit, or for a network, an image or curves to make one with."""
+"""Exercises that ask for a fit, a network, an image, or the curves of a fit."""
 
 import itertools
 import math

@@ -7,7 +7,7 @@ from .verdict import check, no, number, yes
 # Lesson 02: the weight from which on the best image of two pixels is flat.
 two_pixels = partial(
     number,
-    expected=0.25,
+    right=0.25,
     why="a = 0.8 − w and b = 0.3 + w meet at w = 0.25",
     slips={
         0.5: "both pixels move, each by w",
@@ -20,7 +20,7 @@ two_pixels = partial(
 _LAMBDA, _SIGMA = 0.14, 25 / 255
 beta = partial(
     number,
-    expected=_LAMBDA / (2 * _SIGMA**2),
+    right=_LAMBDA / (2 * _SIGMA**2),
     why="β = λ / 2σ²; with twice the σ, λ is four times as large",
     slips={
         _LAMBDA / _SIGMA**2: "the Gaussian has a 2 in its exponent",
@@ -33,7 +33,7 @@ beta = partial(
 # Lesson 03: the impedance of a negative, as a multiple of its image's.
 negative = partial(
     number,
-    expected=1.0,
+    right=1.0,
     why="about 1: edges and shapes are the same; the last layer only has to change its signs",
     slips={2.0: "that is twice the time; the same recipe and 80 % of each target's own variance?"},
     tolerance=0.35,
@@ -42,7 +42,7 @@ negative = partial(
 # Lesson 04: the gain in dB of the mean of four results whose errors are correlated by 0.6.
 four_runs = partial(
     number,
-    expected=1.55,
+    right=1.55,
     why="10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2",
     slips={
         6.02: "that is for ρ = 0",
@@ -54,7 +54,7 @@ four_runs = partial(
 # Lesson 04: the constant nearest in the mean square to a patch of 0.4, a fifth of it salt.
 constant = partial(
     number,
-    expected=0.52,
+    right=0.52,
     why="the mean, 0.8 · 0.4 + 0.2 · 1; l1 stays at 0.4",
     slips={
         0.4: "that is for l1: the median",
@@ -67,7 +67,7 @@ constant = partial(
 # Lesson 05: the dimensions of the null space, for 240x160 pixels at ×8.
 dimensions = partial(
     number,
-    expected=37_800,
+    right=37_800,
     why="38,400 unknowns less 600 equations",
     slips={
         600: "those are the equations",
@@ -80,7 +80,7 @@ dimensions = partial(
 # Lesson 05: the frequency at which 0.15 cycles per pixel are seen in every fourth pixel.
 alias = partial(
     number,
-    expected=0.4,
+    right=0.4,
     why="4 · 0.15 = 0.6 is seen as 1 − 0.6: a slower wave",
     slips={
         0.6: "right so far; but small pixels cannot show more than 1/2",
@@ -92,7 +92,7 @@ alias = partial(
 # Lesson 07: the probability that two equally good recipes are "apart" with three seeds each.
 by_chance = partial(
     number,
-    expected=0.1,
+    right=0.1,
     why="2 / 20, and so about one comparison in ten",
     slips={0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"},
 )
@@ -100,7 +100,7 @@ by_chance = partial(
 # Lesson 08: the σ of a grey image of which a tenth became black or white.
 salt_sigma = partial(
     number,
-    expected=0.1581,
+    right=0.1581,
     why="√(0.1 · 0.5²)",
     slips={0.025: "that is the energy, σ²", 0.5: "only a tenth of the pixels are wrong"},
 )
@@ -108,7 +108,7 @@ salt_sigma = partial(
 # Lesson 10: the steps until 90 % of a mode with λ = 1000 is fitted, at η = 10⁻⁵.
 how_long = partial(
     number,
-    expected=230,
+    right=230,
     why="ln(10) / (ηλ): each step leaves the share 1 − ηλ",
     slips={90: "a step fits a share of what is *left*", 115: "the mode, not its energy: no 2"},
 )
@@ -122,9 +122,9 @@ def numbers_per_parameter(answer, network, image):
     more = "more" if ratio > 1 else "fewer"
     return number(
         answer,
-        ratio,
-        f"{parameters:,} parameters, {numbers:,} numbers, {more} than one each",
-        {
+        right=ratio,
+        why=f"{parameters:,} parameters, {numbers:,} numbers, {more} than one each",
+        slips={
             1 / ratio: "that is the other way round",
             ratio * image.shape[0]: f"each pixel holds {image.shape[0]} numbers",
         },

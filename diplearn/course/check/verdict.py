@@ -86,7 +86,7 @@ check_of_runs = functools.partial(check, kind=Run, wanted="dip.fit returns a Run
 @check
 def number(
     answer,
-    expected,
+    right,
     why,
     slips,
     tolerance=0.05,
@@ -98,7 +98,7 @@ def number(
     ----------
     answer : float or None
         The learner's answer.
-    expected : float
+    right : float
         The right answer.
     why : str
         Why it is right.
@@ -122,7 +122,7 @@ def number(
         answer = float(answer)
     except Exception:  # text, a list, an image, ...
         return no(f"a number is wanted, not {answer!r}")
-    if math.isclose(answer, expected, rel_tol=tolerance):
+    if math.isclose(answer, right, rel_tol=tolerance):
         return yes(why)
     for wrong, hint in slips.items():
         if math.isclose(answer, wrong, rel_tol=tolerance):
