@@ -3,8 +3,8 @@
 python benchmarks/overfitting.py        (about half an hour on one core)
 
 It fits a noisy cat of 128x128 pixels for 50,000 iterations with one network of the lab recipe, and
-writes diplearn/data/overfitting.npz: PSNR and energy at log-spaced iterations, and the averaged
-images at a few of them.
+writes diplearn/course/data/overfitting.npz: PSNR and energy at log-spaced iterations, and the
+averaged images at a few of them.
 """
 
 from pathlib import Path
@@ -15,15 +15,17 @@ import typer
 
 import diplearn as dip
 from diplearn import images
+from diplearn.course import data
 from diplearn.files import replacing
 from diplearn.progress import Progress
 
+RECORD = data.path("overfitting.npz")
 IMAGES = (100, 400, 2400, 10_000, 50_000)
 
 
 def main(
     iterations: Annotated[int, typer.Option(help="How far.")] = 50_000,
-    out: Annotated[Path, typer.Option(help="The record.")] = Path("diplearn/data/overfitting.npz"),
+    out: Annotated[Path, typer.Option(help="The record.")] = RECORD,
 ):
     """Fit, and write the record."""
     problem = dip.denoising(images.load("chelsea", size=128), sigma=25 / 255, seed=0)

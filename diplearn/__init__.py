@@ -7,6 +7,14 @@
     run = dip.fit(problem)
     run.output, run.psnr, run.stopped_at
 
+What is observed:  images, operators, degrade, problems, energy
+What fits it:      networks, optimisers, recipes, stopping, fitting, run, checkpoint
+                   (inside: inputs, prepare, state, rollback, hardware, memory)
+What compares:     metrics, baselines, sweep
+What shows it:     figures, film, widgets, cli
+Only the course:   course
+Small helpers:     errors, files, interrupts, progress, randomness
+
 Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), doi:10.1007/s11263-020-01303-4.
 """
 
@@ -17,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "baselines",
-        "check",
+        "course",
         "degrade",
         "energy",
         "figures",
@@ -30,7 +38,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "recipes",
         "stopping",
         "sweep",
-        "theory",
         "widgets",
     ],
     submod_attrs={

@@ -1,7 +1,7 @@
-"""Figures for lessons: contact sheets and curves. Plain objects in, a figure out.
+"""Figures: images side by side, and the colours that every figure and widget shares.
 
-A figure shows itself at the end of a notebook cell, with its description as alternative text for
-those who cannot see it; outside a notebook, ``figure.savefig(path)`` writes it.
+A figure shows itself at the end of a notebook cell, with its alternative text for readers who
+cannot see it; outside a notebook, ``figure.savefig(path)`` writes it to a file.
 """
 
 import io
@@ -14,32 +14,31 @@ from matplotlib.figure import Figure as _Figure
 from .errors import InputError
 from .images import to_array
 
-# Okabe & Ito's colours: distinct to everybody.
+__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "Figure", "contact_sheet"]
+
+# Okabe and Ito's palette: readers with any kind of colour vision can tell its colours apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)
 
-# How `choices` marks a stopping rule, the same in every figure.
-_MARKS = {
-    "hold-out": (BLUE, "o"),
-    "sure": (ORANGE, "s"),
-    "discrepancy": (GREEN, "D"),
-    "es-wmv": ("#CC79A7", "^"),
-    "es-emv": ("#56B4E9", "v"),
-    "oracle": ("#E69F00", "*"),
-}
-
 
 class Figure(_Figure):
-    """A matplotlib figure that knows its alternative text and needs no pyplot.
+    """A matplotlib figure with alternative text, which needs no pyplot.
 
     Parameters
     ----------
     alt : str
-        What is to be seen, for a reader who does not see it.
+        What the figure shows, for readers who cannot see it.
     photographs : bool
-        Whether a notebook stores it as JPEG: noisy photographs would fill megabytes as PNG.
+        True makes notebooks store the figure as JPEG: noisy photographs fill megabytes as PNG.
     **options
-        As matplotlib's Figure takes them.
+        Options of matplotlib's Figure.
+
+    Examples
+    --------
+    >>> figure = Figure("A line that rises from left to right", figsize=(4, 3))
+    >>> _ = figure.subplots().plot([0, 1], color=BLUE)
+    >>> figure.alt
+    'A line that rises from left to right'
     """
 
     def __init__(self, alt="", photographs=False, **options):
@@ -57,20 +56,20 @@ class Figure(_Figure):
 
 
 def contact_sheet(images, columns=None, captions=None, alt="", width=10.0):
-    """Show images side by side, each with its name.
+    """Show images side by side, each under its name.
 
     Parameters
     ----------
     images : dict
-        Name -> image: a tensor (C, H, W) in [0, 1], or uint8 as a run's snapshots are.
+        Name -> image: a tensor (C, H, W) in [0, 1], or a uint8 array as in ``run.snapshots``.
     columns : int, optional
-        Images a row; by default all in one row up to five.
+        Number of images in a row; by default at most five.
     captions : dict, optional
-        Name -> a second line under the name, such as a PSNR.
+        Name -> second line of the title, such as a PSNR.
     alt : str, optional
         Alternative text; by default the names.
     width : float, optional
-        Inches, at 100 pixels each.
+        Width of the figure in inches, of 100 pixels each.
 
     Returns
     -------
@@ -105,147 +104,17 @@ def contact_sheet(images, columns=None, captions=None, alt="", width=10.0):
         axis.imshow(array, cmap="gray", vmin=0, vmax=1 if array.dtype.kind == "f" else 255)
         caption = (captions or {}).get(name, "")
         title = axis.set_title(f"{name}\n{caption}" if captions else name, fontsize=10)
-        _show_literally(title)
+        show_literally(title)
     return figure
 
 
-def _show_literally(*texts):
-    """Draw each text as it stands: matplotlib takes what is between dollar signs for formulas."""
+def show_literally(*texts):
+    """Draw texts with their dollar signs, which matplotlib would read as formulas."""
     for text in texts:
         text.set_parse_math(False)
-        # A file name may hold bytes that are no character, and matplotlib draws characters only.
+        # A file name may contain bytes that are not a character; matplotlib draws characters only.
         text.set_text(text.get_text().encode(errors="replace").decode())
 
 
 def _shown(image):
     return image if isinstance(image, np.ndarray) else to_array(image)
-
-
-def pick(snapshots, count=5):
-    """Choose a few of a run's snapshots, evenly spread over the logarithm of the iteration.
-
-    Parameters
-    ----------
-    snapshots : dict
-        Iteration -> frame, as ``run.snapshots``.
-    count : int, optional
-        How many; the first and the last are among them.
-
-    Returns
-    -------
-    dict
-        "iteration k" -> frame.
-    """
-    kept = sorted(snapshots)
-    wanted = np.geomspace(kept[0], kept[-1], count)
-    chosen = sorted({min(kept, key=lambda k: abs(math.log(k / w))) for w in wanted})
-    return {f"iteration {k}": snapshots[k] for k in chosen}
-
-
-def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
-    """Draw energy and PSNR over the iterations, or the seconds, on a logarithmic axis.
-
-    Parameters
-    ----------
-    runs : Run or dict
-        One run, or name -> run.
-    marks : dict, optional
-        Name -> iteration: vertical lines in both drawings.
-    floor : float, optional
-        An energy to draw a line at: σ² is what noise alone amounts to.
-    alt : str, optional
-        Alternative text.
-    width : float, optional
-        Inches.
-    over : {"iteration", "seconds"}, optional
-        What runs along the axis; `marks` are in the same unit.
-
-    Returns
-    -------
-    Figure
-        The energy on the left; on the right, where the truth is known, the PSNR of the single
-        iterates (thin) and of their average (thick).
-    """
-    runs = runs if isinstance(runs, dict) else {"": runs}
-    known = all(run.problem.truth is not None for run in runs.values())
-    alt = alt or "Energy" + (" and PSNR" if known else "") + " over the iterations"
-    figure = Figure(alt, figsize=(width, 3.4))
-    axes = np.atleast_1d(figure.subplots(1, 2 if known else 1))
-    for colour, (name, run) in zip(COLOURS, runs.items()):
-        history = run.history
-        along = history["seconds"] if over == "seconds" else history.index
-        label = f"{name} " if name else ""
-        axes[0].loglog(along, history["loss"], color=colour, lw=1.2, label=name or None)
-        if known:
-            axes[1].semilogx(
-                along, history["psnr"], color=colour, lw=0.7, alpha=0.6,
-                label=f"{label}single iterate",
-            )  # fmt: skip
-            axes[1].semilogx(
-                along, history["psnr_average"], color=colour, lw=2.2,
-                label=f"{label}average",
-            )  # fmt: skip
-    axes[0].set(xlabel=over, ylabel="energy E", title="how well x₀ is explained")
-    if floor is not None:
-        axes[0].axhline(floor, color=ORANGE, ls=":", lw=1.5, label="noise alone")
-    if known:
-        axes[1].set(xlabel=over, ylabel="PSNR in dB", title="how close to the truth")
-    for axis in axes:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-        for colour, (name, iteration) in zip((GREY, GREEN, "black"), (marks or {}).items()):
-            axis.axvline(iteration, color=colour, ls="--", lw=1, label=name)
-        if axis.get_legend_handles_labels()[1]:
-            _show_literally(*axis.legend(frameon=False, fontsize=9).get_texts())
-    return figure
-
-
-def choices(curve, chosen, alt="", width=10.0, below=4.0):
-    """Draw PSNR over iterations, with what each stopping rule chose marked on the curve.
-
-    Parameters
-    ----------
-    curve : pandas.Series or sequence of float
-        PSNR in dB; a series by iteration, or a value for each iteration from 1.
-    chosen : dict
-        Name -> iteration. A rule has its own colour and sign in every figure; what follows a comma
-        in the name makes it a variant, and the sign a hollow one.
-    alt : str, optional
-        Alternative text.
-    width : float, optional
-        Inches.
-    below : float, optional
-        Decibels below the best that are shown, at least; more, if a choice lies lower.
-
-    Returns
-    -------
-    Figure
-    """
-    values = dict(curve.items() if hasattr(curve, "items") else enumerate(curve, 1))
-    best = max(values, key=values.get)
-    low = min([values[best] - below, *(values[k] - 0.4 for k in chosen.values())])
-    first = min(k for k, value in values.items() if value >= low)
-    figure = Figure(alt or "PSNR over iterations, and each rule's choice", figsize=(width, 3.4))
-    axis = figure.subplots()
-    axis.semilogx(list(values), list(values.values()), color=GREY, lw=2.2)
-    axis.axvline(best, color=GREY, ls=":", lw=1, label=f"best: {best}")
-    others, variants = zip(COLOURS * 2, "osD^vP*Xhd" * 2), iter("<>phd" * 4)
-    for name, iteration in chosen.items():
-        rule, *variant = name.split(", ")
-        colour, marker = _MARKS.get(rule) or next(others)
-        marker = next(variants) if variant else marker
-        axis.plot(
-            iteration, values[iteration], marker, color=colour, ms=13 if marker == "*" else 9,
-            mew=1.8, mfc="white" if variant else colour, label=f"{name}: {iteration}",
-        )  # fmt: skip
-    ticks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k in values]
-    axis.set_xticks(ticks, [str(k) for k in ticks])
-    axis.minorticks_off()
-    axis.set_xlim(0.9 * first, 1.1 * max(values))
-    axis.set_ylim(low, values[best] + 0.1 * (values[best] - low))
-    axis.set(xlabel="iteration", ylabel="PSNR in dB")
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    legend = axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    _show_literally(*legend.get_texts())
-    return figure

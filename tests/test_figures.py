@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 import diplearn as dip
+from diplearn.course.figures import choices, curves, pick
 from diplearn.errors import InputError
-from diplearn.figures import choices, contact_sheet, curves, pick
+from diplearn.figures import contact_sheet
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_importing_the_package_does_not_wait_for_torch():
 
 
 def test_the_core_needs_no_matplotlib_and_no_widgets():
-    code = "import sys; from diplearn import fit, run, baselines, check, images"
+    code = "import sys; from diplearn import fit, run, baselines, course, images; course.check.twin"
     drawn = "{'matplotlib', 'ipywidgets', 'IPython'} & set(sys.modules)"
     assert python(f"{code}; print(sorted({drawn}))") == "[]"
 

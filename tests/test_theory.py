@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from diplearn import theory
+from diplearn.course import theory
 from diplearn.errors import InputError
 from diplearn.networks import DeepDecoder, Hourglass, Pixels
 from diplearn.randomness import generator

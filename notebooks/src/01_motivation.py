@@ -41,7 +41,9 @@ if "google.colab" in sys.modules:  # Colab brings torch; only the course itself 
 import torch
 
 import diplearn as dip
-from diplearn.figures import contact_sheet, curves, pick
+from diplearn.course import check
+from diplearn.course.figures import curves, pick
+from diplearn.figures import contact_sheet
 from diplearn.widgets import compare, scrub, watch
 
 # %% [markdown]
@@ -114,7 +116,7 @@ assert 0.8 < ratio < 1.25  # equally good explanations, although the eye sees at
 #   x^* = \arg\min_x\; E(x; x_0) + R(x), \tag{1}$$
 #
 # where taking minus the logarithm has turned the likelihood into the data term and the prior $p(x)$
-# into a **regulariser** $R(x)$: a price on images that do not look like images. (Constant terms are left
+# into a **regulariser** $R(x)$: a price on whatever does not look like an image. (Constant terms are left
 # out, and a constant factor is put into $R$; lesson 02 does it with care.) Everything hinges on $R$. There are
 # three ways to come by one.
 #
@@ -376,7 +378,7 @@ assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is fur
 # %%
 my_psnr = None
 
-dip.check.psnr_function(my_psnr)
+check.psnr_function(my_psnr)
 
 # %% [markdown]
 # **2. No bottleneck.** How many parameters does the *published* network have for each number of our
@@ -386,7 +388,7 @@ dip.check.psnr_function(my_psnr)
 published = dip.networks.Hourglass()
 my_ratio = None
 
-dip.check.numbers_per_parameter(my_ratio, published, x0)
+check.numbers_per_parameter(my_ratio, published, x0)
 
 # %% [markdown]
 # **3. No network.** What if every *pixel* is a parameter of its own? First say what the best PSNR on
@@ -397,7 +399,7 @@ dip.check.numbers_per_parameter(my_ratio, published, x0)
 # %%
 my_run = None
 
-dip.check.no_prior(my_run)
+check.no_prior(my_run)
 
 # %% [markdown]
 # **4. Your own structure.** Write an `nn.Module` that maps `(1, 32, H, W)` to `(1, 3, H, W)`, ends
@@ -407,7 +409,7 @@ dip.check.no_prior(my_run)
 # %%
 my_fit = None  # dip.fit(small, network=...)
 
-dip.check.own_network(my_fit)
+check.own_network(my_fit)
 
 # %% [markdown]
 # **5. Your own photograph.** No check here, and no truth either: `dip.images.read("photo.jpg",

@@ -45,11 +45,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from matplotlib.colors import LogNorm
 from torch import nn
 
 import diplearn as dip
+from diplearn.course import check
 from diplearn.energy import data_term
 from diplearn.figures import BLUE, COLOURS, GREY, ORANGE, Figure, contact_sheet
 from diplearn.widgets import compare, scrub
@@ -287,7 +287,7 @@ class Level(nn.Module):
         self.up = block(width + 4, width)
 
     def forward(self, x):
-        below = F.interpolate(self.below(self.down(x)), scale_factor=2, mode="bilinear")
+        below = nn.functional.interpolate(self.below(self.down(x)), scale_factor=2, mode="bilinear")
         return self.up(torch.cat([self.skip(x), below], dim=1))
 
 
@@ -703,7 +703,7 @@ for name, which in (("pixels", 0), ("weights", 1)):
 # %%
 my_weight = None
 
-dip.check.two_pixels(my_weight)
+check.two_pixels(my_weight)
 
 # %% [markdown]
 # **2. Back to Bayes.** We found λ = 0.14 at σ = 25/255. Which β does that mean in $p(x) \propto e^{-\beta \operatorname{TV}(x)}$? And if the
@@ -712,7 +712,7 @@ dip.check.two_pixels(my_weight)
 # %%
 my_beta = None
 
-dip.check.beta(my_beta)
+check.beta(my_beta)
 
 # %% [markdown]
 # **3. Your own R.** Write `my_tv(image)` for a tensor (C, H, W): the isotropic total variation, summed over pixels and channels,
@@ -721,7 +721,7 @@ dip.check.beta(my_beta)
 # %%
 my_tv = None
 
-dip.check.tv_function(my_tv)
+check.tv_function(my_tv)
 
 # %% [markdown]
 # **4. Structure and R together.** Nobody forbids both (Liu et al. 2019). Find a weight with which the fit below *need not
@@ -732,7 +732,7 @@ dip.check.tv_function(my_tv)
 long = dip.lab(members=1, input_noise=0, optimiser="adam", iterations=800, stop="count")
 my_run = None  # dip.fit(tasks["denoising"], long.replace(tv_weight=.../small.numel()))
 
-dip.check.no_need_to_stop(my_run)
+check.no_need_to_stop(my_run)
 
 # %% [markdown]
 # ## References

@@ -45,6 +45,7 @@ from skimage.filters import gaussian
 from torch import nn
 
 import diplearn as dip
+from diplearn.course import check
 from diplearn.figures import COLOURS, Figure, contact_sheet
 from diplearn.widgets import compare, impedance
 
@@ -446,7 +447,7 @@ compare(best_blur, average, names=("the best blur", "the best average of the fit
 # %%
 my_shares = None
 
-dip.check.two_shares(my_shares)
+check.two_shares(my_shares)
 
 # %% [markdown]
 # **2. The finest image of all.** A checkerboard of single pixels has *all* of its energy at the highest
@@ -456,7 +457,7 @@ dip.check.two_shares(my_shares)
 # %%
 my_board = None  # dip.fit(dip.Problem(...), plain)
 
-dip.check.checkerboard(my_board)
+check.checkerboard(my_board)
 
 # %% [markdown]
 # **3. Shut the doors.** Keep the optimiser of `plain`, with which section 3 printed the hourglass's ratio, and change the
@@ -468,7 +469,7 @@ dip.check.checkerboard(my_board)
 my_image = None  # dip.fit(targets["image"], ...)
 my_shuffled = None  # dip.fit(targets["shuffled pixels"], ...)
 
-dip.check.tells_apart(my_image, my_shuffled)
+check.tells_apart(my_image, my_shuffled)
 
 # %% [markdown]
 # **4. A photographic negative.** Has `1 - clean` a higher impedance than `clean`, in iterations to 80 %? Give the
@@ -477,7 +478,7 @@ dip.check.tells_apart(my_image, my_shuffled)
 # %%
 my_ratio = None
 
-dip.check.negative(my_ratio)
+check.negative(my_ratio)
 
 # %% [markdown]
 # ## References

@@ -38,13 +38,13 @@ if "google.colab" in sys.modules:  # Colab brings torch; only the course itself 
 
 # %%
 import itertools
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 import torch
 
 import diplearn as dip
+from diplearn.course import check, data
 from diplearn.figures import BLUE, COLOURS, ORANGE, Figure, contact_sheet
 from diplearn.widgets import compare, scrub
 
@@ -88,7 +88,7 @@ def left_out(image, problem, times=2):
 
 
 # %%
-record = np.load(resources.files("diplearn") / "data" / "overfitting.npz")
+record = np.load(data.path("overfitting.npz"))
 cat = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
 film = {k: dip.images.from_array(record[f"image_{k}"]) for k in (100, 400, 2400, 50_000)}
 shares = {k: noise_in(image, cat) for k, image in film.items()}
@@ -591,7 +591,7 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 # %%
 my_gain = None
 
-dip.check.four_runs(my_gain)
+check.four_runs(my_gain)
 
 # %% [markdown]
 # **2. Mean and median.** A flat patch has the grey value 0.4; a fifth of its pixels have become salt, 1.
@@ -600,7 +600,7 @@ dip.check.four_runs(my_gain)
 # %%
 my_constant = None
 
-dip.check.constant(my_constant)
+check.constant(my_constant)
 
 # %% [markdown]
 # **3. Photons.** Find a function of the *counts* $k = p\,x_0$ whose noise has the standard deviation 1 at
@@ -611,7 +611,7 @@ dip.check.constant(my_constant)
 # %%
 my_root = None
 
-dip.check.stabilised(my_root)
+check.stabilised(my_root)
 
 # %% [markdown]
 # **4. A residual's colour.** In white noise neighbours have nothing to do with each other. Write
@@ -621,7 +621,7 @@ dip.check.stabilised(my_root)
 # %%
 my_neighbours = None
 
-dip.check.neighbours(my_neighbours)
+check.neighbours(my_neighbours)
 
 # %% [markdown]
 # **5. Half of the pixels.** Raise `amount` to 0.5. Does `l1` still work? What would you do about salt and

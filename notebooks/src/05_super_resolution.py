@@ -44,6 +44,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import diplearn as dip
+from diplearn.course import check
 from diplearn.figures import BLUE, COLOURS, ORANGE, Figure, contact_sheet
 from diplearn.widgets import compare, scrub
 
@@ -627,7 +628,7 @@ assert abs(in_school["camera"] - ahead) < 0.6 and elsewhere["camera"] < ahead - 
 # %%
 my_dimensions = None
 
-dip.check.dimensions(my_dimensions)
+check.dimensions(my_dimensions)
 
 # %% [markdown]
 # **2. By hand.** The simplest downsampler takes the mean of each 4×4 block. Write `my_unseen(image)`:
@@ -636,7 +637,7 @@ dip.check.dimensions(my_dimensions)
 # %%
 my_unseen = None
 
-dip.check.unseen_by_blocks(my_unseen)
+check.unseen_by_blocks(my_unseen)
 
 # %% [markdown]
 # **3. A twin.** Make an image that lies within [0, 1], that is at most 25 dB like the photographer, and that
@@ -645,7 +646,7 @@ dip.check.unseen_by_blocks(my_unseen)
 # %%
 my_twin = None
 
-dip.check.twin(my_twin, problem)
+check.twin(my_twin, problem)
 
 # %% [markdown]
 # **4. Aliasing.** Forget the kernel, and take every fourth pixel. A wave has 0.15 cycles per large pixel.
@@ -654,7 +655,7 @@ dip.check.twin(my_twin, problem)
 # %%
 my_alias = None
 
-dip.check.alias(my_alias)
+check.alias(my_alias)
 
 # %% [markdown]
 # **5. The wrong kernel.** Somebody made the small image with `kernel="box"`, and you fit with Lanczos2. What

@@ -41,6 +41,7 @@ import numpy as np
 import torch
 
 import diplearn as dip
+from diplearn.course import check
 from diplearn.figures import COLOURS, Figure, contact_sheet
 from diplearn.operators import Mask
 from diplearn.widgets import compare, scrub
@@ -424,7 +425,7 @@ assert psnr_inside(faceless.average, problem) < psnr_inside(flat(problem), probl
 # %%
 my_inside = None
 
-dip.check.psnr_inside(my_inside)
+check.psnr_inside(my_inside)
 
 # %% [markdown]
 # **2. Your own hole.** Cut a rectangle out of `small`, at least 2 % of it: a tensor of ones, with zeros in
@@ -434,7 +435,7 @@ dip.check.psnr_inside(my_inside)
 # %%
 my_hole = None  # dip.fit(dip.inpainting(small, mask))
 
-dip.check.own_hole(my_hole)
+check.own_hole(my_hole)
 
 # %% [markdown]
 # **3. Forget the mask.** What comes out if the holes are taken for what they look like, black pixels? Say first. Then fit
@@ -443,7 +444,7 @@ dip.check.own_hole(my_hole)
 # %%
 my_forgotten = None
 
-dip.check.without_mask(my_forgotten)
+check.without_mask(my_forgotten)
 
 # %% [markdown]
 # **4. Across the hole.** A hole is 40 pixels wide. From how many levels on does its middle see the rim, 20 pixels away,
@@ -453,7 +454,7 @@ dip.check.without_mask(my_forgotten)
 my_levels = None
 reach = {k: bool((f / f.max() > 0.1)[48, :28].any()) for k, f in fields.items()}
 
-dip.check.sees_across(my_levels, reach)
+check.sees_across(my_levels, reach)
 
 # %% [markdown]
 # ## References

@@ -38,13 +38,13 @@ if "google.colab" in sys.modules:  # Colab brings torch; only the course itself 
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
 
 # %%
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 import torch
 
 import diplearn as dip
+from diplearn.course import check, data
 from diplearn.figures import BLUE, COLOURS, Figure, contact_sheet
 from diplearn.widgets import scrub
 
@@ -599,7 +599,7 @@ for name, problem in again.items():
 # > by more than 0.2 dB?
 
 # %%
-stored = pd.read_csv(resources.files("diplearn") / "data" / "ablation.csv")
+stored = pd.read_csv(data.path("ablation.csv"))
 stored = stored.rename(columns={"oracle_psnr": "peak", "psnr": "end"})
 each = stored.set_index(["label", "image", "seed"])[["peak", "end"]].sort_index()
 apart = (each - each.loc["base"]).drop("base", level="label")
@@ -679,7 +679,7 @@ assert typical.end > 2.5 * typical.peak and better.sum() == 0 < worse.sum()
 # %%
 my_apart = None
 
-dip.check.apart(my_apart)
+check.apart(my_apart)
 
 # %% [markdown]
 # **2. By chance.** Two recipes are *equally good*; each gets three seeds, so that all six values come from one
@@ -689,8 +689,7 @@ dip.check.apart(my_apart)
 # %%
 my_probability = None
 
-hints = {0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"}
-dip.check.number(my_probability, 0.1, "2 / 20, and so about one comparison in ten", hints)
+check.by_chance(my_probability)
 
 # %% [markdown]
 # **3. Equal size.** A ResNet of *four* blocks shall stand beside the hourglass of section 7. Build it with
@@ -702,7 +701,7 @@ rival = dip.networks.build(
 )
 my_network = None
 
-dip.check.equal_size(my_network, rival)
+check.equal_size(my_network, rival)
 
 # %% [markdown]
 # **4. An ablation of your own.** Choose a factor that this lesson left out (`help(dip.networks.Hourglass)`: the
@@ -712,7 +711,7 @@ dip.check.equal_size(my_network, rival)
 # %%
 my_levels = None  # {"3x3 (base)": [dip.fit(...), ...], "5x5": [...]}
 
-dip.check.one_factor(my_levels)
+check.one_factor(my_levels)
 
 # %% [markdown]
 # ## References

@@ -37,14 +37,15 @@ if "google.colab" in sys.modules:  # Colab brings torch; only the course itself 
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
 
 # %%
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 import torch
 
 import diplearn as dip
-from diplearn.figures import BLUE, ORANGE, Figure, choices, contact_sheet
+from diplearn.course import check, data
+from diplearn.course.figures import choices
+from diplearn.figures import BLUE, ORANGE, Figure, contact_sheet
 from diplearn.stopping import BY_NAME, Discrepancy, ExponentialVariance, HoldOut, Sure
 from diplearn.widgets import scrub
 
@@ -60,7 +61,7 @@ from diplearn.widgets import scrub
 # > image x₀ itself?
 
 # %%
-record = np.load(resources.files("diplearn") / "data" / "overfitting.npz")
+record = np.load(data.path("overfitting.npz"))
 iteration, energy, single, average = record["curve"].T
 best = int(iteration[average.argmax()])
 cat = dip.denoising(dip.images.load("chelsea", size=128), sigma=25 / 255, seed=0)
@@ -349,7 +350,7 @@ scrub(fitted, marks=marks, frames=24)
 # decibels; *went on to* is where it stopped, 1 being the best image's own iteration.
 
 # %%
-measured = pd.read_csv(resources.files("diplearn") / "data" / "stopping.csv")
+measured = pd.read_csv(data.path("stopping.csv"))
 measured["share"] = measured.ms / measured.ms_step
 measured["iterations"] = measured.stopped_at / measured.best_at
 columns = {"gap": ["count", "mean", "max"], "iterations": "mean", "share": "mean"}
@@ -406,7 +407,7 @@ shipped.style.format("{:.2f}").format("{:.0f}", "cases")
 # %%
 my_rule = None
 
-dip.check.discrepancy_rule(my_rule)
+check.discrepancy_rule(my_rule)
 
 # %% [markdown]
 # **2. Salt and pepper.** A tenth of the pixels become black or white, half and half. What is the energy
@@ -416,7 +417,7 @@ dip.check.discrepancy_rule(my_rule)
 # %%
 my_sigma = None
 
-dip.check.salt_sigma(my_sigma)
+check.salt_sigma(my_sigma)
 
 # %% [markdown]
 # **3. Fool it.** Make a problem on which SURE, `stop="sure"`, loses more than a decibel, and explain why.
@@ -425,7 +426,7 @@ dip.check.salt_sigma(my_sigma)
 # %%
 my_run = None  # dip.fit(my_problem, stop="sure", iterations=...)
 
-dip.check.fooled(my_run)
+check.fooled(my_run)
 
 # %% [markdown]
 # **4. Validation, spent.** Hide a fifth of the pixels from each network instead of 5 %:

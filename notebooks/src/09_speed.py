@@ -46,7 +46,9 @@ import pandas as pd
 import torch
 
 import diplearn as dip
-from diplearn.figures import BLUE, COLOURS, Figure, contact_sheet, curves
+from diplearn.course import check
+from diplearn.course.figures import curves
+from diplearn.figures import BLUE, COLOURS, Figure, contact_sheet
 from diplearn.widgets import scrub
 
 # %% [markdown]
@@ -292,7 +294,7 @@ assert muon < adam
 #
 # ## 4 · Two small fits instead of a large one
 #
-# Different seeds end at different images. What they have in common is the image; in what they
+# Different seeds end at different results. What the results have in common is the image; where they
 # differ, they are wrong. So average them; the paper gains half a decibel from two runs.
 #
 # > **Predict.** If the errors of two fits were independent, their mean would have half the squared
@@ -451,7 +453,7 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 # %%
 my_count = None
 
-dip.check.multiplications(my_count)
+check.multiplications(my_count)
 
 # %% [markdown]
 # **2. Level.** Write `my_orthogonal(matrix)` with `torch.linalg.svd`: the same singular vectors, all
@@ -460,7 +462,7 @@ dip.check.multiplications(my_count)
 # %%
 my_orthogonal = None
 
-dip.check.orthogonal(my_orthogonal)
+check.orthogonal(my_orthogonal)
 
 # %% [markdown]
 # **3. Your own recipe.** Find a recipe that restores `small` in two thirds of the lab recipe's time or
@@ -471,7 +473,7 @@ dip.check.orthogonal(my_orthogonal)
 reference = dip.fit(small, progress=False)
 my_run = None
 
-dip.check.cheaper(my_run, reference)
+check.cheaper(my_run, reference)
 
 # %% [markdown]
 # ## References

@@ -45,7 +45,7 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn import theory
+from diplearn.course import check, theory
 from diplearn.figures import COLOURS, Figure, contact_sheet
 from diplearn.networks import DeepDecoder, Hourglass, Pixels, parameter_count
 
@@ -803,8 +803,7 @@ assert abs(np.mean(decoders) - before) < 1
 # %%
 my_steps = None
 
-hints = {90: "a step fits a share of what is *left*", 115: "the mode, not its energy: no 2"}
-dip.check.number(my_steps, 230, "ln(10) / (ηλ): each step leaves the share 1 − ηλ", hints)
+check.how_long(my_steps)
 
 # %% [markdown]
 # **2. Two layers, by hand.** For the linear network $f = B A z$ with a vector $z$ and trained
@@ -814,7 +813,7 @@ dip.check.number(my_steps, 230, "ln(10) / (ηλ): each step leaves the share 1 �
 # %%
 my_kernel = None
 
-dip.check.tangent_kernel(my_kernel)
+check.tangent_kernel(my_kernel)
 
 # %% [markdown]
 # **3. The error.** Write `my_error(c, values, sigma, t)`: the expected squared error per pixel after
@@ -823,7 +822,7 @@ dip.check.tangent_kernel(my_kernel)
 # %%
 my_error = None
 
-dip.check.spectral_error(my_error)
+check.spectral_error(my_error)
 
 # %% [markdown]
 # **4. Hold the line.** Make the hourglass follow its prediction on the target "image" within 5 %
@@ -834,7 +833,7 @@ dip.check.spectral_error(my_error)
 # %%
 my_curves = None  # the pair that predicted_and_measured returns
 
-dip.check.follows(my_curves)
+check.follows(my_curves)
 
 # %% [markdown]
 # ## References

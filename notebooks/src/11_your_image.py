@@ -47,6 +47,6 @@ playground()
 # restoration is a guess: do not use it where somebody could be harmed by a wrong one.
 # Lesson [01](01_motivation.ipynb) explains how it works.
 #
-# Where no kernel runs, as on GitHub, nothing can be shown above. [An image of the page](../figures/playground.jpeg):
+# Where no kernel runs, as on GitHub, nothing can be shown above. [A screenshot of the page](../figures/playground.jpeg):
 # a hole painted over the rim of a cup, and the cup after 60 iterations, the hole filled with plausible, blurred
 # colours.

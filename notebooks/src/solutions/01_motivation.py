@@ -20,7 +20,9 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn.figures import contact_sheet, curves
+from diplearn.course import check
+from diplearn.course.figures import curves
+from diplearn.figures import contact_sheet
 
 small = dip.denoising(dip.images.load("chelsea", size=96), sigma=25 / 255, seed=0)
 noisy = dip.psnr(small.observation, small.truth)
@@ -35,7 +37,7 @@ def my_psnr(image, truth):
     return 10 * torch.log10(1 / (image - truth).square().mean())
 
 
-dip.check.psnr_function(my_psnr)
+check.psnr_function(my_psnr)
 
 # %% [markdown]
 # The noisy image shows what the number means: a noise of σ has a mean squared error of σ², so
@@ -43,7 +45,7 @@ dip.check.psnr_function(my_psnr)
 
 # %%
 print(f"{-20 * torch.log10(torch.tensor(25 / 255)):.2f} dB expected, {noisy:.2f} dB measured")
-assert dip.check.psnr_function(my_psnr)
+assert check.psnr_function(my_psnr)
 assert abs(my_psnr(small.observation, small.truth) - noisy) < 1e-3
 
 # %% [markdown]
@@ -54,7 +56,7 @@ x0 = dip.denoising(dip.images.load("chelsea", size=256)).observation
 published = dip.networks.Hourglass()
 my_ratio = sum(p.numel() for p in published.parameters()) / x0.numel()
 
-dip.check.numbers_per_parameter(my_ratio, published, x0)
+check.numbers_per_parameter(my_ratio, published, x0)
 
 # %% [markdown]
 # Eleven numbers to adjust for every number to reproduce. Counting parameters does not explain why
@@ -72,7 +74,7 @@ dip.check.numbers_per_parameter(my_ratio, published, x0)
 recipe = dip.lab(network="pixels", learning_rate=0.02)
 my_run = dip.fit(small, recipe, iterations=300, progress=False)
 
-dip.check.no_prior(my_run)
+check.no_prior(my_run)
 
 # %%
 curves(
@@ -81,7 +83,7 @@ curves(
 
 # %%
 best = my_run.history.psnr.max()
-assert dip.check.no_prior(my_run)
+assert check.no_prior(my_run)
 assert abs(best - noisy) < 1.5  # no prior, no gain worth the name
 
 # %% [markdown]
@@ -101,7 +103,7 @@ structured = nn.Sequential(
 )  # fmt: skip
 my_fit = dip.fit(small, dip.Recipe(iterations=300), structured, progress=False)
 
-dip.check.own_network(my_fit)
+check.own_network(my_fit)
 
 # %%
 layers = []
@@ -110,7 +112,7 @@ for inputs, outputs in ((32, 32), (32, 32), (32, 32), (32, 16)):
 pointwise = nn.Sequential(*layers, nn.Conv2d(16, 3, 1), nn.Sigmoid())
 flat = dip.fit(small, dip.Recipe(iterations=300), pointwise, progress=False)
 
-dip.check.own_network(flat)
+check.own_network(flat)
 
 # %%
 shown = {"noisy": small.observation, "structured, its best": my_fit.oracle}
@@ -124,6 +126,6 @@ contact_sheet(shown, captions=captions, alt="Noisy; restored; noisy again; a gra
 # what there is of it is as grainy as $x_0$.
 
 # %%
-assert dip.check.numbers_per_parameter(my_ratio, published, x0)
-assert dip.check.own_network(my_fit) and not dip.check.own_network(flat)
+assert check.numbers_per_parameter(my_ratio, published, x0)
+assert check.own_network(my_fit) and not check.own_network(flat)
 assert my_fit.psnr > noisy + 1 > flat.psnr

@@ -19,7 +19,9 @@
 import torch
 
 import diplearn as dip
-from diplearn.figures import contact_sheet, curves
+from diplearn.course import check
+from diplearn.course.figures import curves
+from diplearn.figures import contact_sheet
 
 torch.set_num_threads(1)
 
@@ -32,7 +34,7 @@ torch.set_num_threads(1)
 
 # %%
 my_weight = (0.8 - 0.3) / 2
-verdict = dip.check.two_pixels(my_weight)
+verdict = check.two_pixels(my_weight)
 assert verdict
 verdict
 
@@ -47,7 +49,7 @@ verdict
 
 # %%
 my_beta = 0.14 / (2 * (25 / 255) ** 2)
-verdict = dip.check.beta(my_beta)
+verdict = check.beta(my_beta)
 assert verdict
 verdict
 
@@ -68,8 +70,8 @@ def my_tv(image):
     return (across**2 + down**2).sqrt().sum()
 
 
-assert dip.check.tv_function(my_tv)
-dip.check.tv_function(my_tv)
+assert check.tv_function(my_tv)
+check.tv_function(my_tv)
 
 # %% [markdown]
 # The package adds 10⁻¹² under the root: where the image is flat, the root of zero has no derivative, and PyTorch would return
@@ -86,7 +88,7 @@ long = dip.lab(members=1, input_noise=0, optimiser="adam", iterations=800, stop=
 recipes = {f"λ = {w}": long.replace(tv_weight=w / small.numel()) for w in (0, 0.03, 0.1)}
 runs = dip.fits({name: {"problem": problem, "recipe": r} for name, r in recipes.items()})
 my_run = runs["λ = 0.1"]
-verdict = dip.check.no_need_to_stop(my_run)
+verdict = check.no_need_to_stop(my_run)
 assert verdict
 verdict
 

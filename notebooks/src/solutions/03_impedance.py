@@ -20,8 +20,10 @@ import numpy as np
 import torch
 
 import diplearn as dip
-from diplearn.check import reached
-from diplearn.figures import contact_sheet, pick
+from diplearn.course import check
+from diplearn.course.check import reached
+from diplearn.course.figures import pick
+from diplearn.figures import contact_sheet
 
 clean = dip.images.load("astronaut", size=64)
 targets = dip.problems.impedance(clean, sigma=25 / 255, seed=0)
@@ -45,10 +47,10 @@ def my_shares(image, clean, noise):
     return torch.linalg.solve(two @ two.T, two @ image.flatten())
 
 
-dip.check.two_shares(my_shares)
+check.two_shares(my_shares)
 
 # %%
-assert dip.check.two_shares(my_shares)
+assert check.two_shares(my_shares)
 
 # %% [markdown]
 # ## 2 · The finest image of all
@@ -58,7 +60,7 @@ i = torch.arange(64)
 board = 0.1 + 0.8 * ((i[:, None] + i) % 2).float().expand(1, 64, 64)
 my_board = dip.fit(dip.Problem(board.contiguous()), plain, progress=False)
 
-dip.check.checkerboard(my_board)
+check.checkerboard(my_board)
 
 # %%
 contact_sheet(pick(my_board.snapshots, 5), alt="A checkerboard comes out of a mottled grey")
@@ -72,7 +74,7 @@ contact_sheet(pick(my_board.snapshots, 5), alt="A checkerboard comes out of a mo
 # %%
 shuffled = dip.fit(targets["shuffled pixels"], plain, progress=False)
 print(f"checkerboard {reached(my_board, 0.8)}, shuffled pixels {reached(shuffled, 0.8)} iterations")
-assert dip.check.checkerboard(my_board)
+assert check.checkerboard(my_board)
 assert reached(my_board, 0.8) < reached(shuffled, 0.8)
 
 # %% [markdown]
@@ -86,13 +88,13 @@ shut = plain.replace(options={**plain.options, "skip": (0, 4, 4, 4, 4)})
 my_image = dip.fit(targets["image"], shut, progress=False)
 my_shuffled = dip.fit(targets["shuffled pixels"], shut, progress=False)
 
-dip.check.tells_apart(my_image, my_shuffled)
+check.tells_apart(my_image, my_shuffled)
 
 # %% [markdown]
 # And with *all* skips shut?
 
 # %%
-assert dip.check.tells_apart(my_image, my_shuffled)
+assert check.tells_apart(my_image, my_shuffled)
 none = plain.replace(options={**plain.options, "skip": (0,) * 5})
 for name, run in {"image": my_image, "shuffled pixels": my_shuffled}.items():
     without = dip.fit(targets[name], none, progress=False)
@@ -114,7 +116,7 @@ for target in (clean, 1 - clean):
 my_ratio = medians[1] / medians[0]
 print([int(median) for median in medians])
 
-dip.check.negative(my_ratio)
+check.negative(my_ratio)
 
 # %% [markdown]
 # The last layer is a weighted sum that goes through a sigmoid, and $1 - \operatorname{sigmoid}(t) = \operatorname{sigmoid}(-t)$:
@@ -123,4 +125,4 @@ dip.check.negative(my_ratio)
 # chance.
 
 # %%
-assert dip.check.negative(my_ratio)
+assert check.negative(my_ratio)

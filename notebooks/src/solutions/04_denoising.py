@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import diplearn as dip
+from diplearn.course import check
 from diplearn.figures import contact_sheet
 from diplearn.operators import Mask
 
@@ -39,7 +40,7 @@ clean = dip.images.load("camera", size=96)
 
 # %%
 my_gain = 10 * math.log10(4 / (1 + 3 * 0.6))
-verdict = dip.check.four_runs(my_gain)
+verdict = check.four_runs(my_gain)
 assert verdict
 verdict
 
@@ -52,7 +53,7 @@ verdict
 
 # %%
 my_constant = 0.8 * 0.4 + 0.2 * 1
-verdict = dip.check.constant(my_constant)
+verdict = check.constant(my_constant)
 assert verdict
 verdict
 
@@ -69,8 +70,8 @@ def my_root(x0, peak):
     return 2 * (peak * x0 + 3 / 8).sqrt()
 
 
-assert dip.check.stabilised(my_root)
-dip.check.stabilised(my_root)
+assert check.stabilised(my_root)
+check.stabilised(my_root)
 
 # %% [markdown]
 # In this scale all is as if the noise were Gaussian, with a σ that is *known*. We bring the scale to [0,
@@ -145,8 +146,8 @@ def my_neighbours(residual):
     return torch.corrcoef(pairs)[0, 1]
 
 
-assert dip.check.neighbours(my_neighbours)
-dip.check.neighbours(my_neighbours)
+assert check.neighbours(my_neighbours)
+check.neighbours(my_neighbours)
 
 # %%
 noisy = dip.denoising(clean, sigma=25 / 255)

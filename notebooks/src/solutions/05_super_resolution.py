@@ -19,7 +19,9 @@
 import torch
 
 import diplearn as dip
-from diplearn.figures import contact_sheet, curves
+from diplearn.course import check
+from diplearn.course.figures import curves
+from diplearn.figures import contact_sheet
 
 clean = dip.images.load("camera", size=192)
 problem = dip.super_resolution(clean, factor=4)
@@ -34,7 +36,7 @@ x0, A = problem.observation, problem.operator
 # %%
 my_dimensions = 240 * 160 - (240 // 8) * (160 // 8)
 
-verdict = dip.check.dimensions(my_dimensions)
+verdict = check.dimensions(my_dimensions)
 assert verdict
 verdict
 
@@ -53,8 +55,8 @@ def my_unseen(image):
     return image - means.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
 
 
-assert dip.check.unseen_by_blocks(my_unseen)
-dip.check.unseen_by_blocks(my_unseen)
+assert check.unseen_by_blocks(my_unseen)
+check.unseen_by_blocks(my_unseen)
 
 # %%
 hidden = my_unseen(clean)
@@ -80,10 +82,10 @@ my_twin = clean + 2 * A.project(random, torch.zeros_like(x0))
 for _ in range(300):
     my_twin = A.project(my_twin.clamp(0, 1), x0)
 
-dip.check.twin(my_twin.clamp(0, 1), problem)
+check.twin(my_twin.clamp(0, 1), problem)
 
 # %%
-assert dip.check.twin(my_twin.clamp(0, 1), problem)
+assert check.twin(my_twin.clamp(0, 1), problem)
 contact_sheet(
     {"truth": clean, "twin": my_twin, "A of the truth": x0, "A of the twin": A(my_twin)},
     width=11,
@@ -102,7 +104,7 @@ fast, slow = (torch.cos(2 * torch.pi * f * t) for f in (0.6, 0.4))
 assert torch.allclose(fast, slow, atol=1e-5)
 my_alias = 1 - 4 * 0.15
 
-verdict = dip.check.alias(my_alias)
+verdict = check.alias(my_alias)
 assert verdict
 verdict
 

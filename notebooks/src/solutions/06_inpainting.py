@@ -19,7 +19,9 @@
 import torch
 
 import diplearn as dip
-from diplearn.figures import contact_sheet, pick
+from diplearn.course import check
+from diplearn.course.figures import pick
+from diplearn.figures import contact_sheet
 from diplearn.operators import Mask
 
 small = dip.images.load("coffee", size=96)
@@ -38,10 +40,10 @@ def my_inside(image, truth, known):
     return -10 * torch.log10((image - truth)[missing].square().mean())
 
 
-dip.check.psnr_inside(my_inside)
+check.psnr_inside(my_inside)
 
 # %%
-assert dip.check.psnr_inside(my_inside)
+assert check.psnr_inside(my_inside)
 
 # %% [markdown]
 # ## 2 · Your own hole
@@ -72,12 +74,12 @@ contact_sheet(
 # %%
 my_hole = runs["hard"]
 
-dip.check.own_hole(my_hole)
+check.own_hole(my_hole)
 
 # %%
 assert my_inside(runs["easy"].output, small, runs["easy"].problem.operator.known) > 22
 
-assert dip.check.own_hole(my_hole)
+assert check.own_hole(my_hole)
 
 # %% [markdown]
 # ## 3 · Forget the mask
@@ -100,10 +102,10 @@ for iteration, frame in pick(my_forgotten.snapshots, 6).items():
     print(f"{iteration}: the letters' mean is {frame[letters].mean() / 255:.2f}")
 
 # %%
-dip.check.without_mask(my_forgotten)
+check.without_mask(my_forgotten)
 
 # %%
-assert dip.check.without_mask(my_forgotten)
+assert check.without_mask(my_forgotten)
 
 # %% [markdown]
 # ## 4 · Across the hole
@@ -130,7 +132,7 @@ for levels, columns in seen.items():
 reach = {levels: bool(columns.min() < 28) for levels, columns in seen.items()}
 my_levels = min(levels for levels, seen in reach.items() if seen)
 
-dip.check.sees_across(my_levels, reach)
+check.sees_across(my_levels, reach)
 
 # %%
-assert dip.check.sees_across(my_levels, reach)
+assert check.sees_across(my_levels, reach)

@@ -21,6 +21,7 @@ import itertools
 import numpy as np
 
 import diplearn as dip
+from diplearn.course import check
 from diplearn.figures import COLOURS, Figure
 
 camera = dip.images.load("camera", size=64)
@@ -38,8 +39,8 @@ def my_apart(a, b):
     return min(a) > max(b) or min(b) > max(a)
 
 
-assert dip.check.apart(my_apart)
-dip.check.apart(my_apart)
+assert check.apart(my_apart)
+check.apart(my_apart)
 
 # %% [markdown]
 # ## 2 · By chance
@@ -50,8 +51,7 @@ dip.check.apart(my_apart)
 # %%
 ways = list(itertools.combinations(range(6), 3))
 my_probability = np.mean([my_apart(own, set(range(6)) - set(own)) for own in ways])
-hints = {0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"}
-verdict = dip.check.number(my_probability, 0.1, "2 / 20, and so about one comparison in ten", hints)
+verdict = check.by_chance(my_probability)
 assert verdict
 verdict
 
@@ -68,7 +68,7 @@ verdict
 # %%
 rival = dip.networks.build("hourglass", 32, photo.shape, **base.options)
 my_network = dip.networks.build("resnet", 32, photo.shape, width=29, blocks=4)
-verdict = dip.check.equal_size(my_network, rival)
+verdict = check.equal_size(my_network, rival)
 assert verdict
 verdict
 
@@ -85,7 +85,7 @@ my_levels = {
     name: [dip.fit(small, base.replace(**c), seed=s, progress=False) for s in range(3)]
     for name, c in factor.items()
 }
-verdict = dip.check.one_factor(my_levels)
+verdict = check.one_factor(my_levels)
 assert verdict
 verdict
 

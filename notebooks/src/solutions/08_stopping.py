@@ -19,7 +19,8 @@
 import pandas as pd
 
 import diplearn as dip
-from diplearn.figures import choices
+from diplearn.course import check
+from diplearn.course.figures import choices
 from diplearn.stopping import HoldOut
 
 clean = dip.images.load("coffee", size=96)
@@ -34,8 +35,8 @@ def my_rule(image, observation, sigma):
     return (image - observation).square().mean() <= sigma**2
 
 
-assert dip.check.discrepancy_rule(my_rule)
-dip.check.discrepancy_rule(my_rule)
+assert check.discrepancy_rule(my_rule)
+check.discrepancy_rule(my_rule)
 
 # %% [markdown]
 # ## 2 · Salt and pepper
@@ -47,8 +48,8 @@ dip.check.discrepancy_rule(my_rule)
 
 # %%
 my_sigma = (0.1 * 0.5**2) ** 0.5
-assert dip.check.salt_sigma(my_sigma)
-dip.check.salt_sigma(my_sigma)
+assert check.salt_sigma(my_sigma)
+check.salt_sigma(my_sigma)
 
 # %% [markdown]
 # ## 3 · Fool it
@@ -60,8 +61,8 @@ dip.check.salt_sigma(my_sigma)
 noisy = dip.denoising(clean, sigma=50 / 255, seed=0)
 my_problem = dip.Problem(noisy.observation, truth=clean, sigma=25 / 255)
 my_run = dip.fit(my_problem, iterations=240, stop="sure", progress=False)
-assert dip.check.fooled(my_run)
-dip.check.fooled(my_run)
+assert check.fooled(my_run)
+check.fooled(my_run)
 
 # %%
 choices(my_run.history.psnr_average, {"sure": my_run.chosen_at}, alt="SURE chose far past the best")

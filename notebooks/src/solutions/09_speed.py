@@ -21,7 +21,8 @@ import time
 import torch
 
 import diplearn as dip
-from diplearn.figures import curves
+from diplearn.course import check
+from diplearn.course.figures import curves
 
 small = dip.denoising(dip.images.load("motorcycle", size=96), sigma=25 / 255, seed=0)
 
@@ -37,7 +38,7 @@ def my_count(inputs, outputs, size, side):
     return inputs * outputs * size**2 * side**2
 
 
-assert dip.check.multiplications(my_count)
+assert check.multiplications(my_count)
 print(f"{my_count(128, 128, 3, 256) / 1e9:.1f} thousand million for one layer of the published top")
 
 # %% [markdown]
@@ -51,7 +52,7 @@ def my_orthogonal(matrix):
     return u @ vt
 
 
-assert dip.check.orthogonal(my_orthogonal)
+assert check.orthogonal(my_orthogonal)
 
 # %%
 matrix = torch.randn(64, 576)
@@ -83,8 +84,8 @@ hasty = dip.lab(learning_rate=0.02, input_noise=0.01, iterations=120)
 my_run = dip.fit(small, hasty, progress=False)
 for name, run in {"lab": reference, "hasty": my_run}.items():
     print(f"{name}: best {run.oracle_psnr:.1f} dB at {run.oracle_at}, ended at {run.stopped_at}")
-assert dip.check.cheaper(my_run, reference)
-dip.check.cheaper(my_run, reference)
+assert check.cheaper(my_run, reference)
+check.cheaper(my_run, reference)
 
 # %%
 curves({"lab": reference, "hasty": my_run}, over="seconds", alt="The hasty recipe is there sooner")

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 import diplearn as dip
-from diplearn import theory
+from diplearn.course import check, theory
 from diplearn.figures import COLOURS, Figure
 from diplearn.networks import Hourglass
 
@@ -38,8 +38,7 @@ torch.set_num_threads(1)
 
 # %%
 my_steps = math.log(10) / (1e-5 * 1000)
-hints = {90: "a step fits a share of what is *left*", 115: "the mode, not its energy: no 2"}
-verdict = dip.check.number(my_steps, 230, "ln(10) / (ηλ): each step leaves the share 1 − ηλ", hints)
+verdict = check.how_long(my_steps)
 assert verdict
 verdict
 
@@ -58,8 +57,8 @@ def my_kernel(A, B, z):
     return z @ z * B @ B.T + (A @ z) @ (A @ z) * torch.eye(len(B))
 
 
-assert dip.check.tangent_kernel(my_kernel)
-dip.check.tangent_kernel(my_kernel)
+assert check.tangent_kernel(my_kernel)
+check.tangent_kernel(my_kernel)
 
 # %% [markdown]
 # The identity has no opinion about modes, so the modes are those of $B B^\top$: the left singular
@@ -77,8 +76,8 @@ def my_error(c, values, sigma, t):
     return (((1 - fitted) * c) ** 2 + sigma**2 * fitted**2).mean()
 
 
-assert dip.check.spectral_error(my_error)
-dip.check.spectral_error(my_error)
+assert check.spectral_error(my_error)
+check.spectral_error(my_error)
 
 # %% [markdown]
 # ## 4 · Hold the line
@@ -114,9 +113,9 @@ def predicted_and_measured(contrast, steps=100, seed=0):
 
 # %%
 curves = {contrast: predicted_and_measured(contrast) for contrast in (1.0, 0.3, 0.1)}
-assert not dip.check.follows(curves[1.0])
-assert dip.check.follows(curves[0.1])
-dip.check.follows(curves[0.1])
+assert not check.follows(curves[1.0])
+assert check.follows(curves[0.1])
+check.follows(curves[0.1])
 
 # %%
 figure = Figure("The fainter the image, the closer the fit to its prediction", figsize=(6, 3))

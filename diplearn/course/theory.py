@@ -1,9 +1,9 @@
-"""Why it works, computed: a network's Jacobian, its modes, and what follows from them.
+"""Theory of the deep image prior: a network's Jacobian, its tangent kernel, and their modes.
 
-Near its start a network is a linear map of its weights, f_θ ≈ f_θ0 + J (θ − θ0). Gradient descent
-on ½ ‖f_θ − x0‖² then moves the residual r = f_θ − x0 by −η K r in each step, with the tangent
-kernel K = J Jᵀ (Jacot, Gabriel & Hongler 2018, arXiv:1806.07572). All else is the eigenvalue
-problem of K, which at 32x32 pixels is solved exactly.
+Near its start θ0 a network is almost linear in its weights: f_θ ≈ f_θ0 + J (θ − θ0). A step of
+gradient descent on ½ ‖f_θ − x0‖² then changes the residual r = f_θ − x0 by −η K r, where
+K = J Jᵀ is the tangent kernel (Jacot, Gabriel & Hongler 2018, arXiv:1806.07572). The eigenvectors
+of K, here called modes, tell what is fitted early; for 32x32 pixels they are computed exactly.
 """
 
 import copy
@@ -13,43 +13,59 @@ import numpy as np
 import torch
 from torch.func import functional_call, replace_all_batch_norm_modules_, vjp, vmap
 
-from .errors import InputError, whole
+from ..errors import InputError, whole
+
+__all__ = [
+    "Spectrum",
+    "alignment",
+    "bias_variance",
+    "energy_curve",
+    "from_stationary",
+    "gradient_flow",
+    "jacobian",
+    "kernel",
+    "landweber",
+    "mean_frequency",
+    "spectrum",
+    "stationary",
+    "tikhonov",
+]
 
 
 def jacobian(network, z, chunk=64):
-    """Differentiate every pixel of f_θ(z) with respect to every weight that is trained.
+    """Differentiate every pixel of f_θ(z) with respect to every trainable weight.
 
     Parameters
     ----------
     network : torch.nn.Module
-        f_θ. It is left as it is. In training mode, batch norm takes part with the statistics of
-        this one image, as it does in a fit.
+        f_θ, which is not changed. In training mode, batch norm uses the statistics of this one
+        image, as in a fit.
     z : torch.Tensor
-        Its input, (1, C, H, W).
+        Input of the network, (1, C, H, W).
     chunk : int, optional
-        Pixels that are differentiated at a time; more take more memory.
+        Number of pixels differentiated at once; a larger chunk needs more memory.
 
     Returns
     -------
     torch.Tensor
-        J, (N, p): a row for each of the N numbers of the image, flattened; a column for each
+        J, (N, p): one row for each of the N numbers of the flattened image, one column for each
         trainable weight, in the order of ``network.parameters()``.
 
     Raises
     ------
     InputError
-        The network has no weights that could be fitted.
+        The network has no trainable weights.
 
     Examples
     --------
-    The pixels themselves, as a network, have the identity:
+    The Jacobian of the pixels, taken as a network, is the identity:
 
     >>> from diplearn.networks import Pixels
     >>> jacobian(Pixels(1, 2, 2), torch.zeros(1, 1, 2, 2)).tolist() == torch.eye(4).tolist()
     True
     """
     network = copy.deepcopy(network)
-    if network.training:  # running means are kept for later use; a derivative has none
+    if network.training:  # torch.func cannot update running means
         replace_all_batch_norm_modules_(network)
     weights = {name: w.detach() for name, w in network.named_parameters() if w.requires_grad}
     if not weights:
@@ -63,7 +79,7 @@ def jacobian(network, z, chunk=64):
 
 
 def kernel(jacobian):
-    """Make the tangent kernel K = J Jᵀ: how much each pixel moves along with each other one.
+    """Compute the tangent kernel K = J Jᵀ: how much each pixel moves along with each other one.
 
     Parameters
     ----------
@@ -73,29 +89,37 @@ def kernel(jacobian):
     Returns
     -------
     torch.Tensor
-        K, (N, N), symmetric, float64.
+        K, (N, N), float64.
 
     Examples
     --------
     >>> kernel(torch.tensor([[1.0, 0.0], [1.0, 1.0]])).tolist()
     [[1.0, 1.0], [1.0, 2.0]]
     """
-    parts = (part.double() for part in jacobian.split(4096, dim=1))  # float64 of all is too large
+    parts = (
+        part.double() for part in jacobian.split(4096, dim=1)
+    )  # all of J in float64 is too large
     return sum(part @ part.T for part in parts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
-    """The modes of a symmetric kernel.
+    """The modes of a symmetric kernel, as `spectrum` returns them.
 
     Attributes
     ----------
     values : torch.Tensor
-        λ_i, (N,), the largest first; none below 0.
+        Eigenvalues λ_i, (N,), in descending order and not below 0.
     vectors : torch.Tensor
-        (N, N), the modes as columns, orthonormal.
+        (N, N); its orthonormal columns are the modes.
     shape : tuple of int
-        (C, H, W) of the image, with C H W = N.
+        Shape (C, H, W) of the image, with C H W = N.
+
+    Examples
+    --------
+    >>> found = spectrum(torch.diag(torch.tensor([1.0, 3.0])), (1, 1, 2))
+    >>> found.split(torch.tensor([[[5.0, 7.0]]])).abs().tolist()
+    [7.0, 5.0]
     """
 
     values: torch.Tensor
@@ -103,15 +127,15 @@ class Spectrum:
     shape: tuple
 
     def split(self, image):
-        """Return the image's coefficients, one for each mode, (N,)."""
+        """Return the coefficients of an image, one for each mode, (N,)."""
         return self.vectors.T @ image.double().flatten()
 
     def join(self, coefficients):
-        """Return the image, (C, H, W), that has these coefficients."""
+        """Return the image (C, H, W) that has these coefficients."""
         return (self.vectors @ coefficients).reshape(self.shape)
 
     def filtered(self, image, factors):
-        """Return the image with the coefficient of each mode multiplied by a factor."""
+        """Return the image after multiplying the coefficient of each mode by its factor."""
         return self.join(factors * self.split(image))
 
     def mode(self, number):
@@ -120,14 +144,14 @@ class Spectrum:
 
 
 def spectrum(kernel, shape):
-    """Find the modes of a kernel.
+    """Compute the modes of a kernel: its eigenvalues and eigenvectors.
 
     Parameters
     ----------
     kernel : torch.Tensor
-        (N, N), symmetric and positive semidefinite: K = J Jᵀ, or a covariance.
+        (N, N), symmetric and positive semidefinite, such as K = J Jᵀ or a covariance.
     shape : tuple of int
-        (C, H, W) of the images that it acts on.
+        Shape (C, H, W) of the images that the kernel acts on.
 
     Returns
     -------
@@ -136,7 +160,7 @@ def spectrum(kernel, shape):
     Raises
     ------
     InputError
-        The kernel is not square, or the shape has another number of pixels.
+        The kernel is not N x N with N = C H W.
 
     Examples
     --------
@@ -156,9 +180,9 @@ def gradient_flow(values, time):
     Parameters
     ----------
     values : torch.Tensor
-        λ_i.
+        Eigenvalues λ_i.
     time : float
-        t = η times the number of steps.
+        t, the step size η times the number of steps.
 
     Returns
     -------
@@ -174,16 +198,16 @@ def gradient_flow(values, time):
 
 
 def landweber(values, steps, rate):
-    """Return the share of each mode after whole steps of gradient descent: 1 − (1 − ηλ)^k.
+    """Return the share of each mode that k steps of gradient descent fit: 1 − (1 − ηλ)^k.
 
     Parameters
     ----------
     values : torch.Tensor
-        λ_i.
+        Eigenvalues λ_i.
     steps : int
-        k.
+        Number of steps k.
     rate : float
-        η; below 2 / λ_1, or it diverges.
+        Step size η; gradient descent diverges from 2 / λ_1 on.
 
     Returns
     -------
@@ -203,15 +227,15 @@ def landweber(values, steps, rate):
 
 
 def tikhonov(values, weight):
-    """Return the share of each mode in ridge regression with a kernel: λ / (λ + α).
+    """Return the share of each mode that ridge regression with a kernel keeps: λ / (λ + α).
 
-    It is also the posterior mean under a Gaussian process: λ are then the eigenvalues of its
-    covariance, and α is the variance σ² of the noise.
+    The same factors give the posterior mean under a Gaussian process, if λ are the eigenvalues of
+    its covariance and α is the variance σ² of the noise.
 
     Parameters
     ----------
     values : torch.Tensor
-        λ_i.
+        Eigenvalues λ_i.
     weight : float
         α, above 0.
 
@@ -234,16 +258,16 @@ def energy_curve(spectrum, residual, times):
     Parameters
     ----------
     spectrum : Spectrum
-        Of K at the start.
+        Modes of the tangent kernel at the start.
     residual : torch.Tensor
-        f_θ0(z) − x0 at the start, any shape with N numbers.
+        Residual at the start, f_θ0(z) − x0, of any shape with N numbers.
     times : sequence of float
-        η times the number of steps.
+        Times t, each the step size η times a number of steps.
 
     Returns
     -------
     numpy.ndarray
-        A value for each of the times.
+        The energy at each time.
 
     Examples
     --------
@@ -257,18 +281,18 @@ def energy_curve(spectrum, residual, times):
 
 
 def bias_variance(spectrum, wanted, sigma, factors):
-    """Split the expected error of a spectral filter into bias² and variance, each per pixel.
+    """Split the expected error of a spectral filter into squared bias and variance, per pixel.
 
     Parameters
     ----------
     spectrum : Spectrum
         The modes.
     wanted : torch.Tensor
-        What the filter should give back: the clean image less the start f_θ0(z).
+        Image that the filter should return: the clean image minus the start f_θ0(z).
     sigma : float
-        Standard deviation of white noise on it.
+        Standard deviation of the white noise.
     factors : torch.Tensor
-        g_i, such as `gradient_flow` returns.
+        Filter factors g_i, such as `gradient_flow` returns.
 
     Returns
     -------
@@ -296,7 +320,7 @@ def alignment(a, b):
     Returns
     -------
     float
-        1 if one is a multiple of the other; at least 0 for kernels.
+        1 if one kernel is a multiple of the other; never below 0 for two kernels.
 
     Examples
     --------
@@ -308,10 +332,10 @@ def alignment(a, b):
 
 
 def stationary(kernel, shape):
-    """Average a kernel over all shifts of the image, whose edges are joined.
+    """Average a kernel over all periodic shifts of the image.
 
-    A stationary kernel depends only on the step from one pixel to the other, and not on where they
-    lie. With joined edges its modes are the waves of the Fourier transform.
+    A stationary kernel depends only on the step from one pixel to another, not on where the two
+    lie. With periodic edges its modes are the waves of the Fourier transform.
 
     Parameters
     ----------
@@ -323,7 +347,7 @@ def stationary(kernel, shape):
     Returns
     -------
     torch.Tensor
-        (N, N), stationary; of all such kernels the one with the least squared difference.
+        (N, N); of all stationary kernels the nearest in the sense of least squares.
 
     Raises
     ------
@@ -350,24 +374,24 @@ def _rows(kernel, shape):
 
 
 def from_stationary(one, two, shape):
-    """Measure how far a covariance is from stationary, out of two independent estimates of it.
+    """Measure how far a covariance is from stationary, from two independent estimates of it.
 
-    The square of the distance of *one* estimate would contain its own noise, which falls as more
-    is drawn and says nothing of the covariance. The product of two whose noises are independent
-    contains none, in the mean.
+    The squared distance of one estimate contains that estimate's own sampling noise, which depends
+    on the number of draws and says nothing about the covariance. In the product of the distances
+    of two independent estimates the noise averages to zero.
 
     Parameters
     ----------
     one, two : torch.Tensor
-        (N, N), estimates of the same covariance, from different draws.
+        (N, N), two estimates of the same covariance, from different draws.
     shape : tuple of int
         (1, H, W).
 
     Returns
     -------
     float
-        The distance from the mean over all shifts, in units of that mean's norm; 0 where the
-        estimate of its square falls below 0.
+        Distance from the mean over all shifts, in units of the norm of that mean; 0 where the
+        estimate of the squared distance is negative.
 
     Examples
     --------
@@ -383,7 +407,7 @@ def from_stationary(one, two, shape):
 
 
 def mean_frequency(images):
-    """Return the mean frequency of images, weighted with their power: how fine they are.
+    """Return the mean frequency of images, weighted by power: a measure of how fine they are.
 
     Parameters
     ----------
@@ -393,8 +417,8 @@ def mean_frequency(images):
     Returns
     -------
     torch.Tensor
-        (...), in cycles per pixel: 0 for a flat image, 0.5 for stripes of one pixel, and 0.71 for
-        a chessboard of single pixels, the finest of all.
+        (...), in cycles per pixel: 0 for a flat image, 0.5 for stripes one pixel wide, and 0.71,
+        the highest possible, for a checkerboard of single pixels.
 
     Examples
     --------

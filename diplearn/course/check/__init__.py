@@ -1,0 +1,24 @@
+"""Checks of the answers to the lessons' exercises: ``check.psnr_function(my_psnr)``.
+
+Each takes the learner's answer and returns a `Verdict`, which a notebook shows: right, and why; or
+a hint. None is no answer yet. The exercise in the lesson says what is asked for; `number` and
+`function` do most of the work, and are what a lesson of one's own needs.
+"""
+
+import lazy_loader
+
+__all__ = ["Verdict", "function", "number"]
+
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "numbers": "alias beta by_chance constant dimensions four_runs how_long negative "
+        "numbers_per_parameter salt_sigma sees_across two_pixels".split(),
+        "functions": "apart discrepancy_rule multiplications neighbours orthogonal psnr_function "
+        "psnr_inside spectral_error stabilised tangent_kernel tv_function two_shares "
+        "unseen_by_blocks".split(),
+        "fits": "cheaper checkerboard equal_size follows fooled no_need_to_stop no_prior "
+        "one_factor own_hole own_network reached tells_apart twin without_mask".split(),
+        "verdict": "OPEN Verdict function number".split(),
+    },
+)

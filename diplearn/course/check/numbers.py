@@ -1,0 +1,144 @@
+"""Exercises that ask for a number: the right one, why it is right, and the usual slips."""
+
+from functools import partial
+
+from .verdict import check, no, number, yes
+
+# Lesson 02: the weight from which on the best image of two pixels is flat.
+two_pixels = partial(
+    number,
+    right=0.25,
+    why="a = 0.8 − w and b = 0.3 + w meet at w = 0.25",
+    slips={
+        0.5: "both pixels move, each by w",
+        0.55: "that is the flat image's value",
+        0.15: "how far apart are the two pixels?",
+    },
+)
+
+# Lesson 02: the β of the prior that belongs to λ = 0.14 at σ = 25/255.
+_LAMBDA, _SIGMA = 0.14, 25 / 255
+beta = partial(
+    number,
+    right=_LAMBDA / (2 * _SIGMA**2),
+    why="β = λ / 2σ²; with twice the σ, λ is four times as large",
+    slips={
+        _LAMBDA / _SIGMA**2: "the Gaussian has a 2 in its exponent",
+        2 * _SIGMA**2 * _LAMBDA: "the other way round",
+        _LAMBDA / (2 * 25**2): "σ must be in the units of [0, 1]",
+        _LAMBDA / (2 * _SIGMA): "σ must be squared",
+    },
+)
+
+# Lesson 03: the impedance of a negative, as a multiple of its image's.
+negative = partial(
+    number,
+    right=1.0,
+    why="about 1: edges and shapes are the same; the last layer only has to change its signs",
+    slips={2.0: "that is twice the time; the same recipe and 80 % of each target's own variance?"},
+    tolerance=0.35,
+)
+
+# Lesson 04: the gain in dB of the mean of four results whose errors are correlated by 0.6.
+four_runs = partial(
+    number,
+    right=1.55,
+    why="10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2",
+    slips={
+        6.02: "that is for ρ = 0",
+        0.97: "that is for two",
+        3.1: "10, not 20: a squared error is a power",
+    },
+)
+
+# Lesson 04: the constant nearest in the mean square to a patch of 0.4, a fifth of it salt.
+constant = partial(
+    number,
+    right=0.52,
+    why="the mean, 0.8 · 0.4 + 0.2 · 1; l1 stays at 0.4",
+    slips={
+        0.4: "that is for l1: the median",
+        0.7: "only a fifth is salt",
+        0.32: "salt is 1, not 0",
+    },
+    tolerance=0.01,
+)
+
+# Lesson 05: the dimensions of the null space, for 240x160 pixels at ×8.
+dimensions = partial(
+    number,
+    right=37_800,
+    why="38,400 unknowns less 600 equations",
+    slips={
+        600: "those are the equations",
+        38_400: "those are the unknowns",
+        33_600: "×8 is 64 times fewer pixels, not 8 times",
+    },
+    tolerance=0.001,
+)
+
+# Lesson 05: the frequency at which 0.15 cycles per pixel are seen in every fourth pixel.
+alias = partial(
+    number,
+    right=0.4,
+    why="4 · 0.15 = 0.6 is seen as 1 − 0.6: a slower wave",
+    slips={
+        0.6: "right so far; but small pixels cannot show more than 1/2",
+        0.1: "in cycles per small pixel, please; and what is beyond 1/2 comes back from there",
+    },
+    tolerance=0.01,
+)
+
+# Lesson 07: the probability that two equally good recipes are "apart" with three seeds each.
+by_chance = partial(
+    number,
+    right=0.1,
+    why="2 / 20, and so about one comparison in ten",
+    slips={0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"},
+)
+
+# Lesson 08: the σ of a grey image of which a tenth became black or white.
+salt_sigma = partial(
+    number,
+    right=0.1581,
+    why="√(0.1 · 0.5²)",
+    slips={0.025: "that is the energy, σ²", 0.5: "only a tenth of the pixels are wrong"},
+)
+
+# Lesson 10: the steps until 90 % of a mode with λ = 1000 is fitted, at η = 10⁻⁵.
+how_long = partial(
+    number,
+    right=230,
+    why="ln(10) / (ηλ): each step leaves the share 1 − ηλ",
+    slips={90: "a step fits a share of what is *left*", 115: "the mode, not its energy: no 2"},
+)
+
+
+@check
+def numbers_per_parameter(answer, network, image):
+    """Lesson 01: the number of parameters of a network for each number of an image."""
+    parameters, numbers = sum(p.numel() for p in network.parameters()), image.numel()
+    ratio = parameters / numbers
+    more = "more" if ratio > 1 else "fewer"
+    return number(
+        answer,
+        right=ratio,
+        why=f"{parameters:,} parameters, {numbers:,} numbers, {more} than one each",
+        slips={
+            1 / ratio: "that is the other way round",
+            ratio * image.shape[0]: f"each pixel holds {image.shape[0]} numbers",
+        },
+        tolerance=0.02,
+        otherwise="p.numel() counts the numbers of a tensor; add them up over the parameters",
+    )
+
+
+@check
+def sees_across(answer, reach):
+    """Lesson 06: the least levels with which the middle of a hole sees its rim, as `reach` says."""
+    right = min(levels for levels, seen in reach.items() if seen)
+    if answer == right:
+        return yes(f"with {right} levels it does, with {right - 1} it does not")
+    if answer < right:
+        return no(f"with {answer} levels the rim's influence is below a tenth")
+    return no("fewer levels are enough; each more than doubles how far a pixel sees")

@@ -1,0 +1,168 @@
+"""What only the lessons draw: the curves of a fit, snapshots of it, and stopping rules' choices."""
+
+import math
+
+import numpy as np
+
+from ..figures import BLUE, COLOURS, GREEN, GREY, ORANGE, Figure, show_literally
+
+__all__ = ["choices", "curves", "pick"]
+
+# How `choices` marks a stopping rule, the same in every figure.
+_MARKS = {
+    "hold-out": (BLUE, "o"),
+    "sure": (ORANGE, "s"),
+    "discrepancy": (GREEN, "D"),
+    "es-wmv": ("#CC79A7", "^"),
+    "es-emv": ("#56B4E9", "v"),
+    "oracle": ("#E69F00", "*"),
+}
+
+
+def pick(snapshots, count=5):
+    """Choose a few snapshots of a run, evenly spaced in the logarithm of the iteration.
+
+    Parameters
+    ----------
+    snapshots : dict
+        Iteration -> image, as in ``run.snapshots``.
+    count : int, optional
+        How many to choose at most; the first and the last are always among them.
+
+    Returns
+    -------
+    dict
+        "iteration k" -> image, as `contact_sheet` takes it.
+
+    Examples
+    --------
+    >>> pick({1: "a", 2: "b", 3: "c", 10: "d", 100: "e"}, 3)
+    {'iteration 1': 'a', 'iteration 10': 'd', 'iteration 100': 'e'}
+    """
+    kept = sorted(snapshots)
+    wanted = np.geomspace(kept[0], kept[-1], count)
+    chosen = sorted({min(kept, key=lambda k: abs(math.log(k / w))) for w in wanted})
+    return {f"iteration {k}": snapshots[k] for k in chosen}
+
+
+def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
+    """Draw energy and PSNR over the iterations, or over the seconds, on logarithmic axes.
+
+    Parameters
+    ----------
+    runs : Run or dict
+        One run, or name -> run.
+    marks : dict, optional
+        Name -> place of a vertical line, in the unit of `over`.
+    floor : float, optional
+        Energy of a horizontal line: σ², for example, is the energy of the noise alone.
+    alt : str, optional
+        Alternative text.
+    width : float, optional
+        Width of the figure in inches.
+    over : {"iteration", "seconds"}, optional
+        Unit of the horizontal axis.
+
+    Returns
+    -------
+    Figure
+        The energy on the left; on the right, if the truth is known, the PSNR of the single
+        iterates (thin) and of their average (thick).
+
+    Examples
+    --------
+    >>> import torch, diplearn as dip
+    >>> run = dip.fit(dip.Problem(torch.rand(1, 16, 16)), stop=2, progress=False)
+    >>> len(curves(run).axes)  # no truth, no PSNR
+    1
+    """
+    runs = runs if isinstance(runs, dict) else {"": runs}
+    known = all(run.problem.truth is not None for run in runs.values())
+    alt = alt or "Energy" + (" and PSNR" if known else "") + " over the iterations"
+    figure = Figure(alt, figsize=(width, 3.4))
+    axes = np.atleast_1d(figure.subplots(1, 2 if known else 1))
+    for colour, (name, run) in zip(COLOURS, runs.items()):
+        history = run.history
+        along = history["seconds"] if over == "seconds" else history.index
+        label = f"{name} " if name else ""
+        axes[0].loglog(along, history["loss"], color=colour, lw=1.2, label=name or None)
+        if known:
+            axes[1].semilogx(
+                along, history["psnr"], color=colour, lw=0.7, alpha=0.6,
+                label=f"{label}single iterate",
+            )  # fmt: skip
+            axes[1].semilogx(
+                along, history["psnr_average"], color=colour, lw=2.2,
+                label=f"{label}average",
+            )  # fmt: skip
+    axes[0].set(xlabel=over, ylabel="energy E", title="how well x₀ is explained")
+    if floor is not None:
+        axes[0].axhline(floor, color=ORANGE, ls=":", lw=1.5, label="noise alone")
+    if known:
+        axes[1].set(xlabel=over, ylabel="PSNR in dB", title="how close to the truth")
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        for colour, (name, iteration) in zip((GREY, GREEN, "black"), (marks or {}).items()):
+            axis.axvline(iteration, color=colour, ls="--", lw=1, label=name)
+        if axis.get_legend_handles_labels()[1]:
+            show_literally(*axis.legend(frameon=False, fontsize=9).get_texts())
+    return figure
+
+
+def choices(curve, chosen, alt="", width=10.0, below=4.0):
+    """Draw PSNR over the iterations, and mark on the curve what each stopping rule chose.
+
+    Parameters
+    ----------
+    curve : pandas.Series or sequence of float
+        PSNR in dB: a series indexed by iteration, or one value for each iteration from 1 on.
+    chosen : dict
+        Rule -> iteration. A rule has the same colour and marker in every figure; a name such as
+        "sure, wrong σ" denotes a variant of the rule "sure", which gets a hollow marker.
+    alt : str, optional
+        Alternative text.
+    width : float, optional
+        Width of the figure in inches.
+    below : float, optional
+        The axis reaches at least this many decibels below the best, and further down if a choice
+        lies lower.
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> figure = choices([20.0, 25.0, 24.0], {"sure": 3})
+    >>> [line.get_label() for line in figure.axes[0].lines if ":" in line.get_label()]
+    ['best: 2', 'sure: 3']
+    """
+    values = dict(curve.items() if hasattr(curve, "items") else enumerate(curve, 1))
+    best = max(values, key=values.get)
+    low = min([values[best] - below, *(values[k] - 0.4 for k in chosen.values())])
+    first = min(k for k, value in values.items() if value >= low)
+    figure = Figure(alt or "PSNR over iterations, and each rule's choice", figsize=(width, 3.4))
+    axis = figure.subplots()
+    axis.semilogx(list(values), list(values.values()), color=GREY, lw=2.2)
+    axis.axvline(best, color=GREY, ls=":", lw=1, label=f"best: {best}")
+    others, variants = zip(COLOURS * 2, "osD^vP*Xhd" * 2), iter("<>phd" * 4)
+    for name, iteration in chosen.items():
+        rule, *variant = name.split(", ")
+        colour, marker = _MARKS.get(rule) or next(others)
+        marker = next(variants) if variant else marker
+        axis.plot(
+            iteration, values[iteration], marker, color=colour, ms=13 if marker == "*" else 9,
+            mew=1.8, mfc="white" if variant else colour, label=f"{name}: {iteration}",
+        )  # fmt: skip
+    ticks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k in values]
+    axis.set_xticks(ticks, [str(k) for k in ticks])
+    axis.minorticks_off()
+    axis.set_xlim(0.9 * first, 1.1 * max(values))
+    axis.set_ylim(low, values[best] + 0.1 * (values[best] - low))
+    axis.set(xlabel="iteration", ylabel="PSNR in dB")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    legend = axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+    show_literally(*legend.get_texts())
+    return figure
