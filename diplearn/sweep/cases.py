@@ -187,7 +187,9 @@ def _read(name, size, stamp):
         return images.read(name, size=size), hashlib.file_digest(file, "sha256").hexdigest()
 
 
-forget_images = _read.cache_clear
+def forget_images():
+    """Free the memory of the images that cases have read."""
+    _read.cache_clear()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ SHEET = 200
 TICK = 0.2
 """Seconds between two looks at whether Ctrl-C was pressed."""
 
+_DIED = "a worker process died, perhaps for want of memory: fewer workers need less"
+
 
 def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
     """Fit every case that is not done yet; keep each result as it arrives.
@@ -151,9 +153,6 @@ def _submit(executor, case, key, threads):
             "a Dask client has get_executor() for this"
         )
     return future
-
-
-_DIED = "a worker process died, perhaps for want of memory: fewer workers need less"
 
 
 def _outcome(future, case, key):
