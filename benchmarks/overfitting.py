@@ -2,9 +2,9 @@
 
 python benchmarks/overfitting.py        (about half an hour on one core)
 
-It fits a noisy cat of 128x128 pixels for 50,000 iterations with one network of the lab recipe, and
-writes diplearn/course/data/overfitting.npz: PSNR and energy at log-spaced iterations, and the
-averaged images at a few of them.
+One network of the lab recipe is fitted to a noisy cat of 128x128 pixels for 50,000 iterations. The
+record, diplearn/course/data/overfitting.npz, has the PSNR and the energy at log-spaced iterations, and the
+averaged output at a few of them.
 """
 
 from pathlib import Path

@@ -1,13 +1,13 @@
-"""RESULTS.md: a section for each benchmark, replaced when it is measured again."""
+"""RESULTS.md has a section for each benchmark, which is replaced when it is measured again."""
 
 import datetime
-import json
 import platform
 import re
 from pathlib import Path
 
 import torch
 import typer
+from tqdm.auto import tqdm
 
 from diplearn.errors import InputError
 from diplearn.files import replacing
@@ -15,16 +15,8 @@ from diplearn.files import replacing
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
 
-def stored(path):
-    """Return what is stored as JSON, or None: what cannot be read is measured again."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def markdown(frame, digits=2):
-    """Write a data frame, its index included, as a Markdown table."""
+    """Return a data frame, its index included, as a Markdown table."""
     frame = frame.round(digits).astype(object).where(frame.notna(), "").reset_index()
     lines = ["| " + " | ".join(map(str, frame.columns)) + " |"]
     lines.append("|" + "---|" * len(frame.columns))
@@ -33,7 +25,7 @@ def markdown(frame, digits=2):
 
 
 def machine(on_gpu=False):
-    """Say where, with what and when something was measured."""
+    """Return a sentence: the processor or GPU, the versions and the day of a measurement."""
     place = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
     if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
         place += f" ({torch.backends.cpu.get_cpu_capability()})"
@@ -46,7 +38,7 @@ def machine(on_gpu=False):
 
 
 def put_section(path, title, text):
-    """Replace a section of the results, or add it; the others stay as they are."""
+    """Replace one section of the Markdown file, or add it; the others stay as they are."""
     old = path.read_text("utf-8") if path.exists() else "# Results\n"
     section = f"## {title}\n\n{text.strip()}\n"
     pattern = rf"(?ms)^## {re.escape(title)}\n.*?(?=^## |\Z)"
@@ -58,8 +50,17 @@ def put_section(path, title, text):
         temporary.write_text(new, encoding="utf-8")
 
 
+def run_missing(wanted, store, words):
+    """Run the cases that are not stored yet, one after the other; `words` describes a result."""
+    missing = store.missing(wanted)
+    for key, work in tqdm(missing.items(), "cases", disable=not missing):
+        result = work()
+        store.put(key, *result)
+        tqdm.write(f"{key}: {words(result.row)}")
+
+
 def start(command):
-    """Run a benchmark from the command line; what is wrong with its input is one line."""
+    """Run a benchmark from the command line; a mistake in its input ends it with one line."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     try:

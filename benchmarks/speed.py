@@ -2,10 +2,11 @@
 
 python benchmarks/speed.py --image denoising/F16_GT.png --size 512 --iterations 3000
 
-All ways fit the same noisy image with the same network for as many iterations, one after the
-other in this process; what is compared is seconds an iteration, and beside it the PSNR that came
-out. The first iterations, in which a GPU's libraries choose and `torch.compile` compiles, are told
-apart. The result is a CSV, a figure, and a section of RESULTS.md.
+All variants fit the same noisy image with the same network for the same number of iterations, one
+after the other in this process. The table has the seconds per iteration of each variant, and the
+PSNR of its result. The first iterations, in which a GPU's libraries choose their algorithms and
+`torch.compile` compiles, are reported apart. The output is a CSV, a figure, and a section of
+RESULTS.md.
 """
 
 import time
@@ -26,8 +27,8 @@ HERE = Path(__file__).resolve().parent
 WARM = 5  # iterations that do not count
 
 
-def plain(problem, recipe, seed, device):
-    """The published loop with nothing done for speed; seconds at each iteration, and the average.
+def measure_plain(problem, recipe, seed, device):
+    """Return a row for the published loop as it is, with nothing done for speed.
 
     Full precision, PyTorch's default memory layout and Adam, fresh Gaussian noise, and the loss
     read in every iteration.
@@ -50,23 +51,17 @@ def plain(problem, recipe, seed, device):
         average = output if average is None else weight * average + (1 - weight) * output
         loss.item()
         seconds.append(time.perf_counter() - begun)
-    return seconds, average
-
-
-def measure_plain(problem, recipe, seed, device):
-    """A row for the plain loop."""
-    seconds, average = plain(problem, recipe, seed, device)
     return row(problem, seconds, average)
 
 
 def measure(problem, recipe, seed, device):
-    """A row for one fit by the package."""
+    """Return a row for one fit by the package."""
     run = dip.fit(problem, recipe, seed=seed, device=device, progress=False)
     return row(problem, run.history.seconds.tolist(), run.average)
 
 
 def measure_together(problem, recipe, seed, device, count):
-    """A row for several fits at once, seconds divided by their number; `fits` finds the cores."""
+    """Return a row for several fits at once; their seconds are divided by their number."""
     wanted = {
         number: {"problem": problem, "recipe": recipe, "seed": seed + number, "device": device}
         for number in range(count)
@@ -81,7 +76,7 @@ def measure_together(problem, recipe, seed, device, count):
 
 
 def row(problem, seconds, average):
-    """Seconds an iteration without the first ones, what those took, and the PSNR at the end."""
+    """Return the seconds per iteration without the first ones, those of the first, and the PSNR."""
     return {
         "s/iteration": (seconds[-1] - seconds[WARM - 1]) / (len(seconds) - WARM),
         "first s": seconds[WARM - 1],
@@ -90,12 +85,12 @@ def row(problem, seconds, average):
 
 
 def quality(problem, image):
-    """PSNR of what a fit ended with."""
+    """Return the PSNR of the image that a fit ended with."""
     return metrics.psnr(image.cpu().clamp(0, 1), problem.truth)
 
 
 def ways(recipe, at_once, compiled):
-    """Name -> how to measure it."""
+    """Return the variants: name -> function, recipe, further arguments."""
     auto = recipe.replace(precision="auto")
     found = {
         "plain loop": (measure_plain, recipe, {}),
@@ -110,7 +105,7 @@ def ways(recipe, at_once, compiled):
 
 
 def draw(table, path, title):
-    """A bar a way: how many times faster than the plain loop."""
+    """Draw a bar for each variant: how many times faster than the plain loop it is."""
     figure = Figure(f"Speed of an iteration against the plain loop: {title}", figsize=(7, 2.6))
     axis = figure.subplots()
     bars = axis.barh(table.index, table["times faster"], color=COLOURS[0])
@@ -134,7 +129,7 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder.")] = HERE / "results" / "speed",
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
-    """Measure seconds an iteration."""
+    """Measure the seconds that an iteration takes."""
     problem = dip.denoising(images.load(image, size=size), sigma=25 / 255, seed=seed)
     recipe = recipes.paper("denoising").replace(iterations=iterations, stop="count")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -2,13 +2,14 @@
 
 python benchmarks/stopping.py --seeds 1 --task gaussian-25 --image camera
 
-A case is an image, a degradation and a seed. One fit to well past the peak feeds all rules that
-only look on; a rule that hides something from the networks gets a fit of its own. Every case is
-stored under --results as soon as it is done: the same command again does what is missing.
+A case is an image, a degradation and a seed. One fit to well past the peak of the PSNR feeds all
+rules that only observe; a rule that hides something from the networks gets a fit of its own. Every
+case is stored under --results as soon as it is done, so that the same command continues where it
+was stopped.
 """
 
-import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,12 @@ import pandas as pd
 import report
 import torch
 import typer
-from tqdm.auto import tqdm
 
 import diplearn as dip
 from diplearn import degrade, images, recipes, stopping
 from diplearn.figures import COLOURS, Figure
 from diplearn.files import replacing
+from diplearn.results import Result, Store
 
 TUNING = ("astronaut", "chelsea", "coffee", "rocket")  # the rules' numbers were chosen on these
 REPORTING = ("camera", "motorcycle", "hubble", "coins", "moon")
@@ -44,7 +45,7 @@ TASKS = {
 
 
 class Watched:
-    """A rule that never ends the fit: what it would have done is written down instead."""
+    """A rule that never ends the fit: what the rule would have done is recorded instead."""
 
     def __init__(self, rule):
         self.rule, self.seconds, self.row = rule, 0.0, None
@@ -60,7 +61,7 @@ class Watched:
             self.close(step, truth)
 
     def close(self, step, truth):
-        """Write down the choice: at its stop, or at the end of the fit."""
+        """Record the choice: when the rule stops, or at the end of the fit."""
         if self.row is None:
             self.row = {
                 "rule": self.rule.name,
@@ -71,10 +72,12 @@ class Watched:
             }
 
 
-def follow(problem, recipe, rules, length, seed, shown=None):
-    """Make one fit; return a row a rule, and the curve of the averages."""
+def follow(problem, recipe, rules, length, seed, problems=None):
+    """Make one fit; return a row for each rule, and the PSNR of the averages by iteration."""
     watched, curve, begun = [Watched(rule) for rule in rules], [], time.perf_counter()
-    for step in dip.iterate(problem, recipe.replace(iterations=length), seed=seed, shown=shown):
+    for step in dip.iterate(
+        problem, recipe.replace(iterations=length), seed=seed, problems=problems
+    ):
         curve.append(round(dip.psnr(step.average, problem.truth), 3))
         for each in watched:
             each(step, problem.truth)
@@ -106,26 +109,31 @@ def measure(task, image, size, seed, name, times):
     length = int(times * recipe.iterations)
     default = stopping.choose("auto", problem, recipe).name
     rules = prepared(stopping.BY_NAME, problem, recipe)
-    looking = [rule for rule in rules if rule.shown is None]
+    looking = [rule for rule in rules if rule.problems is None]
     rows, curve = follow(problem, recipe, looking, length, seed)
     curves = {"": curve}
     for rule in rules:
-        if rule.shown is not None:
-            more, curves[rule.name] = follow(problem, recipe, [rule], length, seed, rule.shown)
+        if rule.problems is not None:
+            more, curves[rule.name] = follow(problem, recipe, [rule], length, seed, rule.problems)
             rows += more
     case = {"task": task, "image": image, "seed": seed, "recipe": name, "size": size}
     rows = [case | row | {"default": row["rule"] == default} for row in rows]
-    return {"rows": rows, "curves": curves}
+    return Result({"rows": rows, "curves": curves})
 
 
-def stored_case(path):
-    """Return a case as `measure` made it, or None."""
-    case = report.stored(path)
-    return case if isinstance(case, dict) and case.get("rows") and "curves" in case else None
+def is_case(_, result):
+    """Return whether a stored result is one that `measure` made."""
+    return result.row["rows"] and "curves" in result.row
+
+
+def default_gap(case):
+    """Return in words what the default rule lost."""
+    chosen = next(row for row in case["rows"] if row["default"])
+    return f"{chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}"
 
 
 def collect(cases):
-    """Return a table of all cases: a row a rule, with what it lost in dB.
+    """Return a table of all cases: a row for each rule, with what it lost in dB.
 
     gap: against the best image of the fit that the rule watched. price: against the best of the
     fit from which nothing was hidden.
@@ -213,25 +221,22 @@ def main(
         torch.set_num_threads(threads)
     if unknown := set(task or ()) - set(TASKS):
         raise typer.BadParameter(f"no task is called {unknown.pop()!r}: {', '.join(TASKS)}")
-    results.mkdir(parents=True, exist_ok=True)
+    store = Store(results, check=is_case)
+    store.make_folder()
     tasks, names = task or TASKS, (image or REPORTING)[:limit]
     wanted = {
-        f"{name}-{shown}-{size}-{recipe}-{seed}": (name, shown, size, seed, recipe, times)
+        f"{name}-{shown}-{size}-{recipe}-{seed}".replace("/", "_"): partial(
+            measure, name, shown, size, seed, recipe, times
+        )
         for seed in range(seeds)
         for name in tasks
         for shown in names
     }
-    paths = {name: results / f"{name.replace('/', '_')}.json" for name in wanted}
-    missing = [] if stored else [name for name in wanted if stored_case(paths[name]) is None]
-    for shown in names if missing else ():
-        images.load(shown, size=size)  # a name that is not there must not cost an hour
-    for name in tqdm(missing, "cases", disable=not missing):
-        case = measure(*wanted[name])
-        with replacing(paths[name]) as temporary:
-            temporary.write_text(json.dumps(case))
-        chosen = next(row for row in case["rows"] if row["default"])
-        tqdm.write(f"{name}: {chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}")
-    cases = [case for path in paths.values() if (case := stored_case(path))]
+    if not stored and store.missing(wanted):
+        for shown in names:
+            images.load(shown, size=size)  # an image that is missing must not cost an hour first
+        report.run_missing(wanted, store, default_gap)
+    cases = [result.row for key in wanted if (result := store.get(key))]
     if not cases:
         raise typer.BadParameter("none of these cases is stored yet")
     tell(cases, table or results.with_suffix(".csv"), results.with_suffix(".png"))
@@ -240,7 +245,7 @@ def main(
 
 
 def section(rows):
-    """The Markdown of one recipe and size: the rules, and what "auto" chose."""
+    """Return the Markdown of one recipe and size: the rules, and what "auto" chose."""
     seeds, names = rows.seed.nunique(), ", ".join(rows.image.unique())
     return (
         f"Images: {names}; {seeds} seed(s); {report.machine()}\n\n"

@@ -2,11 +2,11 @@
 
 make bench ARGS="--image denoising/F16_GT.png --task denoising"
 
-Each fit starts from scratch, in this process, one after the other. It is stored under --results
-as it goes: the same command again goes on where it stopped, and measures nothing twice. The
-published fit takes half an hour an image; --against-stored takes its curve, PSNR by iteration,
-from the file that an earlier run (or another machine) left, and its seconds an iteration from this
-one; the other recipes are then measured anew, so that all seconds are of one machine and one hour.
+Each fit starts from scratch, in this process, one after the other. It is stored under --results on
+the way, so that the same command continues where it was stopped, and measures nothing twice. The
+published fit takes half an hour an image. With --against-stored, its curve (PSNR by iteration) is
+the one that an earlier run or another machine stored, and only its seconds per iteration are
+measured; the other recipes are measured anew, so that all seconds come from one machine and hour.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import typer
 import diplearn as dip
 from diplearn import images, recipes
 from diplearn.figures import COLOURS, Figure
-from diplearn.files import replacing
+from diplearn.results import Store
 
 STORED = ["seconds", "psnr", "psnr_average"]
 TASKS = ("denoising", "super_resolution", "inpainting")
@@ -31,7 +31,7 @@ IMAGES = ("motorcycle", "camera", "coins")  # no recipe was tuned on these
 
 
 def make_problem(task, image, size, sigma, factor, seed):
-    """Return the problem that is to be solved; inpainting means half of the pixels at random."""
+    """Return the problem to solve; in inpainting, half of the pixels are missing at random."""
     clean = images.load(image, size=size)
     if task == "denoising":
         return dip.denoising(clean, sigma=sigma / 255, seed=seed)
@@ -42,31 +42,33 @@ def make_problem(task, image, size, sigma, factor, seed):
     raise typer.BadParameter(f"task is one of {', '.join(TASKS)}, not {task}")
 
 
-def measure(problem, recipe, seed, path, anew=False):
-    """Fit, or go on with a fit that was cut off; return its curve, a row an iteration."""
-    table, kept = path.with_suffix(".csv"), path.with_suffix(".dip")
-    if not anew:
-        with contextlib.suppress(OSError, ValueError, KeyError):  # none there, or damaged
-            return pd.read_csv(table, index_col="iteration")[STORED]
-    run = None
+def is_curve(_, result):
+    """Return whether a stored result is one that `measure` made."""
+    return set(STORED) <= set(result.curve.columns)
+
+
+def measure(problem, recipe, seed, store, key, anew=False):
+    """Fit, or resume a fit that was cut off; return its curve, a row for each iteration."""
+    if not anew and (stored := store.get(key)):
+        return stored.curve[STORED]
+    run, kept = None, store.folder / f"{key}.dip"
     with contextlib.suppress(OSError, dip.InputError):  # none there, or damaged
         run = dip.Run.load(kept)
     if run is not None:
-        if run.stopped_by in ("unfinished", "interrupted", "halted"):
+        if run.cut_short or run.stopped_by == "unfinished":
             run = dip.resume(run, save=kept)
     else:
         run = dip.fit(problem, recipe, seed=seed, save=kept)
-    if run.stopped_by in ("interrupted", "halted"):
-        raise KeyboardInterrupt  # what there is lies in `kept`
+    if run.cut_short:
+        raise KeyboardInterrupt  # the checkpoint is in `kept`
     curve = run.history[STORED].round(4)
-    with replacing(table) as temporary:
-        curve.to_csv(temporary)
+    store.put(key, curve=curve)
     kept.unlink()
     return curve
 
 
 def pace(problem, recipe, iterations=10):
-    """Return the median of the seconds that one iteration takes, the first two left out."""
+    """Return the median seconds of an iteration, without the first two."""
     seconds, before = [], time.perf_counter()
     for step in dip.iterate(problem, recipe):
         now = time.perf_counter()
@@ -78,13 +80,13 @@ def pace(problem, recipe, iterations=10):
 
 
 def seconds_to(curve, level):
-    """Return when the averaged output first reached a PSNR; NaN if it never did."""
+    """Return the seconds after which the averaged output first reached a PSNR, or NaN."""
     there = curve.index[curve.psnr_average >= level]
     return curve.seconds[there[0]] if len(there) else float("nan")
 
 
 def draw(curves, path, title):
-    """Draw PSNR over seconds and over iterations: averaged thick, single thin."""
+    """Draw PSNR over seconds and over iterations: thick lines for averages, thin for outputs."""
     figure = Figure(f"PSNR over time: {title}", figsize=(10, 3.8))
     axes = figure.subplots(1, 2, sharey=True)
     colours = dict(zip(dict.fromkeys(name for name, _ in curves), COLOURS))
@@ -104,7 +106,7 @@ def draw(curves, path, title):
 
 
 def summary(curves, published):
-    """Return a table: a row a fit, with the seconds to the levels that the published fit sets."""
+    """Return a row for each fit, with the seconds to levels that the published fit sets."""
     best = published.psnr_average.max()
     levels = {"best - 1 dB": best - 1, "best - 0.1 dB": best - 0.1, "best": best}
     rows = []
@@ -147,8 +149,9 @@ def main(
     detail = {"denoising": f"{sigma:g}", "super_resolution": f"x{factor}"}.get(task, "half")
     names = (image or IMAGES)[:limit]
     for name in names:
-        make_problem(task, name, size, sigma, factor, 0)  # what cannot be had must not cost an hour
-    results.mkdir(parents=True, exist_ok=True)
+        make_problem(task, name, size, sigma, factor, 0)  # a missing image must not cost an hour
+    store = Store(results, ("curve",), is_curve)
+    store.make_folder()
     for name in names:
         case = f"{task}-{detail}-{Path(name).stem.removesuffix('_GT')}-{size}"
 
@@ -156,8 +159,7 @@ def main(
             problem = make_problem(task, name, size, sigma, factor, seed)
             chosen = recipes.choose(recipe, problem)
             chosen = chosen.replace(iterations=iterations) if iterations else chosen
-            path = results / f"{case}-{recipe}-{seed}"
-            return measure(problem, chosen, seed, path, anew=against_stored)
+            return measure(problem, chosen, seed, store, f"{case}-{recipe}-{seed}", against_stored)
 
         names = recipe or ["lab"]
         curves = {(each, seed): fitted(each, seed) for each in names for seed in range(seeds)}
@@ -165,25 +167,25 @@ def main(
         print(f"peak memory of the process so far: {peak / 1e6:.0f} MB")
         if against_stored:
             problem = make_problem(task, name, size, sigma, factor, 0)
-            curves["paper", 0] = stored(results / f"{case}-paper-0.csv", problem)
+            curves["paper", 0] = published(store, f"{case}-paper-0", problem)
         else:
             curves["paper", 0] = fitted("paper", 0)
         tell(curves, case, results, out, against_stored)
 
 
-def stored(path, problem):
-    """Return the published curve from a file, with this machine's seconds an iteration."""
-    if not path.exists():
-        raise typer.BadParameter(f"there is no {path}; measure once without --against-stored")
+def published(store, key, problem):
+    """Return the stored curve of the published fit, with this machine's seconds per iteration."""
+    stored = store.get(key)
+    if stored is None:
+        missing = store.path(key, "curve")
+        raise typer.BadParameter(f"there is no {missing}; measure once without --against-stored")
     each = pace(problem, recipes.choose("paper", problem))
     print(f"published recipe: {each:.3f} s an iteration, measured now; its curve was stored")
-    published = pd.read_csv(path, index_col="iteration")
-    published["seconds"] = published.index * each
-    return published
+    return stored.curve.assign(seconds=stored.curve.index * each)
 
 
 def tell(curves, case, results, out, against_stored):
-    """Print a table, draw the curves, and write the section of the results."""
+    """Print a table, draw the curves, and write a section of RESULTS.md."""
     table = summary(curves, curves["paper", 0])
     with pd.option_context("display.width", 200, "display.max_columns", 20):
         print(table.round(3).to_string(index=False))

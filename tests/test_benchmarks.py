@@ -202,7 +202,7 @@ def test_seconds_to_quality_beside_the_published_recipe(tmp_path):
     ]
 
 
-def test_a_image_that_is_not_there_costs_no_time(tmp_path):
+def test_an_image_that_is_not_there_costs_no_time(tmp_path):
     _, run = command("time_to_quality")
     answer = run("--image", "no-such", "--results", tmp_path / "store", "--out", tmp_path / "R.md")
     assert answer.exit_code != 0 and not (tmp_path / "store").exists()

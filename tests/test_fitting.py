@@ -205,17 +205,22 @@ def test_input_noise_has_its_spread_whatever_its_kind(problem):
         noise = state.noise.add_to(state.z) - state.z
         assert abs(float(noise.std()) - 0.03) < 1e-3 and abs(float(noise.mean())) < 1e-3
     silent = prepare.state(problem, TINY.replace(input_noise=0))
-    assert silent.noisy_input() is silent.z
+    assert silent.noise.add_to(silent.z) is silent.z
 
 
 def test_shifted_noise_is_another_each_time_and_the_same_for_a_seed(problem):
     recipe = TINY.replace(noise_kind="shifted")
     first, again = (prepare.state(problem, recipe, seed=3) for _ in range(2))
-    draws = [first.noisy_input() for _ in range(6)]
-    assert all(torch.equal(draw, again.noisy_input()) for draw in draws)
+    draws = [first.noise.add_to(first.z) for _ in range(6)]
+    assert all(torch.equal(draw, again.noise.add_to(again.z)) for draw in draws)
     assert all(not torch.equal(a, b) for a, b in zip(draws, draws[1:]))
     other = prepare.state(problem, recipe, seed=4)
-    assert not torch.equal(first.canvas, other.canvas)
+    assert not torch.equal(first.noise.canvas, other.noise.canvas)
+
+
+def last_step(problem, state):
+    with state.threads() as threads:
+        return list(fitting._iterations(state, problem, None, threads))[-1]
 
 
 def test_members_are_fitted_each_by_itself(problem):
@@ -224,8 +229,7 @@ def test_members_are_fitted_each_by_itself(problem):
     state = prepare.state(problem, recipe, seed=0)
     alone = [prepare.state(problem, recipe.replace(members=1), seed=0) for _ in range(2)]
     alone[1].network.load_state_dict(state.networks[1].state_dict())
-    *_, both = dip.iterate(problem, recipe, state=state)
-    lasts = [list(dip.iterate(problem, recipe.replace(members=1), state=one))[-1] for one in alone]
+    both, *lasts = (last_step(problem, each) for each in (state, *alone))
     assert torch.allclose(both.output, torch.stack([s.output for s in lasts]).mean(0), atol=1e-6)
     assert float(both.loss) == pytest.approx(sum(float(s.loss) for s in lasts) / 2, rel=1e-5)
     assert not torch.equal(lasts[0].output, lasts[1].output)
@@ -259,7 +263,7 @@ def test_each_member_may_be_shown_something_else(problem, clean):
 
 def test_a_network_of_ones_own_has_no_other_members(problem):
     network = nn.Sequential(nn.Conv2d(8, 3, 3, padding=1), nn.Sigmoid())
-    assert prepare.state(problem, TINY.replace(members=3), network).members == [network]
+    assert prepare.state(problem, TINY.replace(members=3), network).networks == [network]
 
 
 @pytest.mark.parametrize("size", [(17, 31), (16, 16), (300, 20)])
@@ -486,7 +490,7 @@ class Breaks(nn.Module):
 
 
 def test_a_nan_goes_back_to_the_last_good_state(problem):
-    with pytest.warns(RuntimeWarning, match="last good state") as told:
+    with pytest.warns(RuntimeWarning, match="last checkpoint") as told:
         run = quick(problem, network=Breaks({20}))
     assert len(told) == 1 and told[0].filename == __file__
     assert 20 not in run.history.index and run.stopped_at == 40
@@ -498,8 +502,7 @@ def test_a_nan_goes_back_to_the_last_good_state(problem):
 def test_going_back_restores_weights_and_moments(problem):
     """Copied by value: a checkpoint that shares memory with the weights would restore nothing."""
     state = prepare.state(problem, TINY)
-    threads = hardware.ThreadPool(state.networks, problem.shape, state.device)
-    steps = fitting._iterations(state, problem, None, threads)
+    steps = fitting._iterations(state, problem, None, state.threads())
     for _ in range(5):
         next(steps)
     state.guard._save(1.0)
@@ -591,7 +594,7 @@ def test_a_network_of_ones_own_is_trained_in_place(problem):
 def test_z_may_be_handed_in(problem):
     flash = images.load("coffee", size=64)[None]
     run = quick(problem, TINY.replace(z="given", z_channels=3), z=flash, iterations=2)
-    assert torch.equal(run.state[0]["z"], flash)
+    assert torch.equal(run.state.z, flash)
     with pytest.raises(InputError, match="hand it in"):
         quick(problem, TINY.replace(z="given"))
     with pytest.raises(InputError, match="64, 64"):

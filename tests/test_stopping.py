@@ -101,7 +101,7 @@ def test_every_rule_restores_a_noisy_image(name):
 
 
 def test_sure_estimates_the_error_that_nobody_sees():
-    """Where no pixel is clipped: what clipping takes away from black and white, it cannot see.
+    """Where no pixel is clipped: SURE cannot see what clipping takes from black and white.
 
     A single estimate is off by what the energy of its noise happens to be, the same in every
     iteration: the level holds in the mean over seeds, so does the fall from one iteration to the other.

@@ -24,9 +24,12 @@ import psutil
 import pytest
 import torch
 
-from diplearn import InputError, cli, images, problems, recipes, sweep
+from diplearn import InputError, cli, images, problems, recipes, results, sweep
 from diplearn.progress import Progress
-from diplearn.sweep import Case, grid, run_case
+from diplearn.results import Store
+from diplearn.sweep import Case, grid, many_fits, one_fit
+from diplearn.sweep import cases as sweep_cases
+from diplearn.sweep.one_fit import run_case
 
 TINY = {
     "options": {"down": [8, 16], "skip": [4, 4]},
@@ -84,7 +87,7 @@ def no_fit(monkeypatch):
     def begun(*_, **__):
         pytest.fail("a fit began")
 
-    monkeypatch.setattr(sweep, "run_case", begun)
+    monkeypatch.setattr(many_fits, "run_case", begun)
 
 
 def equal(rows, others):
@@ -168,7 +171,10 @@ def test_results_that_were_stored_before_are_found_again(tmp_path):
 
 
 def test_a_field_that_is_added_leaves_the_keys_of_earlier_results_alone(monkeypatch):
-    """A recipe's or a task's, as long as it is at its default; else it is another fit."""
+    """A recipe's or a task's, once LATER has it; at another value it is another fit.
+
+    Without an entry in LATER the keys change, and the test above fails: nobody can forget it.
+    """
     before = Case("camera", size=32).key()
 
     @dataclasses.dataclass(frozen=True)
@@ -181,8 +187,14 @@ def test_a_field_that_is_added_leaves_the_keys_of_earlier_results_alone(monkeypa
     def later(clean, sigma=25 / 255, seed=0, clip=True):
         return denoising(clean, sigma, seed)
 
+    settings = {"recipe.weight_decay": 0.0, "recipe.schedule": {}, "denoising.clip": True}
     monkeypatch.setattr(recipes, "Recipe", Later)
     monkeypatch.setattr(problems, "denoising", later)
+    for forgotten in settings:
+        rest = {name: value for name, value in settings.items() if name != forgotten}
+        monkeypatch.setattr(sweep_cases, "LATER", rest)
+        assert Case("camera", size=32).key() != before
+    monkeypatch.setattr(sweep_cases, "LATER", settings)
     assert Case("camera", size=32).key() == before
     others = [{"changes": {"weight_decay": 0.1}}, {"arguments": {"clip": False}}]
     keys = {Case("camera", size=32, **other).key() for other in others}
@@ -223,7 +235,7 @@ def test_each_image_is_read_once(tmp_path, monkeypatch):
     assert read.count("own") == 1 and read.count("coins") == 1
 
     read.clear()
-    sweep._read.cache_clear()
+    sweep_cases.forget_images()
     run_case(cases[0], cases[0].key())
     assert read == ["own"]
 
@@ -336,7 +348,7 @@ def test_only_what_is_missing_is_done(few, tmp_path, monkeypatch):
     older.write_text(older.read_text().replace('"diplearn": "0', '"diplearn": "99.0'))
     (tmp_path / f"{few[1].key()}.json").write_text("{")
     made = []
-    monkeypatch.setattr(sweep, "run_case", lambda *a: made.append(a[0].seed) or run_case(*a))
+    monkeypatch.setattr(many_fits, "run_case", lambda *a: made.append(a[0].seed) or run_case(*a))
     rows = sweep.sweep(few, results=tmp_path, progress=False)
     assert sorted(made) == [1, 2]
     assert rows["seed"].tolist() == [0, 1, 2] and rows["diplearn"][0].startswith("99")
@@ -404,7 +416,7 @@ def test_what_stood_in_the_place_of_a_result_is_moved(few, tmp_path):
 
 
 def test_a_contact_sheet_that_fails_fails_alone(few, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "_sheet", lambda shown: 1 / 0)
+    monkeypatch.setattr(many_fits, "_sheet", lambda shown: 1 / 0)
     with pytest.warns(RuntimeWarning, match="the contact sheet was not drawn: division by zero"):
         rows = sweep.sweep(few, results=tmp_path, progress=False)
     assert len(rows) == len(pd.read_csv(tmp_path / "table.csv")) == 3
@@ -423,8 +435,9 @@ def test_odd_names_of_files_reach_the_table_and_the_contact_sheet(tmp_path):
     assert rows["error"].isna().all()
     kept = pd.read_csv(tmp_path / "results/table.csv", encoding_errors="surrogateescape")
     assert kept["image"].tolist() == [case.image for case in cases]
-    shown = [(case, sweep._kept(tmp_path / "results", case.key())) for case in cases]
-    assert len([axis for axis in sweep._sheet(shown).axes if axis.images]) == len(names)
+    store = many_fits._store(tmp_path / "results")
+    shown = [(case, store.get(case.key())) for case in cases]
+    assert len([axis for axis in many_fits._sheet(shown).axes if axis.images]) == len(names)
 
 
 def test_a_result_serves_all_cases_that_differ_in_their_names_alone(few, tmp_path):
@@ -434,25 +447,25 @@ def test_a_result_serves_all_cases_that_differ_in_their_names_alone(few, tmp_pat
 
 
 def test_a_case_that_fails_is_a_row_and_is_tried_again(few, tmp_path, monkeypatch):
-    fit = sweep.fit
+    fit = one_fit.fit
 
     def fails(problem, recipe, *, seed, **options):
         if seed == 1:
             raise RuntimeError("the card\ncaught fire")
         return fit(problem, recipe, seed=seed, **options)
 
-    monkeypatch.setattr(sweep, "fit", fails)
+    monkeypatch.setattr(one_fit, "fit", fails)
     rows = sweep.sweep(few, results=tmp_path, progress=False)
     assert rows["error"].tolist()[1] == "RuntimeError: the card caught fire"
     assert rows["error"].isna().sum() == rows["psnr"].notna().sum() == 2
 
-    monkeypatch.setattr(sweep, "fit", fit)
+    monkeypatch.setattr(one_fit, "fit", fit)
     rows = sweep.sweep(few, results=tmp_path, progress=False)
     assert rows["error"].isna().all() and rows["psnr"].notna().all()
 
 
 def test_when_all_cases_fail_there_is_a_table_all_the_same(few, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(one_fit, "fit", lambda *_, **__: 1 / 0)
     rows = sweep.sweep(few, results=tmp_path, progress=False)
     assert rows["error"].tolist() == ["ZeroDivisionError: division by zero"] * 3
     assert (tmp_path / "table.csv").exists() and not (tmp_path / "sheet.png").exists()
@@ -485,7 +498,7 @@ def test_a_bar_that_begins_half_way_knows_its_pace(monkeypatch, capfd):
 
 def test_no_image_is_kept_after_a_sweep(few, tmp_path):
     sweep.sweep(few, results=tmp_path, progress=False)
-    assert sweep._read.cache_info().currsize == 0
+    assert sweep_cases._read.cache_info().currsize == 0
 
 
 def test_threads_give_the_same_rows(serial, cases, tmp_path):
@@ -592,15 +605,15 @@ def test_a_fit_leaves_the_number_of_threads_as_it_was(few):
 def test_a_worker_process_that_dies_ends_the_sweep_and_keeps_what_is_done(
     cases, tmp_path, monkeypatch
 ):
-    store = sweep._store
+    put = Store.put
 
-    def kill(folder, result):
-        store(folder, result)
+    def kill(store, *result):
+        put(store, *result)
         for child in psutil.Process().children(recursive=True):
             if "spawn_main" in " ".join(child.cmdline()):
                 child.kill()
 
-    monkeypatch.setattr(sweep, "_store", kill)
+    monkeypatch.setattr(Store, "put", kill)
     with pytest.raises(sweep.Stopped, match="a worker process died.* of 12 cases are kept"):
         with sweep.workers(1) as executor:
             sweep.sweep(cases, executor, results=tmp_path, progress=False)
@@ -611,7 +624,7 @@ def test_a_worker_process_that_dies_ends_the_sweep_and_keeps_what_is_done(
 
 
 def test_a_disk_that_is_full_ends_the_sweep_and_keeps_what_is_done(few, tmp_path, monkeypatch):
-    replacing, written = sweep.replacing, []
+    replacing, written = results.replacing, []
 
     @contextlib.contextmanager
     def full(path):
@@ -621,12 +634,12 @@ def test_a_disk_that_is_full_ends_the_sweep_and_keeps_what_is_done(few, tmp_path
             if len(written) > 3:  # two files for the first case; the second's row finds no room
                 raise OSError(28, "No space left on device", str(temporary))
 
-    monkeypatch.setattr(sweep, "replacing", full)
+    monkeypatch.setattr(results, "replacing", full)
     with pytest.raises(sweep.Stopped, match="No space left on device; 1 of 3 cases are kept in"):
         sweep.sweep(few, results=tmp_path, progress=False)
     assert len(stored(tmp_path)) == 1 and not list(tmp_path.glob(".*"))
 
-    monkeypatch.setattr(sweep, "replacing", replacing)
+    monkeypatch.setattr(results, "replacing", replacing)
     assert len(sweep.sweep(few, results=tmp_path, progress=False)) == len(stored(tmp_path)) == 3
 
 
@@ -653,7 +666,7 @@ def test_a_folder_that_refuses_is_found_out_before_any_fit(
 
 
 def test_the_file_in_the_docstring_is_read(tmp_path):
-    text = sweep.__doc__.split("from a TOML file:\n")[1].split("Here that makes")[0]
+    text = sweep.__doc__.split("from a TOML file:\n")[1].split("This file describes")[0]
     images.write(images.load("coffee", size=80), tmp_path / "photo.jpg")
     (tmp_path / "many.toml").write_text(textwrap.dedent(text))
     cases = sweep.read(tmp_path / "many.toml")
@@ -803,7 +816,7 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, monkeypatch, capfd,
 
 def test_the_ablation_can_be_run():
     cases = sweep.read(Path(__file__).parents[1] / "benchmarks/ablation.toml")
-    keys = {sweep._checked(case)[0] for case in cases}
+    keys = {many_fits._checked(case)[0] for case in cases}
     assert len(keys) == len(cases) == 25 * 3 * 3
     assert {case.image for case in cases} == {"camera", "coins", "motorcycle"}
     _, recipe = cases[0].make()
@@ -817,9 +830,10 @@ def test_the_ablation_can_be_run():
 # Ctrl-C was taken note of.
 PROGRAM = """
 import contextlib, pathlib
-from diplearn import cli, sweep
+from diplearn import cli
+from diplearn.sweep import many_fits, one_fit
 
-fit, interruptible = sweep.fit, sweep.interruptible
+fit, interruptible = one_fit.fit, many_fits.interruptible
 
 def told(*things, **options):
     return fit(*things, **options, callback=lambda *_: pathlib.Path("fit began").touch())
@@ -830,7 +844,7 @@ def noted():
         take, flag.set = flag.set, lambda: (take(), pathlib.Path("interrupt noted").touch())
         yield flag
 
-sweep.fit, sweep.interruptible = told, noted
+one_fit.fit, many_fits.interruptible = told, noted
 if __name__ == "__main__":
     cli.main()
 """
@@ -867,7 +881,7 @@ def test_the_command_does_a_part_and_then_the_rest(tmp_path, monkeypatch, capfd)
     assert diplearn("sweep", "many.toml", "--limit", 2, "--threads", 1) == 0
     assert capfd.readouterr().out == "many/table.csv: 2 of 2 cases, 0 failed\n"
     assert len(stored(tmp_path / "many")) == 2
-    monkeypatch.setattr(sweep, "fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(one_fit, "fit", lambda *_, **__: 1 / 0)
     assert diplearn("sweep", "many.toml", "--limit", 3) == 1
     out, errors = capfd.readouterr()
     assert out == "many/table.csv: 3 of 3 cases, 1 failed\n"
@@ -972,16 +986,16 @@ def dask(tmp_path):
 @pytest.fixture
 def after(monkeypatch):
     """Return what arranges for something to happen when so many results are kept."""
-    store, kept = sweep._store, []
+    put, kept = Store.put, []
 
     def arrange(count, act):
-        def hooked(folder, result):
-            store(folder, result)
-            kept.append(result.row["key"])
+        def hooked(store, key, *result):
+            put(store, key, *result)
+            kept.append(key)
             if len(kept) == count:
                 act()
 
-        monkeypatch.setattr(sweep, "_store", hooked)
+        monkeypatch.setattr(Store, "put", hooked)
         return kept
 
     return arrange

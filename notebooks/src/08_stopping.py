@@ -193,7 +193,7 @@ choices(curve, first, alt="The discrepancy rule near the top; with a wrong σ fa
 # %%
 rule = HoldOut()
 rule.prepare(problem, recipe)
-seen = {f"what network {i} sees": shown.observation for i, shown in enumerate(rule.shown, 1)}
+seen = {f"what network {i} sees": shown.observation for i, shown in enumerate(rule.problems, 1)}
 contact_sheet({"x₀": problem.observation, **seen}, width=8, alt="Black dots, others in each image")
 
 # %%
@@ -230,11 +230,11 @@ choices(curve_held, at_held, alt="The hold-out rule's choice, near the top of it
 # %%
 rule, reaction, estimate, error = Sure(), [], [], []
 rule.prepare(problem, recipe)
-for step in dip.iterate(problem, recipe.replace(iterations=320), shown=rule.shown):
+for step in dip.iterate(problem, recipe.replace(iterations=320), problems=rule.problems):
     rule(step)
-    reaction.append(rule.now["divergence"])
+    reaction.append(rule.state["divergence"])
     if step.iteration % rule.EVERY == 0:
-        estimate.append(rule.now["score"])
+        estimate.append(rule.state["score"])
         error.append(float((step.average - problem.truth).square().mean()))
 
 # %%
