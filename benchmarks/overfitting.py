@@ -3,8 +3,8 @@
 python benchmarks/overfitting.py        (about half an hour on one core)
 
 One network of the lab recipe is fitted to a noisy cat of 128x128 pixels for 50,000 iterations. The
-record, diplearn/course/data/overfitting.npz, has the PSNR and the energy at log-spaced iterations, and the
-averaged output at a few of them.
+record, diplearn/course/data/overfitting.npz, has the PSNR and the energy at log-spaced iterations,
+and the averaged output at a few of them.
 """
 
 from pathlib import Path

@@ -104,7 +104,7 @@ def test_sure_estimates_the_error_that_nobody_sees():
     """Where no pixel is clipped: SURE cannot see what clipping takes from black and white.
 
     A single estimate is off by what the energy of its noise happens to be, the same in every
-    iteration: the level holds in the mean over seeds, so does the fall from one iteration to the other.
+    iteration. The level holds in the mean over seeds, and so does the fall between two iterations.
     """
     clean, looks = 0.3 + 0.4 * images.load("astronaut", size=96), (40, 80)
     scores, errors = torch.zeros(2, 3, len(looks))
