@@ -81,7 +81,7 @@ def test_help_waits_for_no_library():
         assert words in done.stdout
 
 
-@pytest.mark.parametrize("command", cli.TASKS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_its_options(command, capsys):
     assert diplearn(command, "--help") == 0
     shown = capsys.readouterr().out
@@ -117,7 +117,7 @@ def test_each_command_writes_its_result_beside_the_image(
     out, errors = capsys.readouterr()
     assert out.startswith(f"{result}: 40 iterations, ") and out.endswith(" dB\n")
     run = Run.load("fit.dip")
-    assert run.problem.task == cli.TASKS[command] and run.recipe.name == "lab"
+    assert run.problem.task == cli.COMMANDS[command].task and run.recipe.name == "lab"
     assert (images.read(result) - run.output).abs().max() <= 0.5 / 255 + 1e-6
     assert run.psnr > 12 and f"{run.psnr:.2f} dB" in out
     with Image.open("fit.gif") as film:
