@@ -247,12 +247,11 @@ def restore(options, guard):
 def _check_options(options):
     """Refuse options that contradict one another, and names that no file can have."""
     if options.resume is not None:
-        settled = [k for k, v in vars(options).items() if v is not None and k not in RESUMABLE]
-        settled.remove("command")
-        if settled:
+        given = [key for key in OPTIONS if getattr(options, key) is not None]
+        if settled := [_flag(key) for key in given if key not in RESUMABLE]:
             raise InputError(
                 "--resume continues a fit with the settings that it began with: leave out "
-                + ", ".join(map(_flag, settled))
+                + ", ".join(settled)
             )
     elif options.invert and options.mask is None:
         raise InputError("--invert inverts a mask: name the mask with --mask")
@@ -332,8 +331,8 @@ def _small(options, source):
     height, width = (side * factor for side in observation.shape[-2:])
     if height * width > images.LARGEST_AREA:
         raise InputError(
-            f"--factor {factor} would make {width}x{height} pixels, more than the "
-            f"{images.LARGEST_AREA // 1_000_000} million that are allowed: take a smaller factor"
+            f"--factor {factor} would make {width}x{height} pixels, and more than "
+            f"{images.LARGEST_AREA // 1_000_000} million are refused: take a smaller factor"
         )
     return observation, operators.Downsample(factor)
 
@@ -349,8 +348,8 @@ def _with_holes(options, source):
         observation, known = images.read_erased(source)
         if known.all():
             raise InputError(
-                "nothing is transparent in the image: name a --mask that is black where the image "
-                "is to be filled in, or erase that part of the image to transparency"
+                f"{source.name} is transparent nowhere: name a --mask that is black where the "
+                "image is to be filled in, or erase the image there"
             )
     if options.longest is not None:
         observation, known = images.shrink_known(observation, known, options.longest)

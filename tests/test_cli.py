@@ -230,7 +230,7 @@ def test_a_result_of_before_is_not_written_over(folder, capfd):
         assert diplearn("denoise", source, "--iterations", 1) == 0
         out, errors = capfd.readouterr()
         assert out.startswith(f"{result}: ")
-        said = f"diplearn: shot-denoised.png is there already: the result will be {result}\n"
+        said = f"diplearn: shot-denoised.png exists already, so the result will be {result}\n"
         assert (said in errors) == (result != results[0])
         contents[result] = (folder / result).read_bytes()
         assert {name: (folder / name).read_bytes() for name in contents} == contents
@@ -272,7 +272,7 @@ def test_a_name_that_was_free_may_be_taken_when_the_fit_ends(folder, capfd, monk
 # Through pipes.
 
 
-def test_a_image_comes_through_any_pipe(folder, capfd):
+def test_an_image_comes_through_any_pipe(folder, capfd):
     """A named one, those of a shell's <( ), and one for the mask."""
 
     def piped(name):
@@ -379,9 +379,9 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise missing/x.png", "there is no file missing/x.png"),
         ("denoise missing/x.png --out missing/y.png", "there is no file missing/x.png"),
         ("denoise https://example.org/x.png", "https://example.org/x.png is an address"),
-        ("denoise x\0.png", "it holds a NUL"),
-        ("denoise noisy.png --out x\0.png", "it holds a NUL"),
-        ("denoise noisy.png --save x\0.dip", "it holds a NUL"),
+        ("denoise x\0.png", "contains a NUL character"),
+        ("denoise noisy.png --out x\0.png", "contains a NUL character"),
+        ("denoise noisy.png --save x\0.dip", "contains a NUL character"),
         ("denoise noisy.png --film=", "--film is empty: name a file"),
         ("denoise noisy.png --out=", "--out is empty: name a file"),
         ("denoise .", "is a folder"),
@@ -401,10 +401,10 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
         ("denoise noisy.png --stop never", "'never'; there are auto, count"),
         ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), of which"),
-        ("inpaint holed.png --invert", "--invert turns a mask round: name one with --mask"),
-        ("inpaint erased.png --invert", "--invert turns a mask round: name one with --mask"),
+        ("inpaint holed.png --invert", "--invert inverts a mask: name the mask with --mask"),
+        ("inpaint erased.png --invert", "--invert inverts a mask: name the mask with --mask"),
         ("inpaint grad.png", "grad.png does not show what was erased"),
-        ("inpaint holed.png", "inpaint needs --mask"),
+        ("inpaint holed.png", "holed.png is transparent nowhere: name a --mask"),
         ("inpaint holed.png --mask wide.png", "(1, 48, 64) and the image (3, 48, 48)"),
         ("inpaint holed.png --mask noisy.png", "noisy.png is no mask"),
         ("inpaint holed.png --mask black.png", "every pixel is missing"),
@@ -418,7 +418,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --film x.mp4", "suffix names no format"),
         ("denoise noisy.png --film missing/x.gif", "there is no folder missing"),
         ("denoise noisy.png --save missing/x.dip", "there is no folder missing"),
-        ("denoise noisy.png --save x.png", "would hold the fit, no image: see --out"),
+        ("denoise noisy.png --save x.png", "would hold the fit, not an image"),
         # nothing of the user's is written over
         ("denoise noisy.png --out noisy.png", "--out noisy.png is the file of the image"),
         ("denoise noisy.png --out ./there.png/../noisy.png", "is the file of the image"),
@@ -431,9 +431,12 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise --resume missing.dip", "there is no file missing.dip"),
         ("denoise --resume noisy.png", "noisy.png is not a saved run"),
         ("denoise noisy.png --resume fit.dip", "leave out IMAGE"),
-        ("denoise --resume fit.dip --seed 0 --sigma 9", "leave out --seed, --sigma"),
+        ("denoise --resume fit.dip --seed 0 --sigma 9", "leave out --sigma, --seed"),
         ("denoise --resume fit.dip --iterations 2", "has made 2 iterations already"),
-        ("upscale --resume fit.dip", "fit of denoising: go on with diplearn denoise --resume"),
+        (
+            "upscale --resume fit.dip",
+            "fit of denoising: continue it with diplearn denoise --resume",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder, refused, monkeypatch, words, saying):
