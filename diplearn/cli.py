@@ -21,7 +21,9 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from . import streams
+import diplearn as dip
+
+from . import files, streams
 from .errors import InputError
 from .interrupts import Guard
 from .streams import complain, say
@@ -190,7 +192,8 @@ def _explained(error):
     if isinstance(error, MemoryError) or out_of_memory:
         return "the memory ran out: --longest 512 shrinks the image first"
     if hasattr(error, "format_message"):  # a mistake in the options, found by typer
-        return error.format_message()
+        command = getattr(getattr(error, "ctx", None), "command_path", "diplearn")
+        return f"{error.format_message().rstrip('.')}; see {command} --help"
     if isinstance(error, OSError):  # a full disk, a file that vanished
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     return None
@@ -220,14 +223,12 @@ def restore(options, guard):
     """Go from options to problem, fit and outputs; refuse bad input before the fit begins."""
     _check_options(options)
     _import("diplearn.fitting", guard)
-    from . import fitting
-
     if options.resume is None:
         problem, about = _problem(options)
-        fit = functools.partial(fitting.fit, problem, options.recipe, seed=options.seed or 0)
+        fit = functools.partial(dip.fit, problem, options.recipe, seed=options.seed or 0)
     else:
         saved, about = _saved(options), None
-        problem, fit = saved.problem, functools.partial(fitting.resume, saved)
+        problem, fit = saved.problem, functools.partial(dip.resume, saved)
     outputs = Outputs(options, problem, about, guard)
     _import("torch._dynamo", guard)  # the optimisers would import it in the middle of the fit
     try:
@@ -280,18 +281,15 @@ def _check_name(flag, name, no_pipe):
 
 def _problem(options):
     """Read the images; return the problem, and what the image's file says besides its pixels."""
-    from . import images
-    from .problems import Problem
-
     source = _read_once(options.image)
     observation, operator = _observed(options, source)
     source.seek(0)
-    about = images.about(source)
+    about = dip.images.about(source)
     sigma = None if options.sigma is None else options.sigma / 255
     # --longest is of the observation; the truth of super-resolution is larger.
     longest = options.longest and options.longest * getattr(operator, "factor", 1)
-    truth = options.truth and images.read(streams.source(options.truth), longest=longest)
-    return Problem(observation, operator, truth, sigma, COMMANDS[options.command].task), about
+    truth = options.truth and dip.images.read(streams.source(options.truth), longest=longest)
+    return dip.Problem(observation, operator, truth, sigma, COMMANDS[options.command].task), about
 
 
 class _Content(io.BytesIO):
@@ -304,63 +302,53 @@ class _Content(io.BytesIO):
 
 def _read_once(name):
     """Read a whole file; a pipe cannot be read a second time."""
-    from . import images
-
-    name, _, content = images.decode.content(streams.source(name))
+    name, _, content = dip.images.decode.content(streams.source(name))
     return _Content(name, content)
 
 
 def _observed(options, source):
     """Return the observation and the forward operator."""
-    from . import images, operators
-
     if options.command == "inpaint":
         return _with_holes(options, source)
     if options.command == "upscale":
         return _small(options, source)
-    return images.read(source, longest=options.longest), operators.Identity()
+    return dip.images.read(source, longest=options.longest), dip.Identity()
 
 
 def _small(options, source):
     """Read an image to be enlarged: it may be small, but the result must not be too large."""
-    from . import images, operators
-
     factor = options.factor or 4
-    smallest = -(-images.SMALLEST_SIDE // factor)
-    observation = images.read(source, longest=options.longest, smallest=smallest)
+    smallest = -(-dip.images.SMALLEST_SIDE // factor)
+    observation = dip.images.read(source, longest=options.longest, smallest=smallest)
     height, width = (side * factor for side in observation.shape[-2:])
-    if height * width > images.LARGEST_AREA:
+    if height * width > dip.images.LARGEST_AREA:
         raise InputError(
             f"--factor {factor} would make {width}x{height} pixels, and more than "
-            f"{images.LARGEST_AREA // 1_000_000} million are refused: take a smaller factor"
+            f"{dip.images.LARGEST_AREA // 1_000_000} million are refused: take a smaller factor"
         )
-    return observation, operators.Downsample(factor)
+    return observation, dip.Downsample(factor)
 
 
 def _with_holes(options, source):
     """Read an image and its mask, which may be the transparent part of the image itself."""
-    from . import images, operators
-
     if options.mask is not None:
-        observation = images.read(source)
-        known = images.read_mask(streams.source(options.mask), invert=bool(options.invert))
+        observation = dip.images.read(source)
+        known = dip.images.read_mask(streams.source(options.mask), invert=bool(options.invert))
     else:
-        observation, known = images.read_erased(source)
+        observation, known = dip.images.read_erased(source)
         if known.all():
             raise InputError(
                 f"{source.name} is transparent nowhere: name a --mask that is black where the "
                 "image is to be filled in, or erase the image there"
             )
     if options.longest is not None:
-        observation, known = images.shrink_known(observation, known, options.longest)
-    return observation, operators.Mask(known)
+        observation, known = dip.images.shrink_known(observation, known, options.longest)
+    return observation, dip.Mask(known)
 
 
 def _saved(options):
     """Load the run to continue, if this command can continue it."""
-    from .run import Run
-
-    run = Run.load(options.resume)
+    run = dip.Run.load(options.resume)
     task = run.problem.task
     if task != COMMANDS[options.command].task:
         others = [name for name, command in COMMANDS.items() if command.task == task]
@@ -391,20 +379,18 @@ class Outputs:
 
     def _check(self):
         """Refuse now what could not be written later, or would overwrite what is read."""
-        from . import images
-        from .files import check_writable
         from .run import check_film
 
         if self.path is not None:
-            images.check_suffix(self.path)
-            check_writable(self.path)
+            dip.images.check_suffix(self.path)
+            files.check_writable(self.path)
         else:
             streams.check_stdout()
         _check_overwriting(self.options, self.path)
         film, save = self.options.film, self.options.save
         if film is not None:
             check_film(film)
-        if save is not None and images.image_format(save) is not None:
+        if save is not None and dip.images.image_format(save) is not None:
             raise InputError(f"--save {save} would hold the fit, not an image: --out names that")
         if self.default is not None and self.path != self.default:
             complain(f"{self.default} exists already, so the result will be {self.path}")
@@ -438,15 +424,13 @@ class Outputs:
 
     def _write_image(self, image):
         """Write the image where it belongs; return where it is now."""
-        from . import files, images
-
         if self.default is not None:
             # The name may have been taken since: by the fit of photo.jpg beside photo.png.
-            return files.write_new(images.encode(image, "PNG", self.about), self._names())
+            return files.write_new(dip.images.encode(image, "PNG", self.about), self._names())
         if self.path is not None:
-            images.write(image, self.path, self.about)
+            dip.images.write(image, self.path, self.about)
             return self.path
-        content = images.encode(image, "PNG", self.about)
+        content = dip.images.encode(image, "PNG", self.about)
         self.guard.sends("standard output, perhaps not all of it,")
         with os.fdopen(self.pipe, "wb") as file:
             file.write(content)
@@ -461,11 +445,9 @@ class Outputs:
 
     def _rescue(self, image):
         """Write an image that cannot go to its place to a temporary folder; say where."""
-        from . import images
-
         with contextlib.suppress(Exception):
             path = Path(tempfile.mkdtemp(prefix="diplearn-"), "result.png")
-            images.write(image, path, self.about)
+            dip.images.write(image, path, self.about)
             return f"; the image is in {path} instead"
         return ""
 
@@ -511,14 +493,12 @@ def _same(path, other):
 
 def _summary(run):
     """Say in a line what a fit achieved."""
-    from . import metrics
-
     words = f"{run.stopped_at} iterations, {run.seconds:.0f} s"
     truth, observation = run.problem.truth, run.problem.observation
     if truth is None:
         return words
     same = observation.shape == truth.shape
-    before = f"{metrics.psnr(observation, truth):.2f} -> " if same else ""
+    before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
     return f"{words}, PSNR {before}{run.psnr:.2f} dB"
 
 
@@ -534,16 +514,15 @@ def sweep(options, guard):
     if options.file is None:
         raise InputError("which file? For example: diplearn sweep many.toml")
     _import("diplearn.sweep", guard)
-    from . import sweep as sweeps
 
     if options.workers is not None and options.scheduler is not None:
         raise InputError("--workers are processes here, --scheduler is a cluster: name one of them")
-    cases = sweeps.read(options.file)[: options.limit]
+    cases = dip.sweep.read(options.file)[: options.limit]
     folder = options.results or options.file.with_suffix("")
     try:
-        with _executor(sweeps, options) as executor:
+        with _executor(options) as executor:
             threads = options.threads or 1
-            rows = sweeps.sweep(cases, executor, results=folder, threads=threads)
+            rows = dip.sweep.sweep(cases, executor, results=folder, threads=threads)
         failed = [] if rows.empty else rows["error"].dropna().tolist()
         say(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
         if failed:
@@ -554,10 +533,12 @@ def sweep(options, guard):
         guard.finish(guard.exit_code())
 
 
-def _executor(sweeps, options):
+def _executor(options):
     if options.scheduler is not None:
-        return sweeps.cluster(options.scheduler)
-    return contextlib.nullcontext() if options.workers is None else sweeps.workers(options.workers)
+        return dip.sweep.cluster(options.scheduler)
+    if options.workers is not None:
+        return dip.sweep.workers(options.workers)
+    return contextlib.nullcontext()
 
 
 for _name, _command in COMMANDS.items():

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import diplearn as dip
-from diplearn import cli, fitting, images, operators
+from diplearn import cli, images, operators
 from diplearn.errors import InputError
 from diplearn.run import Run
 
@@ -241,14 +241,14 @@ def test_a_result_of_before_is_not_written_over(folder, capfd):
 
 def during_the_fit(monkeypatch, act):
     """Let something happen when the fit is over and nothing is written yet."""
-    fit = fitting.fit
+    fit = dip.fit
 
     def then(*args, **kwargs):
         run = fit(*args, **kwargs)
         act()
         return run
 
-    monkeypatch.setattr(fitting, "fit", then)
+    monkeypatch.setattr(dip, "fit", then)
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -298,11 +298,11 @@ def test_an_image_comes_through_any_pipe(folder, capfd):
 def test_standard_input_and_output_hold_images_and_nothing_else(folder, source, through):
     """Whatever a library prints meanwhile."""
     code = (
-        "import os, sys; from diplearn import cli, fitting; fit = fitting.fit\n"
+        "import os, sys; import diplearn as dip; from diplearn import cli; fit = dip.fit\n"
         "def noisy(*args, **kwargs):\n"
         "    os.write(1, b'from C'); print('from Python', flush=True)\n"
         "    return fit(*args, **kwargs)\n"
-        "fitting.fit = noisy; cli.main(sys.argv[1:])"
+        "dip.fit = noisy; cli.main(sys.argv[1:])"
     )
     words = ["denoise", source, "--iterations", "1", "--out", "-"]
     program = [sys.executable, "-c", code, *words]
@@ -468,7 +468,7 @@ def test_the_memory_that_runs_out_all_the_same_is_one_line_too(folder, capfd, mo
     def fail(*_, **__):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] can't allocate memory\nbacktrace")
 
-    monkeypatch.setattr(fitting, "fit", fail)
+    monkeypatch.setattr(dip, "fit", fail)
     assert diplearn("denoise", "noisy.png") == 2
     assert capfd.readouterr().err.startswith("diplearn: the memory ran out; --longest")
 
@@ -477,7 +477,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(folder, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(fitting, "fit", fail)
+    monkeypatch.setattr(dip, "fit", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["denoise", "noisy.png"])
 
@@ -518,14 +518,14 @@ def test_an_output_that_fails_prevents_no_other(folder, capfd, monkeypatch, brok
 
 def test_what_a_fit_reached_before_an_error_is_written(folder, capfd, monkeypatch):
     """And then the error is told; a fit hands over what it has with its error."""
-    fit = fitting.fit
+    fit = dip.fit
 
     def fail(*args, **kwargs):
         error = InputError("the loss was nan")
         error.run = fit(*args, **kwargs)
         raise error
 
-    monkeypatch.setattr(fitting, "fit", fail)
+    monkeypatch.setattr(dip, "fit", fail)
     words = ["--iterations", 2, "--film", "fit.gif"]
     assert diplearn("denoise", "noisy.png", *words) == 2
     out, errors = capfd.readouterr()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn import cli, fitting, images, interrupts, networks
+from diplearn import cli, images, interrupts, networks
 from diplearn.interrupts import ENDS, Guard
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -263,7 +263,7 @@ def interrupting(monkeypatch, owner, name, times=1, after=False):
         (cli, "_import"),  # imports
         (images, "read"),
         (cli, "_check_overwriting"),
-        (fitting, "fit"),
+        (dip, "fit"),
         (networks, "build"),
     ],
 )
@@ -279,7 +279,7 @@ ALL = {"result.png", "fit.dip", "fit.gif"}
 @pytest.mark.parametrize(
     "owner, name, after",
     [
-        (fitting, "fit", True),
+        (dip, "fit", True),
         (images, "write", False),
         (images, "write", True),
         (Run, "save", False),
@@ -297,7 +297,7 @@ def test_after_the_fit_ctrl_c_costs_no_result(image, capfd, monkeypatch, owner, 
 @pytest.mark.parametrize(
     "owner, name, after, written",
     [
-        (fitting, "fit", True, {"fit.dip"}),
+        (dip, "fit", True, {"fit.dip"}),
         (images, "write", False, {"fit.dip"}),
         (images, "write", True, {"fit.dip", "result.png"}),
         (Run, "film", False, {"fit.dip", "result.png"}),
