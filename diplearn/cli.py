@@ -172,7 +172,7 @@ def main(arguments=None):
         if ended == 130:  # a Ctrl-C that typer caught
             raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
-        guard.code = guard.exit_code()
+        guard.code = guard.signal_code()
         complain(guard.report())
     except Exception as error:
         guard.code, words = FAILED, _explained(error)
@@ -230,7 +230,7 @@ def restore(options, guard):
         saved, about = _saved(options), None
         problem, fit = saved.problem, functools.partial(dip.resume, saved)
     outputs = Outputs(options, problem, about, guard)
-    _import("torch._dynamo", guard)  # the optimisers would import it in the middle of the fit
+    _import("torch._dynamo", guard)  # PyTorch imports it when an optimiser is made
     try:
         settings = {key: getattr(options, key) for key in ("stop", "iterations", "save")}
         run = fit(**settings, halt=guard.halt, callback=guard.began)
@@ -239,7 +239,7 @@ def restore(options, guard):
             outputs.write(error.run, film=isinstance(error, Exception))
         raise
     complete = outputs.write(run)
-    guard.finish(FAILED if not complete else guard.exit_code() if run.cut_short else 0)
+    guard.finish(FAILED if not complete else guard.signal_code() if run.cut_short else 0)
 
 
 # Options -> problem.
@@ -530,7 +530,7 @@ def sweep(options, guard):
         guard.finish(130 if len(rows) < len(cases) else 1 if failed else 0)
     except KeyboardInterrupt:  # the second Ctrl-C, or a request to end
         complain(f"stopped at once; the results of the finished cases are in {folder}")
-        guard.finish(guard.exit_code())
+        guard.finish(guard.signal_code())
 
 
 def _executor(options):

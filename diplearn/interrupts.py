@@ -108,13 +108,13 @@ class Guard:
         """Note the exit code, and that everything is written."""
         self.code, self._done = code, True
 
-    def exit_code(self):
+    def signal_code(self):
         """Return the exit code of a command that a signal ended, as shells count: 128 + signal."""
         return 128 + (self.number or signal.SIGINT)
 
     def how(self):
         """Return how the command was stopped: by Ctrl-C or by another signal."""
-        return "interrupted" if self.exit_code() == 128 + signal.SIGINT else "ended"
+        return "interrupted" if self.signal_code() == 128 + signal.SIGINT else "ended"
 
     # What was written.
 

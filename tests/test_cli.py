@@ -470,7 +470,7 @@ def test_the_memory_that_runs_out_all_the_same_is_one_line_too(folder, capfd, mo
 
     monkeypatch.setattr(dip, "fit", fail)
     assert diplearn("denoise", "noisy.png") == 2
-    assert capfd.readouterr().err.startswith("diplearn: the memory ran out; --longest")
+    assert capfd.readouterr().err.startswith("diplearn: the memory ran out: --longest")
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(folder, monkeypatch):

@@ -402,7 +402,7 @@ def test_the_exit_code_counts_where_exec_was_interrupted(tmp_path):
         "    except KeyboardInterrupt: pass\n"
         "    try: exec('guard.check()')\n"
         "    except KeyboardInterrupt: pass\n"
-        "sys.exit(guard.exit_code())\n"
+        "sys.exit(guard.signal_code())\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-m", "command"], cwd=tmp_path, env=environment)
