@@ -400,14 +400,14 @@ def _check_names(options):
 
 def _source(name):
     """Return what `images` is to read: the name of a file, or all that came through a pipe."""
-    from . import decode
+    from . import images
 
     if name == "-":
         if "stdin" in _closed or sys.stdin.isatty():
             raise InputError("- reads an image from standard input: pipe one into it")
-        return decode.content(sys.stdin.buffer)[2]
+        return images.opened(sys.stdin.buffer)
     pipe = _is_handle(name) or Path(name).is_fifo()
-    return decode.content(name)[2] if pipe else name  # a pipe can be read once
+    return images.opened(name) if pipe else name  # a pipe can be read once
 
 
 def _is_handle(name):
