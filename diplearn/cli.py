@@ -8,7 +8,6 @@ import contextlib
 import functools
 import importlib
 import inspect
-import io
 import itertools
 import os
 import re
@@ -281,29 +280,14 @@ def _check_name(flag, name, no_pipe):
 
 def _problem(options):
     """Read the images; return the problem, and what the image's file says besides its pixels."""
-    source = _read_once(options.image)
+    source = dip.images.opened(streams.source(options.image))  # a pipe can be read only once
     observation, operator = _observed(options, source)
-    source.seek(0)
     about = dip.images.about(source)
     sigma = None if options.sigma is None else options.sigma / 255
     # --longest is of the observation; the truth of super-resolution is larger.
     longest = options.longest and options.longest * getattr(operator, "factor", 1)
     truth = options.truth and dip.images.read(streams.source(options.truth), longest=longest)
     return dip.Problem(observation, operator, truth, sigma, COMMANDS[options.command].task), about
-
-
-class _Content(io.BytesIO):
-    """The bytes of a file, and its name for messages."""
-
-    def __init__(self, name, content):
-        super().__init__(content)
-        self.name = name
-
-
-def _read_once(name):
-    """Read a whole file; a pipe cannot be read a second time."""
-    name, _, content = dip.images.decode.content(streams.source(name))
-    return _Content(name, content)
 
 
 def _observed(options, source):
