@@ -371,10 +371,11 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
 @pytest.mark.parametrize(
     "words, saying",
     [
-        ("polish photo.png", "'polish'"),
+        ("polish photo.png", "'polish'; see diplearn --help"),
         ("denoise", "which image? For example: diplearn denoise photo.jpg"),
         ("denoise noisy.png clean.png", "clean.png"),
-        ("denoise noisy.png --sigm 3", "--sigm"),
+        ("denoise noisy.png --sigm 3", "see diplearn denoise --help"),
+        ("sweep", "which file? For example: diplearn sweep many.toml"),
         ("denoise missing.png", "there is no file missing.png"),
         ("denoise missing/x.png", "there is no file missing/x.png"),
         ("denoise missing/x.png --out missing/y.png", "there is no file missing/x.png"),
