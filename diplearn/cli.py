@@ -1,10 +1,11 @@
-"""The command line: `diplearn denoise photo.jpg` and its sisters.
+"""The command line: `diplearn denoise photo.jpg` and its siblings.
 
-Nothing here imports torch before a command has been understood, so that help comes at once.
+The path of a command is `restore`: options -> problem -> fit -> outputs. PyTorch is imported only
+once a command has been understood, so that help appears at once.
 """
 
 import contextlib
-import dataclasses
+import functools
 import importlib
 import inspect
 import itertools
@@ -12,242 +13,135 @@ import os
 import re
 import sys
 import tempfile
-import warnings
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
-from .errors import InputError
-from .guard import Guard
+import diplearn as dip
 
-TASKS = {
-    "denoise": "denoising",
-    "dejpeg": "jpeg",
-    "upscale": "super_resolution",
-    "inpaint": "inpainting",
-}
+from . import files, streams
+from .errors import InputError
+from .interrupts import Guard
+from .streams import complain, say
 
 FAILED = 2
-"""Exit code of a mistake in what was handed in, and of an output that could not be written."""
+"""Exit code where the input was refused, or an output could not be written."""
 
 EXAMPLES = """\
 Examples:
 
 \b
-  diplearn denoise photo.jpg                   the result is photo-denoised.png
-  diplearn denoise photo.jpg --longest 512     a large photograph: minutes, not hours
+  diplearn denoise photo.jpg                   writes photo-denoised.png
+  diplearn denoise photo.jpg --longest 512     a large image: minutes instead of hours
   diplearn upscale photo.jpg --factor 4 --out large.png
-  diplearn inpaint photo.jpg --mask mask.png   black in the mask is what to fill in
-  diplearn inpaint photo.png                   what was erased in the image is filled in
-  diplearn dejpeg photo.jpg --film fit.gif     watch how it came about
+  diplearn inpaint photo.jpg --mask mask.png   fills in what is black in the mask
+  diplearn inpaint photo.png                   fills in what is transparent in the image
+  diplearn dejpeg photo.jpg --film fit.gif     also writes a film of the fit
   cat photo.jpg | diplearn denoise - --out - > result.png
-  diplearn sweep many.toml --workers 4         many fits, and a table
+  diplearn sweep many.toml --workers 4         many fits, and a table of their results
 
-Ctrl-C ends a fit early and writes the best so far.
+Ctrl-C stops a fit early and writes the result reached so far.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@dataclasses.dataclass
-class Shared:
-    """The options that all commands have."""
-
-    image: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="IMAGE", help="The degraded image, any format; - for standard input."
-        ),
-    ] = None
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="The result, - for standard output; else a new file beside the image.",
-        ),
-    ] = None
-    longest: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS", min=16, help="First bring a large image down to this longer side."
-        ),
-    ] = None
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="lab, about a minute on two cores at 256x256 (default), or paper, as published.",
-        ),
-    ] = None
-    iterations: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many, instead of the recipe's.")
-    ] = None
-    stop: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE",
-            help="When to stop: auto (default), count, hold-out, sure, discrepancy, es-wmv, "
-            "es-emv, plateau, or oracle, which needs --truth.",
-        ),
-    ] = None
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="Same seed, same machine, same result (default: 0)."),
-    ] = None
-    truth: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="The clean image, if there is one: only to measure."),
-    ] = None
-    film: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE", help="Also write the iterations as a .gif, .webp or animated .png."
-        ),
-    ] = None
-    save: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Also keep the fit in a file, to go on with later."),
-    ] = None
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Go on with a fit that --save kept, instead of a IMAGE; the file stays as it "
-            "is unless --save names it again.",
-        ),
-    ] = None
+# The options and the commands.
 
 
-def with_shared(command):
-    """Make a typer command of a function's own options and the `Shared` ones.
-
-    Parameters
-    ----------
-    command : callable
-        Its parameters are its own options, its docstring is the help text.
-
-    Returns
-    -------
-    callable
-        Registered with the app under the function's name.
-    """
-
-    def run(context, **options):
-        _restore(SimpleNamespace(command=command.__name__, **options), context.obj)
-
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    own, shared = (inspect.signature(source).parameters for source in (command, Shared))
-    everything = [context, *shared.values(), *own.values()]
-    run.__signature__ = inspect.Signature(
-        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in everything]
-    )
-    run.__doc__ = command.__doc__
-    return app.command(command.__name__)(run)
+def _option(kind, metavar, help, *names, **limits):
+    """Return an option as typer reads it; its value is None unless the user gives one."""
+    return Annotated[kind | None, typer.Option(*names, metavar=metavar, help=help, **limits)]
 
 
-@with_shared
-def denoise(
-    sigma: Annotated[
-        float | None,
-        typer.Option(
-            metavar="LEVEL", min=0, max=255, help="Strength of the noise, 0 to 255; else estimated."
-        ),
-    ] = None,
-):
-    """Remove noise from a photograph."""
+def _argument(kind, metavar, help):
+    return Annotated[kind | None, typer.Argument(metavar=metavar, help=help)]
 
 
-@with_shared
-def dejpeg():
-    """Remove the blocks and the ringing that JPEG left."""
+# fmt: off
+OPTIONS = {
+    # What is read.
+    "image": _argument(str, "IMAGE", "The degraded image; - reads it from standard input."),
+    "sigma": _option(float, "LEVEL", "Noise level, 0 to 255. Default: estimated from the image.",
+                     min=0, max=255),
+    "factor": _option(int, "N", "How many times larger each side becomes (default: 4).", min=2),
+    "mask": _option(str, "FILE", "An image as large as IMAGE: black or transparent where IMAGE is "
+                    "to be filled in. Default: where IMAGE itself is transparent."),
+    "invert": _option(bool, None, "Invert the mask: fill in where it is white.", "--invert"),
+    "longest": _option(int, "PIXELS", "First shrink a larger image until its longer side has "
+                       "PIXELS pixels.", min=16),
+    "truth": _option(str, "FILE", "The clean image, if you have it: used to measure the result "
+                     "(PSNR), never to fit."),
+    "resume": _option(str, "RUN", "Continue a fit that --save wrote, instead of reading IMAGE. The "
+                      "file stays as it is unless --save names it again."),
+    # The fit.
+    "recipe": _option(str, "NAME", "lab (default; about a minute for 256x256 pixels on two cores) "
+                      "or paper (as published; much slower)."),
+    "iterations": _option(int, "N", "How many iterations at most. Default: the recipe's.", min=1),
+    "stop": _option(str, "RULE", "When to stop: auto (default), count, hold-out, sure, "
+                    "discrepancy, es-wmv, es-emv, plateau, or oracle, which needs --truth."),
+    "seed": _option(int, "N", "Seed of the random numbers (default: 0). The same seed on the same "
+                    "machine gives the same result.", min=0),
+    # What is written.
+    "out": _option(str, "FILE", "The result; - writes it to standard output. Default: a new file "
+                   "beside IMAGE.", "--out", "-o"),
+    "film": _option(str, "FILE", "Also write the iterations as a .gif, .webp or animated .png."),
+    "save": _option(str, "RUN", "Also save the fit in a file, to continue it later with --resume."),
+    # Many fits.
+    "file": _argument(Path, "FILE.toml", "The file that describes the fits."),
+    "results": _option(Path, "DIR", "Folder for the results. Default: beside FILE.toml, with its "
+                       "name."),
+    "workers": _option(int, "N", "Fit in N processes. Default: in this one.", min=1),
+    "scheduler": _option(str, "ADDRESS", "Fit on the workers of this Dask scheduler, such as "
+                         "tcp://127.0.0.1:8786."),
+    "threads": _option(int, "N", "Cores for each fit (default: 1); another number changes the last "
+                       "digits of the results.", min=1),
+    "limit": _option(int, "N", "Fit only the first N cases.", min=1),
+}
+RESUMABLE = ("out", "iterations", "stop", "film", "save", "resume")
+"""Options that go with --resume: a saved fit keeps all its other settings."""
+
+SHARED = ("out", "longest", "recipe", "iterations", "stop", "seed", "truth",
+          "film", "save", "resume")
+"""Options of every command that restores an image."""
+
+SWEEP = ("file", "results", "workers", "scheduler", "threads", "limit")
 
 
-@with_shared
-def upscale(
-    factor: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="How many times larger (default: 4).")
-    ] = None,
-):
-    """Make an image larger: super-resolution."""
+class Command(NamedTuple):
+    """A command that restores an image: its problem's task, its result's name, its options."""
+
+    task: str
+    ending: str
+    options: tuple
+    help: str
 
 
-@with_shared
-def inpaint(
-    mask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="As large as the image; what to fill in is black, or transparent. Without a "
-            "mask, it is what is transparent in the image.",
-        ),
-    ] = None,
-    invert: Annotated[
-        bool | None,
-        typer.Option("--invert", help="The mask is the other way round: fill in what is white."),
-    ] = None,
-):
-    """Fill in what a mask says is missing."""
+COMMANDS = {
+    "denoise": Command("denoising", "denoised", ("sigma",), "Remove noise from an image."),
+    "dejpeg": Command("jpeg", "dejpeg", (), "Remove the blocks and ringing of JPEG compression."),
+    "upscale": Command("super_resolution", "x{factor}", ("factor",),
+                       "Enlarge an image (super-resolution)."),
+    "inpaint": Command("inpainting", "inpainted", ("mask", "invert"),
+                       "Fill in the missing part of an image, which a mask shows."),
+}
+# fmt: on
 
 
-@app.command()
-def sweep(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="What to fit.")],
-    results: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where to keep the results; else a folder beside FILE."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Fit in this many processes; else in this one."),
-    ] = None,
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Fit on the workers of this Dask scheduler, such as tcp://127.0.0.1:8786.",
-        ),
-    ] = None,
-    threads: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Cores for each fit: part of its result.")
-    ] = 1,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only the first so many cases.")
-    ] = None,
-):
-    """Make the many fits that a file describes; those that are kept already are not made again.
+def _register(name, work, help, keys):
+    """Make a typer command that hands its options and the guard to a function."""
 
-    diplearn.sweep explains the file: python -c "help('diplearn.sweep')"
-    """
-    _start("diplearn.sweep", context.obj)
-    from . import sweep as sweeps
+    def run(context, **given):
+        work(SimpleNamespace(command=name, **dict.fromkeys(OPTIONS) | given), context.obj)
 
-    if workers is not None and scheduler is not None:
-        raise InputError("--workers are processes here, --scheduler is a cluster: name one of them")
-    cases = sweeps.read(file)[:limit]
-    folder = results or file.with_suffix("")
-    try:
-        with _executor(sweeps, workers, scheduler) as executor:
-            rows = sweeps.sweep(cases, executor, results=folder, threads=threads)
-        failed = [] if rows.empty else rows["error"].dropna().tolist()
-        _print(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
-        if failed:
-            _complain(f"the first that failed: {failed[0]}")
-        context.obj.finish(130 if len(rows) < len(cases) else 1 if failed else 0)
-    except KeyboardInterrupt:  # the second one, or a request to end
-        _complain(f"ended at once; what was done before is kept in {folder}")
-        context.obj.finish(context.obj.ended_by())
-
-
-def _executor(sweeps, workers, scheduler):
-    if scheduler is not None:
-        return sweeps.cluster(scheduler)
-    return contextlib.nullcontext() if workers is None else sweeps.workers(workers)
+    keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    options = [keyword(key, annotation=OPTIONS[key], default=None) for key in keys]
+    context = keyword("context", annotation=typer.Context)
+    run.__signature__ = inspect.Signature([context, *options])
+    app.command(name, help=help)(run)
 
 
 def _version(wanted: bool):
@@ -259,60 +153,53 @@ def _version(wanted: bool):
 @app.callback(epilog=EXAMPLES)
 def _diplearn(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ):
     """Restore one image with an untrained network: the deep image prior."""
 
 
 def main(arguments=None):
-    """Run the command line and exit; a user's mistake is one line on stderr and exit code 2.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        By default those of the process.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    _open_streams()
+    """Run the command line and exit; what the user can correct is one line and exit code 2."""
+    streams.open_closed()
     guard = Guard()
     try:
-        with guard, _warnings_as_lines():
-            ended = app(
-                args=arguments or ["--help"],
-                prog_name="diplearn",
-                standalone_mode=False,
-                obj=guard,
-            )
-        if ended == 130:  # typer's word for a Ctrl-C that it met
+        with guard, streams.warnings_as_lines():
+            arguments = sys.argv[1:] if arguments is None else arguments
+            settings = {"prog_name": "diplearn", "standalone_mode": False, "obj": guard}
+            ended = app(args=arguments or ["--help"], **settings)
+        if ended == 130:  # a Ctrl-C that typer caught
             raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
-        guard.code = _complain(guard.told(), guard.ended_by())
+        guard.code = guard.signal_code()
+        complain(guard.report())
     except Exception as error:
-        words = _explained(error)
+        guard.code, words = FAILED, _explained(error)
         if words is None:
-            raise  # a mistake of ours deserves its traceback
-        guard.code = _complain(words)
+            raise  # a fault of the package deserves its traceback
+        complain(words)
     finally:
-        _flush()
+        streams.flush()
     sys.exit(guard.code)
 
 
 def _explained(error):
-    """Return what a user can do something about, or None."""
-    if isinstance(error, MemoryError) and not isinstance(error, InputError):
-        return "the memory ran out; --longest 512 makes the image smaller first"
-    if isinstance(error, RuntimeError) and "memory" in str(error):  # as torch says it
-        return _explained(MemoryError())
-    if hasattr(error, "format_message"):  # a mistake in the options, as typer words it
-        return error.format_message()
+    """Return a sentence if the user can do something about the error, else None."""
+    if isinstance(error, InputError):
+        return str(error)
+    out_of_memory = isinstance(error, RuntimeError) and "memory" in str(error)  # torch's own error
+    if isinstance(error, MemoryError) or out_of_memory:
+        return "the memory ran out: --longest 512 shrinks the image first"
+    if hasattr(error, "format_message"):  # a mistake in the options, found by typer
+        command = getattr(getattr(error, "ctx", None), "command_path", "diplearn")
+        return f"{error.format_message().rstrip('.')}; see {command} --help"
     if isinstance(error, OSError):  # a full disk, a file that vanished
-        return f"{error.filename}: {error.strerror}" if error.filename else error
-    return error if isinstance(error, InputError) else None
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None
 
 
-def _start(module, guard):
-    """Import what uses PyTorch; garbage in the environment, which it trips over, is named."""
+def _import(module, guard):
+    """Import what needs PyTorch; if it fails, name the environment variables that may be why."""
     try:
         importlib.import_module(module)
     except Exception as error:
@@ -328,408 +215,319 @@ def _start(module, guard):
     guard.check()
 
 
-def _restore(options, guard):
-    """Check all that can be checked, fit, write what came of it."""
-    _check_together(options)
-    _check_names(options)
-    _start("diplearn.fitting", guard)
-    from .fitting import fit, resume
+# The path of a command.
 
-    about = None
-    if options.resume is None:  # what is read is looked at before what is written
-        work, about = _problem(options)
+
+def restore(options, guard):
+    """Go from options to problem, fit and outputs; refuse bad input before the fit begins."""
+    _check_options(options)
+    _import("diplearn.fitting", guard)
+    if options.resume is None:
+        problem, about = _problem(options)
+        fit = functools.partial(dip.fit, problem, options.recipe, seed=options.seed or 0)
     else:
-        work = _load(options)
-    beside = _beside(options, work) if options.out is None else None
-    out = _check_outputs(options, beside)
-    _start("torch._dynamo", guard)  # the optimisers would
-    shared = {"stop": options.stop, "iterations": options.iterations, "save": options.save}
-    shared |= {"halt": guard.halt, "callback": guard.began}
-    guard.watch(*(Path(path) for path in (out, options.film, options.save) if path is not None))
-    pipe = _own_stdout() if out is None else None
-    outputs = Outputs(options, about, out, beside, pipe, guard)
+        saved, about = _saved(options), None
+        problem, fit = saved.problem, functools.partial(dip.resume, saved)
+    outputs = Outputs(options, problem, about, guard)
+    _import("torch._dynamo", guard)  # PyTorch imports it when an optimiser is made
     try:
-        if options.resume is None:
-            run = fit(work, options.recipe, seed=options.seed or 0, **shared)
-        else:
-            run = resume(work, **shared)
+        settings = {key: getattr(options, key) for key in ("stop", "iterations", "save")}
+        run = fit(**settings, halt=guard.halt, callback=guard.began)
     except BaseException as error:  # also a second Ctrl-C
         if getattr(error, "run", None) is not None:
             outputs.write(error.run, film=isinstance(error, Exception))
         raise
-    done = outputs.write(run)
-    ended = {"interrupted": 130, "halted": guard.ended_by()}.get(run.stopped_by, 0)
-    guard.finish(ended if done else FAILED)
+    complete = outputs.write(run)
+    guard.finish(FAILED if not complete else guard.signal_code() if run.cut_short else 0)
 
 
-# What is read.
+# Options -> problem.
 
 
-def _check_together(options):
-    """Refuse options that contradict one another."""
-    if options.resume is None:
-        if getattr(options, "invert", None) and options.mask is None:
-            raise InputError("--invert turns a mask round: name one with --mask")
-        if options.image is None:
-            raise InputError(f"which image? For example: diplearn {options.command} photo.jpg")
-        return
-    settled = "image longest recipe seed truth sigma factor mask invert".split()
-    given = [name for name in settled if getattr(options, name, None) is not None]
-    if given:
-        names = ", ".join("IMAGE" if name == "image" else f"--{name}" for name in given)
-        raise InputError(f"with --resume a fit goes on as it was begun: leave out {names}")
-
-
-def _check_names(options):
-    """Refuse impossible file names, and `-` for options that cannot use a pipe."""
-    names = {
-        "IMAGE" if key == "image" else f"--{key}": getattr(options, key, None)
-        for key in ("image", "truth", "mask", "resume", "out", "film", "save")
-    }
-    for option, name in names.items():
-        if name == "":
-            raise InputError(f"{option} is empty: name a file")
-        if name and "\0" in name:
-            raise InputError(f"{option} {name!r} cannot be the name of a file: it holds a NUL")
-        if name == "-" and option in ("--resume", "--film", "--save"):
-            raise InputError(f"{option} must be a file: only images go through - as a pipe")
-    piped = [option for option in ("IMAGE", "--truth", "--mask") if names[option] == "-"]
+def _check_options(options):
+    """Refuse options that contradict one another, and names that no file can have."""
+    if options.resume is not None:
+        given = [key for key in OPTIONS if getattr(options, key) is not None]
+        if settled := [_flag(key) for key in given if key not in RESUMABLE]:
+            raise InputError(
+                "--resume continues a fit with the settings that it began with: leave out "
+                + ", ".join(settled)
+            )
+    elif options.invert and options.mask is None:
+        raise InputError("--invert inverts a mask: name the mask with --mask")
+    elif options.image is None:
+        raise InputError(f"which image? For example: diplearn {options.command} photo.jpg")
+    for key in ("image", "truth", "mask", "resume", "out", "film", "save"):
+        _check_name(_flag(key), getattr(options, key), key in ("resume", "film", "save"))
+    piped = [_flag(key) for key in ("image", "truth", "mask") if getattr(options, key) == "-"]
     if len(piped) > 1:
         raise InputError(f"standard input holds one image: {' and '.join(piped)} cannot share it")
 
 
-def _source(name):
-    """Return what `images` is to read: the name of a file, or all that came through a pipe."""
-    from . import decode
-
-    if name == "-":
-        if "stdin" in _closed or sys.stdin.isatty():
-            raise InputError("- reads an image from standard input: pipe one into it")
-        return decode.content(sys.stdin.buffer)[2]
-    pipe = _is_handle(name) or Path(name).is_fifo()
-    return decode.content(name)[2] if pipe else name  # a pipe can be read once
+def _flag(key):
+    """Return an option's name as the user writes it."""
+    return "IMAGE" if key == "image" else f"--{key}"
 
 
-def _is_handle(name):
-    """Return whether a name stands for something that is open already, such as /dev/stdin."""
-    return re.match("/dev/(fd/|stdin$)|/proc/", os.path.abspath(name)) is not None
-
-
-def _load(options):
-    """Load the fit to go on with, if it is one for this command."""
-    from .run import Run
-
-    run = Run.load(options.resume)
-    if run.problem.task != TASKS[options.command]:
-        commands = [name for name, task in TASKS.items() if task == run.problem.task]
-        go_on = f"diplearn {commands[0]} --resume" if commands else "Run.load and resume in Python"
-        task = run.problem.task.replace("_", "-")
-        raise InputError(f"{options.resume} holds a fit of {task}: go on with {go_on}")
-    return run
+def _check_name(flag, name, no_pipe):
+    if name == "":
+        raise InputError(f"{flag} is empty: name a file")
+    if name and "\0" in name:
+        raise InputError(f"{flag} {name!r} contains a NUL character: name a file without it")
+    if name == "-" and no_pipe:
+        raise InputError(f"{flag} must be a file: only images can be piped through -")
 
 
 def _problem(options):
-    """Read the images; return what is to be done, and what the first file says beside pixels."""
-    from . import images, operators
-    from .problems import Problem
+    """Read the images; return the problem, and what the image's file says besides its pixels."""
+    source = dip.images.opened(streams.source(options.image))  # a pipe can be read only once
+    observation, operator = _observed(options, source)
+    about = dip.images.about(source)
+    sigma = None if options.sigma is None else options.sigma / 255
+    # --longest is of the observation; the truth of super-resolution is larger.
+    longest = options.longest and options.longest * getattr(operator, "factor", 1)
+    truth = options.truth and dip.images.read(streams.source(options.truth), longest=longest)
+    return dip.Problem(observation, operator, truth, sigma, COMMANDS[options.command].task), about
 
-    source = _source(options.image)
-    operator, sigma, longest = operators.Identity(), None, options.longest
+
+def _observed(options, source):
+    """Return the observation and the forward operator."""
     if options.command == "inpaint":
-        observation, operator = _holed(options, source)
-    elif options.command == "upscale":
-        observation, operator = _small(options, source)
-        longest = longest and longest * operator.factor  # the truth is the large image
-    else:
-        observation = images.read(source, longest=longest)
-    if options.command == "denoise" and options.sigma is not None:
-        sigma = options.sigma / 255
-    truth = options.truth and images.read(_source(options.truth), longest=longest)
-    problem = Problem(observation, operator, truth, sigma, TASKS[options.command])
-    return problem, images.about(source)
+        return _with_holes(options, source)
+    if options.command == "upscale":
+        return _small(options, source)
+    return dip.images.read(source, longest=options.longest), dip.Identity()
 
 
 def _small(options, source):
-    """Read an image to be made larger: it may be small, but the result must not be too large."""
-    from . import images, operators
-
+    """Read an image to be enlarged: it may be small, but the result must not be too large."""
     factor = options.factor or 4
-    smallest = -(-images.SMALLEST_SIDE // factor)
-    observation = images.read(source, longest=options.longest, smallest=smallest)
+    smallest = -(-dip.images.SMALLEST_SIDE // factor)
+    observation = dip.images.read(source, longest=options.longest, smallest=smallest)
     height, width = (side * factor for side in observation.shape[-2:])
-    if height * width > images.LARGEST_AREA:
+    if height * width > dip.images.LARGEST_AREA:
         raise InputError(
             f"--factor {factor} would make {width}x{height} pixels, and more than "
-            f"{images.LARGEST_AREA // 1_000_000} million are refused: take a smaller one"
+            f"{dip.images.LARGEST_AREA // 1_000_000} million are refused: take a smaller factor"
         )
-    return observation, operators.Downsample(factor)
+    return observation, dip.Downsample(factor)
 
 
-def _holed(options, source):
-    """Read an image and its mask, which may be what is transparent in the image itself."""
-    from . import images, operators
-
-    if options.mask is None:
-        observation, known = _erased(source)
+def _with_holes(options, source):
+    """Read an image and its mask, which may be the transparent part of the image itself."""
+    if options.mask is not None:
+        observation = dip.images.read(source)
+        known = dip.images.read_mask(streams.source(options.mask), invert=bool(options.invert))
     else:
-        observation = images.read(source)
-        known = images.read_mask(_source(options.mask), invert=bool(options.invert))
+        observation, known = dip.images.read_erased(source)
+        if known.all():
+            raise InputError(
+                f"{source.name} is transparent nowhere: name a --mask that is black where the "
+                "image is to be filled in, or erase the image there"
+            )
     if options.longest is not None:
-        observation, known = images.shrink_known(observation, known, options.longest)
-    return observation, operators.Mask(known)
+        observation, known = dip.images.shrink_known(observation, known, options.longest)
+    return observation, dip.Mask(known)
 
 
-def _erased(source):
-    """Read an image that is its own mask.
-
-    The erased pixels read as white; they are masked, so their value is irrelevant.
-    """
-    from . import images
-
-    image, known = images.read_erased(source)
-    if known.all():
+def _saved(options):
+    """Load the run to continue, if this command can continue it."""
+    run = dip.Run.load(options.resume)
+    task = run.problem.task
+    if task != COMMANDS[options.command].task:
+        others = [name for name, command in COMMANDS.items() if command.task == task]
+        advice = f"diplearn {others[0]} --resume" if others else "Run.load and resume in Python"
         raise InputError(
-            "inpaint needs --mask, an image that is black where to fill in; or a IMAGE that is "
-            "transparent there, as an eraser leaves it"
+            f"{options.resume} holds a fit of {task.replace('_', '-')}: continue it with {advice}"
         )
-    return image, known
+    return run
 
 
-# What is written.
+# Run -> outputs.
 
 
-def _check_outputs(options, beside):
-    """Say now what could not be written later; return where the image goes, None for a pipe."""
-    from . import images
-    from .files import check_writable
-    from .run import check_film
-
-    if options.out == "-":
-        out = None
-        if "stdout" in _closed or sys.stdout.isatty():
-            raise InputError("--out - writes to standard output, which must be a pipe or a file")
-    else:
-        out = next(_free(beside)) if beside else Path(options.out)
-        images.check_suffix(out)
-        check_writable(out)
-    _check_files(options, out)
-    if options.film is not None:
-        check_film(options.film)
-    if options.save is not None and images.image_format(options.save) is not None:
-        raise InputError(f"--save {options.save} would hold the fit, no image: see --out")
-    if beside and out != beside:
-        _complain(f"{beside} is there already: the result will be {out}")
-    return out
-
-
-def _beside(options, work):
-    """Name the result after what was read."""
-    source = Path(options.image or options.resume)
-    if str(source) == "-" or _is_handle(source):
-        source = Path("piped")  # here, where the user is
-    settings = options if options.resume is None else work.problem.operator
-    return source.parent / f"{source.stem}-{_suffix(options.command, settings)}.png"
-
-
-def _free(path):
-    """Yield names that are not taken: this one, and others."""
-    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
-    return (name for name in itertools.chain([path], numbered) if not os.path.lexists(name))
-
-
-def _suffix(command, settings):
-    if command == "upscale":
-        return f"x{settings.factor or 4}"
-    return {"denoise": "denoised", "dejpeg": "dejpeg", "inpaint": "inpainted"}[command]
-
-
-def _check_files(options, out):
-    """Refuse to write over what is read, or two things into one file."""
-    written = {"--out": out, "--film": options.film, "--save": options.save}
-    read = {
-        "the image": options.image,
-        "--truth": options.truth,
-        "--mask": getattr(options, "mask", None),
-    }
-    if options.save is None or not _same(options.save, options.resume):
-        read["--resume"] = options.resume  # to write a fit back where it came from is fine
-    taken = {name: path for name, path in read.items() if path is not None}
-    for name, path in written.items():
-        for other, theirs in taken.items() if path is not None else ():
-            if _same(path, theirs):
-                raise InputError(f"{name} {path} is the file of {other}: name another")
-        if path is not None:
-            taken[name] = path
-
-
-def _same(path, other):
-    try:
-        return os.path.samefile(path, sys.stdin.fileno() if other == "-" else other)
-    except (OSError, TypeError):  # one of them is not there yet, or was not given
-        return other is not None and Path(path).resolve() == Path(other).resolve()
-
-
-def _own_stdout():
-    """Return a handle of standard output for the image alone; others get standard error.
-
-    A library that prints, as MKL_VERBOSE=1 lets one do, would damage the image. It stays so until
-    the process ends, since the library may hold something back until then.
-    """
-    sys.stdout.flush()
-    own = os.dup(1)
-    os.dup2(2, 1)
-    return own
-
-
-@dataclasses.dataclass
 class Outputs:
-    """What a command writes: the image to `out`, or through `pipe`; the run and a film.
+    """The files that a command writes: checked before the fit, written after it.
 
-    Where nobody named `out`, it is the first name from `beside` on that is free.
+    The result goes to `path`, or through `pipe`. Where the user did not name it, `default` is the
+    name that it gets, or the first free name after that one.
     """
 
-    options: SimpleNamespace
-    about: object
-    out: Path | None
-    beside: Path | None
-    pipe: int | None
-    guard: Guard
+    def __init__(self, options, problem, about, guard):
+        self.options, self.about, self.guard = options, about, guard
+        self.default = _default_path(options, problem) if options.out is None else None
+        self.path = None if options.out == "-" else Path(options.out or next(_free(self.default)))
+        self._check()
+        guard.watch(*(Path(path) for path in (self.path, options.film, options.save) if path))
+        self.pipe = streams.take_stdout() if self.path is None else None
+
+    def _check(self):
+        """Refuse now what could not be written later, or would overwrite what is read."""
+        from .run import check_film
+
+        if self.path is not None:
+            dip.images.check_suffix(self.path)
+            files.check_writable(self.path)
+        else:
+            streams.check_stdout()
+        _check_overwriting(self.options, self.path)
+        film, save = self.options.film, self.options.save
+        if film is not None:
+            check_film(film)
+        if save is not None and dip.images.image_format(save) is not None:
+            raise InputError(f"--save {save} would hold the fit, not an image: --out names that")
+        if self.default is not None and self.path != self.default:
+            complain(f"{self.default} exists already, so the result will be {self.path}")
 
     def write(self, run, film=True):
-        """Try every output, whatever becomes of the others; return whether all were written."""
-        save, film = self.options.save, self.options.film if film else None
-        tries = [("--out", self.out or "-", lambda: self._write_image(run))]
-        if save is not None and run.saved_at != run.stopped_at:  # the fit's own attempt failed
-            tries.append(("--save", save, lambda: run.save(save)))
-        if film is not None:
-            tries.append(("--film", film, lambda: run.film(film)))
-        done = True
-        for option, path, attempt in tries:
-            try:
-                attempt()
-            except Exception as error:
-                done = False
-                rescued = self._rescue(run) if option == "--out" else ""
-                _complain(f"{option} {path} could not be written: {_reason(error)}{rescued}")
-        return done
+        """Write all outputs, even if one of them fails; return whether all succeeded."""
+        options = self.options
+        outputs = [("--out", self.path or "-", lambda _: self._write_result(run))]
+        if options.save is not None and run.saved_at != run.stopped_at:  # `fit` could not save it
+            outputs.append(("--save", options.save, run.save))
+        if film and options.film is not None:
+            outputs.append(("--film", options.film, run.film))
+        return all([self._attempt(run, *output) for output in outputs])
 
-    def _write_image(self, run):
-        """Write the result, and say so: on standard error if standard output is the image's."""
-        from . import images
+    def _attempt(self, run, flag, path, write):
+        try:
+            write(path)
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or _explained(error)
+            reason = reason or f"{type(error).__name__}: {error}"
+            rescued = self._rescue(run.output) if flag == "--out" else ""
+            complain(f"{flag} {path} could not be written: {reason}{rescued}")
+            return False
+        return True
 
-        if self.pipe is not None:
-            content = images.encode(run.output, "PNG", self.about)
-            self.guard.sends("standard output, perhaps not all of it,")
-            with os.fdopen(self.pipe, "wb") as file:
-                file.write(content)
-            _complain(f"standard output: {_summary(run)}")
-        elif self.beside is None:
-            images.write(run.output, self.out, self.about)
-            _print(f"{self.out}: {_summary(run)}")
-        else:
-            _print(f"{self._write_new(run.output)}: {_summary(run)}")
+    def _write_result(self, run):
+        """Write the result and say where: on standard error if standard output holds the image."""
+        tell = say if self.pipe is None else complain
+        ended = f", {self.guard.how()}" if run.cut_short else ""
+        tell(f"{self._write_image(run.output)}: {_summary(run)}{ended}")
 
-    def _write_new(self, image):
-        """Write to the first name that is free, and return it.
-
-        The free name of before the fit may be taken by now: by another fit, of photo.jpg beside
-        photo.png.
-        """
-        from . import files, images
-
-        content = images.encode(image, images.image_format(self.out), self.about)
-        return files.write_new(content, self._names())
+    def _write_image(self, image):
+        """Write the image where it belongs; return where it is now."""
+        if self.default is not None:
+            # The name may have been taken since: by the fit of photo.jpg beside photo.png.
+            return files.write_new(dip.images.encode(image, "PNG", self.about), self._names())
+        if self.path is not None:
+            dip.images.write(image, self.path, self.about)
+            return self.path
+        content = dip.images.encode(image, "PNG", self.about)
+        self.guard.sends("standard output, perhaps not all of it,")
+        with os.fdopen(self.pipe, "wb") as file:
+            file.write(content)
+        return "standard output"
 
     def _names(self):
-        """Yield names that are free, and watch the last one, which will be the file's."""
-        for name in _free(self.beside):
+        """Yield free names; the last one asked for becomes the file's, and is watched."""
+        for name in _free(self.default):
             self.guard.watch(name)
             yield name
             self.guard.forget(name)
 
-    def _rescue(self, run):
-        """Put a result that cannot go where it should where temporary files go; say so."""
-        from . import images
-
+    def _rescue(self, image):
+        """Write an image that cannot go to its place to a temporary folder; say where."""
         with contextlib.suppress(Exception):
             path = Path(tempfile.mkdtemp(prefix="diplearn-"), "result.png")
-            images.write(run.output, path, self.about)
+            dip.images.write(image, path, self.about)
             return f"; the image is in {path} instead"
         return ""
 
 
-def _reason(error):
-    """Tell why something could not be written."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return _explained(error) or f"{type(error).__name__}: {error}"
+def _default_path(options, problem):
+    """Name the result after the file that was read, in the same folder."""
+    source = Path(options.image or options.resume)
+    open_already = re.match("/dev/(fd/|stdin$)|/proc/", os.path.abspath(source))
+    if str(source) == "-" or open_already:
+        source = Path("piped")  # in the current folder
+    factor = getattr(problem.operator, "factor", None)
+    ending = COMMANDS[options.command].ending.format(factor=factor)
+    return source.parent / f"{source.stem}-{ending}.png"
+
+
+def _free(path):
+    """Yield names that no file has: this one, then numbered ones."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return (name for name in itertools.chain([path], numbered) if not os.path.lexists(name))
+
+
+def _check_overwriting(options, out):
+    """Refuse to write over a file that is read, or two outputs into one file."""
+    taken = {"the image": options.image, "--truth": options.truth, "--mask": options.mask}
+    if options.save is None or not _same(options.save, options.resume):
+        taken["--resume"] = options.resume  # saving a fit back where it came from is fine
+    for flag, path in {"--out": out, "--film": options.film, "--save": options.save}.items():
+        for other, theirs in taken.items():
+            if _same(path, theirs):
+                raise InputError(f"{flag} {path} is the file of {other}: name another file")
+        taken[flag] = path
+
+
+def _same(path, other):
+    """Return whether two names are of one file; None is no file, `-` is standard input."""
+    if path is None or other is None:
+        return False
+    try:
+        return os.path.samefile(path, sys.stdin.fileno() if other == "-" else other)
+    except OSError:  # one of them does not exist yet
+        return Path(path).resolve() == Path(other).resolve()
 
 
 def _summary(run):
-    """Tell in a line what came of a fit."""
-    from . import metrics
-
+    """Say in a line what a fit achieved."""
     words = f"{run.stopped_at} iterations, {run.seconds:.0f} s"
     truth, observation = run.problem.truth, run.problem.observation
-    if truth is not None and observation.shape == truth.shape:
-        words += f", PSNR {metrics.psnr(observation, truth):.2f} -> {run.psnr:.2f} dB"
-    elif truth is not None:
-        words += f", PSNR {run.psnr:.2f} dB"
-    return words + {"interrupted": ", interrupted", "halted": ", ended"}.get(run.stopped_by, "")
+    if truth is None:
+        return words
+    same = observation.shape == truth.shape
+    before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
+    return f"{words}, PSNR {before}{run.psnr:.2f} dB"
 
 
-# What is said.
+# Many fits.
 
 
-@contextlib.contextmanager
-def _warnings_as_lines():
-    """Say warnings as a sentence, without the source line that Python adds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")  # PYTHONWARNINGS=error would end a fit at a remark
-        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-            warnings.simplefilter("ignore", kind)
-        warnings.showwarning = lambda message, *_, **__: _complain(message)
-        yield
+def sweep(options, guard):
+    """Run the fits that a file describes, and tabulate their results.
+
+    Fits whose results are there already are not run again. How to write the file:
+    python -c "help('diplearn.sweep')"
+    """
+    if options.file is None:
+        raise InputError("which file? For example: diplearn sweep many.toml")
+    _import("diplearn.sweep", guard)
+
+    if options.workers is not None and options.scheduler is not None:
+        raise InputError("--workers are processes here, --scheduler is a cluster: name one of them")
+    cases = dip.sweep.read(options.file)[: options.limit]
+    folder = options.results or options.file.with_suffix("")
+    try:
+        with _executor(options) as executor:
+            threads = options.threads or 1
+            rows = dip.sweep.sweep(cases, executor, results=folder, threads=threads)
+        failed = [] if rows.empty else rows["error"].dropna().tolist()
+        say(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
+        if failed:
+            complain(f"the first case that failed: {failed[0]}")
+        guard.finish(130 if len(rows) < len(cases) else 1 if failed else 0)
+    except KeyboardInterrupt:  # the second Ctrl-C, or a request to end
+        complain(f"stopped at once; the results of the finished cases are in {folder}")
+        guard.finish(guard.signal_code())
 
 
-def _complain(message, code=FAILED):
-    line = "diplearn: " + " ".join(str(message).split())
-    with contextlib.suppress(OSError):  # the terminal is gone
-        if "tqdm" in sys.modules:  # a progress bar may stand there
-            sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr)
-    return code
+def _executor(options):
+    if options.scheduler is not None:
+        return dip.sweep.cluster(options.scheduler)
+    if options.workers is not None:
+        return dip.sweep.workers(options.workers)
+    return contextlib.nullcontext()
 
 
-def _print(line):
-    with contextlib.suppress(OSError):  # nobody reads: the image is written all the same
-        try:
-            print(line, flush=True)
-        except UnicodeEncodeError:  # a name that the terminal cannot show
-            print(ascii(line)[1:-1], flush=True)
-
-
-_closed = set()
-"""Standard streams that were closed when the program began, as by `>&-` in a shell."""
-
-
-def _open_streams():
-    """Open closed standard streams on nothing: the next file would take the number of one."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            _closed.add(name)
-            handle = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-            setattr(sys, name, open(handle, "w" if number else "r"))
-
-
-def _flush():
-    """Spare Python its complaint, at exit, about a pipe whose reader went away."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+for _name, _command in COMMANDS.items():
+    _register(_name, restore, _command.help, ("image", *_command.options, *SHARED))
+_register("sweep", sweep, sweep.__doc__, SWEEP)
 
 
 if __name__ == "__main__":

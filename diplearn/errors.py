@@ -2,11 +2,11 @@
 
 
 class InputError(ValueError):
-    """What was handed in cannot be used; the message says what was found and what to do."""
+    """An argument or a file cannot be used; the message says what was found and what to do."""
 
 
 class ImageError(InputError):
-    """An image that cannot be read, or an array that is no image."""
+    """A file that cannot be read as an image, or an array that is not an image."""
 
 
 class MemoryShortage(InputError, MemoryError):
@@ -16,26 +16,8 @@ class MemoryShortage(InputError, MemoryError):
 def whole(value, name, smallest, largest=None):
     """Return `value` as an int if it is a whole number in range; raise InputError if not.
 
-    Parameters
-    ----------
-    value : object
-        What the user handed in; 4 and 4.0 are whole numbers, 2.5, NaN, True and "4" are not.
-    name : str
-        How the message calls it.
-    smallest, largest : int
-        The range, both included; None for no upper end.
+    Both ends of the range count. 4 and 4.0 are whole numbers; 2.5, NaN, True and "4" are not.
 
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    InputError
-        With the value found and the range wanted.
-
-    Examples
-    --------
     >>> whole(4.0, "factor", 2)
     4
     >>> whole(2.5, "factor", 2)
@@ -44,7 +26,7 @@ def whole(value, name, smallest, largest=None):
     diplearn.errors.InputError: factor=2.5 must be a whole number of at least 2
     """
     try:
-        truth = type(value).__name__.startswith("bool")  # NumPy's, too
+        truth = type(value).__name__.startswith("bool")  # also NumPy's
         found = int(value) if value == int(value) and not truth else None
     except (TypeError, ValueError, OverflowError):  # None, NaN, infinity
         found = None
@@ -55,7 +37,7 @@ def whole(value, name, smallest, largest=None):
 
 
 def one_line(error):
-    """Return what another library says of an error as one line of bearable length."""
+    """Return the message of another library's error as one line of at most 300 characters."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) < 300 else f"{words[:297]}..."
 

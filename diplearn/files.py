@@ -1,4 +1,23 @@
-"""Files written whole or not at all, and checked before the long work starts."""
+"""Write files whole or not at all, and find out beforehand what could not be written.
+
+What `replacing` and `write_new` promise, and the function that keeps each promise:
+
+- A kill or a full disk leaves the old file or the new one, never a part: the content is written to
+  a temporary file in the same folder (`_temporary`), which gets the file's name when it is on the
+  disk (`_finish`, then `os.replace`).
+- A new file has the permissions that `open` would give it under the user's umask (`_create`); a
+  file that is replaced keeps its permissions and, where possible, its owner (`_finish`).
+- Symbolic links are followed. Folders, devices, pipes, sockets and read-only files are refused
+  (`_target`).
+- No temporary file stays for long: an error removes its own, and what a killed process left is
+  removed by the next save in that folder (`_tidy`). A temporary file is locked while its process
+  lives, and its name holds the computer's, because locks may not be seen across a network.
+- An error names the user's file, not the temporary one (`_naming`).
+- Two processes that write new files at once get two names (`write_new`).
+
+On Windows there are no locks, and no open file can be renamed: there, a temporary file counts as
+abandoned after a day.
+"""
 
 import contextlib
 import os
@@ -31,33 +50,12 @@ KINDS = {
 
 @contextlib.contextmanager
 def replacing(path):
-    """Write a file so that a kill at any moment leaves the old file or the new one.
+    """Yield a temporary file that takes the place of `path` if the block ends without an error.
 
-    What a killed process left of an earlier save in the same folder is removed on the way.
+    The temporary file is empty and has the suffix of `path` (unless that is longer than 32 bytes).
+    Write into it; do not put another file in its place. InputError says what can never be written,
+    OSError what the system refuses; the earlier file is then untouched.
 
-    Parameters
-    ----------
-    path : str or path-like
-        Where the file shall be. A symbolic link is followed, as an ordinary `open` does.
-
-    Yields
-    ------
-    pathlib.Path
-        A temporary file beside `path`, with the same suffix (unless that is longer than 32 bytes).
-        Write into it; do not put another file in its place. It takes the place of `path` when the
-        block ends well; it is removed when the block raises.
-
-    Raises
-    ------
-    InputError
-        `path` is a folder, a device, a pipe, a socket, a read-only file, or a name that no file
-        can have.
-    OSError
-        The folder is not there or cannot be written, the name is too long, its links go round in a
-        circle, or the disk is full. The earlier file is untouched.
-
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     notes = Path(folder, "notes.txt")
@@ -75,28 +73,10 @@ def replacing(path):
 
 
 def write_new(content, names):
-    """Write a new file, whole or not at all, under the first of some names that is free.
+    """Write bytes to a new file under the first free one of some names; return that name.
 
-    Two processes that write at the same time get two names: neither writes over the other.
+    The names are paths in one folder. No name after the one that is returned is asked for.
 
-    Parameters
-    ----------
-    content : bytes
-    names : iterable of pathlib.Path
-        All in one folder.
-
-    Returns
-    -------
-    pathlib.Path
-        The name that the file has got. No later one was asked for.
-
-    Raises
-    ------
-    OSError
-        The folder is not there or cannot be written, or the disk is full.
-
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     names = Path(folder, "a.txt"), Path(folder, "b.txt")
@@ -113,37 +93,12 @@ def write_new(content, names):
     return name
 
 
-def _named(temporary, name):
-    """Give a file another name if that is free; return whether it was."""
-    try:
-        os.link(temporary, name)
-    except FileExistsError:
-        return False
-    except OSError:  # a disk without links
-        try:
-            open(name, "xb").close()  # now the name is ours
-        except FileExistsError:
-            return False
-        os.replace(temporary, name)
-    return True
+# What is known beforehand.
 
 
 def check_writable(path):
-    """Raise now if `path` could not be written later.
+    """Raise InputError now if `path` could not be written later.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file that a fit will write when it ends.
-
-    Raises
-    ------
-    InputError
-        The folder is missing, is not a folder or refuses new files; `path` is a folder, a device,
-        a pipe, a socket, a read-only file, or a name that no file can have.
-
-    Examples
-    --------
     >>> check_writable("no/such/folder/out.png")
     Traceback (most recent call last):
     ...
@@ -164,21 +119,8 @@ def check_writable(path):
 
 
 def check_readable(path):
-    """Raise if `path` is not an ordinary file, which can be read more than once and to its end.
+    """Raise InputError unless `path` is an ordinary file, which can be read more than once.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file that will be read.
-
-    Raises
-    ------
-    InputError
-        There is no such file; `path` is a folder, a device, a pipe, a socket, or a name that no
-        file can have.
-
-    Examples
-    --------
     >>> check_readable("no/such/run.dip")
     Traceback (most recent call last):
     ...
@@ -196,13 +138,16 @@ def check_readable(path):
 
 
 def _target(path):
-    """Return the file behind `path`, links followed, and its stat: None where it is a new file."""
+    """Return the file behind `path`, links followed, and its stat: None if there is no file yet.
+
+    Refuse what must not be replaced.
+    """
     try:
-        # Not of the real path: the links in /dev/fd show what they are to stat alone.
+        # Not of the real path: the links in /dev/fd reveal what they are to stat alone.
         earlier = os.stat(path)
     except FileNotFoundError:
         earlier = None
-    except ValueError as error:  # a NUL, or a character that the disk's names cannot have
+    except ValueError as error:  # a NUL, or a character that no name on this disk can have
         raise InputError(f"cannot write {_shown(path)}: {error}") from None
     target = Path(os.path.realpath(path))
     if earlier is None:
@@ -216,34 +161,34 @@ def _target(path):
 
 
 def _kind(found):
-    """Say what a thing is that is no ordinary file."""
+    """Return what a thing is, by its stat, if it is not an ordinary file."""
     if not stat.S_ISREG(found.st_mode):
-        return KINDS.get(stat.S_IFMT(found.st_mode), "no ordinary file")
+        return KINDS.get(stat.S_IFMT(found.st_mode), "not an ordinary file")
 
 
 def _shown(path):
-    """Show a path in a message of one line."""
+    """Return a path as a message of one line can show it."""
     return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 @contextlib.contextmanager
 def _naming(target):
-    """Let an error of the system's name the user's file, and not the temporary one."""
+    """Let the system's errors name the user's file instead of the temporary one."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from None
 
 
+# A temporary file, from its creation to its last name.
+
+
 @contextlib.contextmanager
 def _ready(target, earlier):
-    """Make a temporary file to write into, and say which permissions it shall have in the end.
-
-    What killed processes left beside it is removed.
-    """
+    """Yield a temporary file that its process can write, and the permissions of the final file."""
     with _temporary(target, earlier) as temporary:
         made = temporary.stat()
-        if made.st_mode & 0o600 != 0o600:  # under a umask that takes away one's own rights
+        if made.st_mode & 0o600 != 0o600:  # under a umask that takes away the owner's own rights
             temporary.chmod(0o600)
         _tidy(target.parent, made.st_mtime)
         yield temporary, (earlier or made).st_mode & 0o777
@@ -251,7 +196,7 @@ def _ready(target, earlier):
 
 @contextlib.contextmanager
 def _temporary(target, earlier):
-    """Make an empty file beside `target`, locked while the block runs and gone after it."""
+    """Yield an empty file beside `target`, locked during the block and gone after it."""
     with _naming(target):
         temporary, file = _create(target, 0o666 if earlier is None else earlier.st_mode & 0o777)
     with contextlib.closing(file):
@@ -263,11 +208,12 @@ def _temporary(target, earlier):
 
 
 def _create(target, mode):
+    """Create a locked file beside `target`; return its path, and the file, open for the lock."""
     # A long suffix names no format, and would make the name too long.
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 32 else ""
     while True:
         temporary = target.with_name(f".diplearn-{HOST}-{secrets.token_hex(8)}{suffix}")
-        # The kernel applies the umask: to ask for it would mean to change it, for all threads.
+        # The kernel applies the umask; to read it, one must change it for all threads.
         file = open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode | 0o600))
         if fcntl is None:
             file.close()  # Windows renames no open file
@@ -276,11 +222,11 @@ def _create(target, mode):
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
-        file.close()  # another process removed it before it was locked
+        file.close()  # another process removed the file before it was locked
 
 
 def _finish(temporary, earlier, mode):
-    """Put a file on the disk; give it its permissions, and the owner of what it replaces."""
+    """Put the content on the disk; set the permissions, and the owner of the file replaced."""
     with open(temporary, "rb+") as written:
         os.fsync(written.fileno())
     made = temporary.stat()
@@ -291,11 +237,28 @@ def _finish(temporary, earlier, mode):
         temporary.chmod(mode)
 
 
-_rests = {}  # folder -> when it may be looked through again
+def _named(temporary, name):
+    """Give a file the name if no file has it; return whether it was free."""
+    try:
+        os.link(temporary, name)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links
+        try:
+            open(name, "xb").close()  # this claims the name
+        except FileExistsError:
+            return False
+        os.replace(temporary, name)
+    return True
+
+
+# What killed processes left.
+
+_rests = {}  # folder -> time of time.monotonic until which it is not searched again
 
 
 def _tidy(folder, now):
-    """Remove what was abandoned, unless that would take more than a hundredth of the time."""
+    """Remove abandoned files from a folder, but spend at most a hundredth of the time on it."""
     begun = time.monotonic()
     if begun < _rests.get(folder, 0):
         return
@@ -303,7 +266,7 @@ def _tidy(folder, now):
     ended = time.monotonic()
     if len(_rests) > 1000:
         _rests.clear()
-    _rests[folder] = ended + 100 * (ended - begun)  # a large folder takes long
+    _rests[folder] = ended + 100 * (ended - begun)  # a folder of 100,000 files takes long
 
 
 def _remove_abandoned(folder, now):
@@ -313,13 +276,14 @@ def _remove_abandoned(folder, now):
             found = TEMPORARY.fullmatch(entry.name)
             if not found or not entry.is_file(follow_symlinks=False):
                 continue
-            with contextlib.suppress(OSError):  # it is locked, gone, or somebody else's
+            with contextlib.suppress(OSError):  # it is locked, gone, or another user's
                 old = now - entry.stat().st_mtime > DAY
-                if old or (fcntl and found[1] == HOST):  # another computer's lock may not be seen
+                if old or (fcntl and found[1] == HOST):  # another computer's lock may be invisible
                     _remove_unlocked(entry.path)
 
 
 def _remove_unlocked(path):
+    """Remove a file unless a living process holds its lock: then raise OSError."""
     if fcntl is None:
         os.unlink(path)
         return

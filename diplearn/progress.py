@@ -1,4 +1,4 @@
-"""Progress for people: a bar in a terminal or notebook, a few quiet lines in a pipe."""
+"""The progress of a fit: a bar in a terminal or notebook, a few lines in a pipe."""
 
 import contextlib
 import os
@@ -12,16 +12,10 @@ LINES = 10
 
 
 class Progress:
-    """Show how far a fit is, its pace, the time left, the loss and (truth known) the PSNR.
+    """Show how much of a fit is done, its speed, the time left, and a few words such as the loss.
 
-    Parameters
-    ----------
-    total, done : int
-        Iterations in all, and those done already.
-    show : bool
-        Whether to show anything.
-    unit : str
-        What is counted: ``"it"`` for iterations.
+    `total` iterations are counted, of which `done` were made before; `unit` is what the bar calls
+    them, "it" for iterations.
     """
 
     def __init__(self, total, done=0, show=True, unit="it"):
@@ -31,7 +25,7 @@ class Progress:
         self.lines = show and sys.stderr is not None  # None: a program without a console
         if self.lines and (_in_notebook() or sys.stderr.isatty()):
             self.lines = False
-            file = sys.stdout if _in_notebook() else sys.stderr  # which a page paints red
+            file = sys.stdout if _in_notebook() else sys.stderr  # notebooks paint stderr red
             # A terminal that states no size (expect, some containers) would get an empty bar.
             size = {"ncols": 80, "nrows": 24} if _columns() == 0 else {"dynamic_ncols": True}
             with self._or_lines():
@@ -40,12 +34,12 @@ class Progress:
                 )
 
     def update(self, iteration, loss, psnr=None):
-        """Take note of one iteration."""
+        """Show that an iteration is done, with its loss and, if the truth is known, its PSNR."""
         quality = "" if psnr is None else f", PSNR {psnr:.2f} dB"
         self.tell(iteration, f"loss {loss:.5f}{quality}")
 
     def tell(self, done, words):
-        """Take note of one more that is done, and of what there is to say about it."""
+        """Show how many are done, and some words about the last one."""
         if self.bar is not None:
             with self._or_lines():
                 self.bar.set_postfix_str(words, refresh=False)
@@ -57,25 +51,25 @@ class Progress:
 
     @contextlib.contextmanager
     def _or_lines(self):
-        """Give the bar up where it fails: no reason to lose the fit.
+        """Fall back to lines if the bar fails, so that the fit goes on.
 
-        The terminal may be gone, or TQDM_BAR_FORMAT may hold garbage.
+        The terminal may be gone, or the variable TQDM_BAR_FORMAT may hold garbage.
         """
         try:
             yield
         except Exception:
             if self.bar is not None:
-                self.bar.disable = True  # or it would try again when it is deleted
+                self.bar.disable = True  # or the bar would try again when it is deleted
             self.bar, self.lines = None, True
 
     def _line(self, words):
         try:
             print(words, file=sys.stderr, flush=True)
-        except (OSError, ValueError):  # the reader went away: no reason to lose the fit
+        except (OSError, ValueError):  # nobody reads any more: the fit goes on
             self.lines = False
 
     def close(self):
-        """Leave the bar as it stands."""
+        """Close the bar, and leave it on the screen as it is."""
         if self.bar is not None:
             with self._or_lines():
                 self.bar.close()
@@ -87,7 +81,7 @@ def _in_notebook():
 
 
 def _columns():
-    """Return the width that the terminal states, or None where there is no terminal."""
+    """Return the width that the terminal states, or None if there is no terminal."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError, AttributeError):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import diplearn as dip
-from diplearn import cli, degrade, fitting, images, operators
+from diplearn import cli, degrade, images, operators
 from diplearn.errors import InputError
 from diplearn.run import Run
 
@@ -81,7 +81,7 @@ def test_help_waits_for_no_library():
         assert words in done.stdout
 
 
-@pytest.mark.parametrize("command", cli.TASKS)
+@pytest.mark.parametrize("command", cli.COMMANDS)
 def test_every_command_explains_its_options(command, capsys):
     assert diplearn(command, "--help") == 0
     shown = capsys.readouterr().out
@@ -117,7 +117,7 @@ def test_each_command_writes_its_result_beside_the_image(
     out, errors = capsys.readouterr()
     assert out.startswith(f"{result}: 40 iterations, ") and out.endswith(" dB\n")
     run = Run.load("fit.dip")
-    assert run.problem.task == cli.TASKS[command] and run.recipe.name == "lab"
+    assert run.problem.task == cli.COMMANDS[command].task and run.recipe.name == "lab"
     assert (images.read(result) - run.output).abs().max() <= 0.5 / 255 + 1e-6
     assert run.psnr > 12 and f"{run.psnr:.2f} dB" in out
     with Image.open("fit.gif") as film:
@@ -230,7 +230,7 @@ def test_a_result_of_before_is_not_written_over(folder, capfd):
         assert diplearn("denoise", source, "--iterations", 1) == 0
         out, errors = capfd.readouterr()
         assert out.startswith(f"{result}: ")
-        said = f"diplearn: shot-denoised.png is there already: the result will be {result}\n"
+        said = f"diplearn: shot-denoised.png exists already, so the result will be {result}\n"
         assert (said in errors) == (result != results[0])
         contents[result] = (folder / result).read_bytes()
         assert {name: (folder / name).read_bytes() for name in contents} == contents
@@ -241,14 +241,14 @@ def test_a_result_of_before_is_not_written_over(folder, capfd):
 
 def during_the_fit(monkeypatch, act):
     """Let something happen when the fit is over and nothing is written yet."""
-    fit = fitting.fit
+    fit = dip.fit
 
     def then(*args, **kwargs):
         run = fit(*args, **kwargs)
         act()
         return run
 
-    monkeypatch.setattr(fitting, "fit", then)
+    monkeypatch.setattr(dip, "fit", then)
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -272,7 +272,7 @@ def test_a_name_that_was_free_may_be_taken_when_the_fit_ends(folder, capfd, monk
 # Through pipes.
 
 
-def test_a_image_comes_through_any_pipe(folder, capfd):
+def test_an_image_comes_through_any_pipe(folder, capfd):
     """A named one, those of a shell's <( ), and one for the mask."""
 
     def piped(name):
@@ -298,11 +298,11 @@ def test_a_image_comes_through_any_pipe(folder, capfd):
 def test_standard_input_and_output_hold_images_and_nothing_else(folder, source, through):
     """Whatever a library prints meanwhile."""
     code = (
-        "import os, sys; from diplearn import cli, fitting; fit = fitting.fit\n"
+        "import os, sys; import diplearn as dip; from diplearn import cli; fit = dip.fit\n"
         "def noisy(*args, **kwargs):\n"
         "    os.write(1, b'from C'); print('from Python', flush=True)\n"
         "    return fit(*args, **kwargs)\n"
-        "fitting.fit = noisy; cli.main(sys.argv[1:])"
+        "dip.fit = noisy; cli.main(sys.argv[1:])"
     )
     words = ["denoise", source, "--iterations", "1", "--out", "-"]
     program = [sys.executable, "-c", code, *words]
@@ -371,17 +371,18 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
 @pytest.mark.parametrize(
     "words, saying",
     [
-        ("polish photo.png", "'polish'"),
+        ("polish photo.png", "'polish'; see diplearn --help"),
         ("denoise", "which image? For example: diplearn denoise photo.jpg"),
         ("denoise noisy.png clean.png", "clean.png"),
-        ("denoise noisy.png --sigm 3", "--sigm"),
+        ("denoise noisy.png --sigm 3", "see diplearn denoise --help"),
+        ("sweep", "which file? For example: diplearn sweep many.toml"),
         ("denoise missing.png", "there is no file missing.png"),
         ("denoise missing/x.png", "there is no file missing/x.png"),
         ("denoise missing/x.png --out missing/y.png", "there is no file missing/x.png"),
         ("denoise https://example.org/x.png", "https://example.org/x.png is an address"),
-        ("denoise x\0.png", "it holds a NUL"),
-        ("denoise noisy.png --out x\0.png", "it holds a NUL"),
-        ("denoise noisy.png --save x\0.dip", "it holds a NUL"),
+        ("denoise x\0.png", "contains a NUL character"),
+        ("denoise noisy.png --out x\0.png", "contains a NUL character"),
+        ("denoise noisy.png --save x\0.dip", "contains a NUL character"),
         ("denoise noisy.png --film=", "--film is empty: name a file"),
         ("denoise noisy.png --out=", "--out is empty: name a file"),
         ("denoise .", "is a folder"),
@@ -401,10 +402,10 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
         ("denoise noisy.png --stop never", "'never'; there are auto, count"),
         ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), of which"),
-        ("inpaint holed.png --invert", "--invert turns a mask round: name one with --mask"),
-        ("inpaint erased.png --invert", "--invert turns a mask round: name one with --mask"),
+        ("inpaint holed.png --invert", "--invert inverts a mask: name the mask with --mask"),
+        ("inpaint erased.png --invert", "--invert inverts a mask: name the mask with --mask"),
         ("inpaint grad.png", "grad.png does not show what was erased"),
-        ("inpaint holed.png", "inpaint needs --mask"),
+        ("inpaint holed.png", "holed.png is transparent nowhere: name a --mask"),
         ("inpaint holed.png --mask wide.png", "(1, 48, 64) and the image (3, 48, 48)"),
         ("inpaint holed.png --mask noisy.png", "noisy.png is no mask"),
         ("inpaint holed.png --mask black.png", "every pixel is missing"),
@@ -418,7 +419,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise noisy.png --film x.mp4", "suffix names no format"),
         ("denoise noisy.png --film missing/x.gif", "there is no folder missing"),
         ("denoise noisy.png --save missing/x.dip", "there is no folder missing"),
-        ("denoise noisy.png --save x.png", "would hold the fit, no image: see --out"),
+        ("denoise noisy.png --save x.png", "would hold the fit, not an image"),
         # nothing of the user's is written over
         ("denoise noisy.png --out noisy.png", "--out noisy.png is the file of the image"),
         ("denoise noisy.png --out ./there.png/../noisy.png", "is the file of the image"),
@@ -431,9 +432,12 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("denoise --resume missing.dip", "there is no file missing.dip"),
         ("denoise --resume noisy.png", "noisy.png is not a saved run"),
         ("denoise noisy.png --resume fit.dip", "leave out IMAGE"),
-        ("denoise --resume fit.dip --seed 0 --sigma 9", "leave out --seed, --sigma"),
+        ("denoise --resume fit.dip --seed 0 --sigma 9", "leave out --sigma, --seed"),
         ("denoise --resume fit.dip --iterations 2", "has made 2 iterations already"),
-        ("upscale --resume fit.dip", "fit of denoising: go on with diplearn denoise --resume"),
+        (
+            "upscale --resume fit.dip",
+            "fit of denoising: continue it with diplearn denoise --resume",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(folder, refused, monkeypatch, words, saying):
@@ -465,16 +469,16 @@ def test_the_memory_that_runs_out_all_the_same_is_one_line_too(folder, capfd, mo
     def fail(*_, **__):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] can't allocate memory\nbacktrace")
 
-    monkeypatch.setattr(fitting, "fit", fail)
+    monkeypatch.setattr(dip, "fit", fail)
     assert diplearn("denoise", "noisy.png") == 2
-    assert capfd.readouterr().err.startswith("diplearn: the memory ran out; --longest")
+    assert capfd.readouterr().err.startswith("diplearn: the memory ran out: --longest")
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(folder, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(fitting, "fit", fail)
+    monkeypatch.setattr(dip, "fit", fail)
     with pytest.raises(ZeroDivisionError):
         cli.main(["denoise", "noisy.png"])
 
@@ -515,14 +519,14 @@ def test_an_output_that_fails_prevents_no_other(folder, capfd, monkeypatch, brok
 
 def test_what_a_fit_reached_before_an_error_is_written(folder, capfd, monkeypatch):
     """And then the error is told; a fit hands over what it has with its error."""
-    fit = fitting.fit
+    fit = dip.fit
 
     def fail(*args, **kwargs):
         error = InputError("the loss was nan")
         error.run = fit(*args, **kwargs)
         raise error
 
-    monkeypatch.setattr(fitting, "fit", fail)
+    monkeypatch.setattr(dip, "fit", fail)
     words = ["--iterations", 2, "--film", "fit.gif"]
     assert diplearn("denoise", "noisy.png", *words) == 2
     out, errors = capfd.readouterr()

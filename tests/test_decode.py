@@ -19,8 +19,10 @@ import tifffile
 from PIL import Image, ImageCms
 
 from diplearn import images, memory
-from diplearn import tiff as tiff_module
 from diplearn.errors import ImageError
+from diplearn.images.decoding import exif as exif_module
+from diplearn.images.decoding import limits, pixels
+from diplearn.images.decoding.pillow import PillowImage
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
 
@@ -758,7 +760,7 @@ def test_no_more_than_a_limit_is_read():
             self.given += size
             return b"\x89PNG\r\n\x1a\n" + bytes(8) if self.given == size else bytes(size)
 
-    with mock.patch("diplearn.decode.LARGEST_FILE", 5_000_000):
+    with mock.patch.object(limits, "LARGEST_FILE", 5_000_000):
         with pytest.raises(ImageError, match="larger than 5 MB"):
             images.read(source := Endless())
     assert source.given < 6_000_000
@@ -790,7 +792,7 @@ def test_bands_are_what_the_whole_would_be(kind, options):
     if "longest" in options:
         whole = images.shrink(whole, options["longest"])
     for band in (2**19, 1000, 1):
-        with mock.patch("diplearn.decode._BAND", band):
+        with mock.patch.object(pixels, "_BAND", band):
             assert images.read(content, **options).equal(whole)
 
 
@@ -805,7 +807,7 @@ def test_bands_are_what_the_whole_would_be(kind, options):
 )
 def test_an_impossible_size_is_said_before_decoding(options, words):
     content = saved(Image.fromarray(noise(100, 150, 3)), "PNG")
-    with mock.patch("diplearn.decode._Pillow.load", side_effect=AssertionError("decoded")):
+    with mock.patch.object(PillowImage, "load", side_effect=AssertionError("decoded")):
         with pytest.raises(ImageError, match=words):
             images.read(content, **options)
 
@@ -814,7 +816,7 @@ def test_a_jpeg_too_large_is_decoded_at_reduced_size_or_refused():
     image = Image.fromarray(noise(50, 100, 3)).resize((800, 400), Image.Resampling.BICUBIC)
     content = saved(image, "JPEG", quality=95)
     whole = images.read(content, longest=100)
-    with mock.patch.object(images, "LARGEST_AREA", 100_000):
+    with mock.patch.object(limits, "LARGEST_AREA", 100_000):
         with pytest.raises(ImageError, match="claims 800x400 .*or read it with longest=1024"):
             images.read(content)
         with pytest.raises(ImageError, match="claims 800x400"):
@@ -917,7 +919,7 @@ def test_more_than_half_of_the_free_memory_is_refused():
     content = palette_bomb(10_000)
     assert len(content) < 13_000
     with mock.patch.object(memory, "available", return_value=2e9):
-        with mock.patch("diplearn.decode._Pillow.load", side_effect=AssertionError("decoded")):
+        with mock.patch.object(PillowImage, "load", side_effect=AssertionError("decoded")):
             with pytest.raises(ImageError, match=r"10000x10000 pixels; .* 1\.4 GB .* 2\.0 GB"):
                 images.read(content)
     with mock.patch.object(memory, "available", return_value=1):  # what is small is never refused
@@ -933,7 +935,7 @@ def test_of_many_pages_only_the_second_is_asked_for():
         pages.append(struct.pack("<I", at + number * (size + 4)) + page[directory:][:size])
     content = b"".join(pages) + bytes(4)
     assert len(content) > 10_000_000
-    with mock.patch.object(tiff_module, "Directory", wraps=tiff_module.Directory) as directories:
+    with mock.patch.object(exif_module, "Directory", wraps=exif_module.Directory) as directories:
         _, said = quietly(content)
     # However many there are: 100,000 of them would take as many.
     assert directories.call_count <= 2 and "more than one frame" in said[0]
@@ -1000,7 +1002,7 @@ def test_the_only_limit_on_pixels_is_our_own():
     contents.append(saved(original.convert("YCbCr"), "TIFF", compression="tiff_lzw"))
     contents.append(png(noise(200, 200, 3, dtype="u2")))
     with mock.patch.object(Image, "MAX_IMAGE_PIXELS", 10_000):
-        with mock.patch("diplearn.decode._BAND", 2000):
+        with mock.patch.object(pixels, "_BAND", 2000):
             for content in contents:
                 image, said = quietly(content)
                 assert image.shape == (200, 200, 3) and said == []

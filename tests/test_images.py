@@ -25,6 +25,8 @@ from PIL import Image, ImageCms
 
 from diplearn import images, operators, problems
 from diplearn.errors import ImageError, InputError
+from diplearn.images import bundled, tensors, writing
+from diplearn.images.decoding import limits
 
 not_on_windows = pytest.mark.skipif(
     os.name == "nt", reason="Windows has other names, permissions and links"
@@ -257,7 +259,7 @@ def test_tiny_images_are_refused(tmp_path, width, height):
 def test_reading_needs_little_more_than_the_result():
     small = np.zeros((500, 700, 3), np.uint8)
     tracemalloc.start()
-    result = images._from_numpy(small, 255)
+    result = tensors.scaled(small)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.1 * result.numel() * 4
@@ -388,7 +390,7 @@ def test_fuzzed_files_give_a_image_or_an_image_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     path.write_bytes(content)
     # A header that claims 99 million pixels would be within the law, and slow.
-    with warnings.catch_warnings(), mock.patch.object(images, "LARGEST_AREA", 1_000_000):
+    with warnings.catch_warnings(), mock.patch.object(limits, "LARGEST_AREA", 1_000_000):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UserWarning)
         try:
@@ -469,7 +471,7 @@ def test_arrays_become_images():
         (np.full((20, 20), 200), "from 200 to 200"),
         (np.full((20, 20), np.nan), "NaN"),
         (np.full((20, 20), 1j), "complex128"),
-        ([["a"] * 20] * 20, "holds no numbers"),
+        ([["a"] * 20] * 20, "is a list, not a tensor"),
     ],
 )
 def test_arrays_that_are_no_images(array, words):
@@ -546,7 +548,7 @@ def published(tmp_path, monkeypatch):
     url = f"http://127.0.0.1:{server.server_address[1]}/set/a.png"
     sha256 = hashlib.sha256((site / "set" / "a.png").read_bytes()).hexdigest()
     listed = {"set/a.png": (url, sha256)}
-    monkeypatch.setattr(images, "_paper_images", lambda: listed)
+    monkeypatch.setattr(bundled, "_paper_images", lambda: listed)
     yield mock.Mock(site=site, cache=cache, asked=asked, listed=listed, url=url, sha256=sha256)
     server.shutdown()
     server.server_close()
@@ -610,7 +612,7 @@ def test_a_name_that_the_paper_does_not_have():
 
 def test_the_list_of_the_papers_images_is_well_formed():
     for name in images.paper_names():
-        url, sha256 = images._paper_images()[name]
+        url, sha256 = bundled._paper_images()[name]
         assert url.startswith("https://") and len(sha256) == 64 and int(sha256, 16)
 
 
@@ -674,7 +676,7 @@ def test_sixteen_bits_are_rounded_not_cut_off():
     levels = torch.arange(0, 65536, 13).repeat(2, 1)[None].double()
     for off in (-0.4, 0, 0.4):
         image = (levels + off).clamp(0, 65535) / 65535
-        assert np.array_equal(images._to_uint16(image), levels[0].numpy())
+        assert np.array_equal(writing._to_uint16(image), levels[0].numpy())
 
 
 def test_sixteen_bit_grey_png(fine):
@@ -702,7 +704,7 @@ def test_tiff_is_what_tifffile_reads(fine, about, top, kind):
 def test_a_wide_tiff_of_sixteen_bits(width):
     image = torch.rand(3, 2, width, generator=torch.Generator().manual_seed(0))
     array = tifffile.imread(io.BytesIO(images.encode(image, "TIFF", DEEP)))
-    assert np.array_equal(array, images._to_uint16(image))
+    assert np.array_equal(array, writing._to_uint16(image))
 
 
 def test_sixteen_bit_ppm(fine):
@@ -765,7 +767,7 @@ def test_colour_says_that_it_is_srgb(fine):
 
 def test_the_profile_makes_no_file_differ_from_the_last(monkeypatch, fine):
     first = images.encode(fine, "jpg")
-    images._srgb_profile.cache_clear()
+    writing._srgb_profile.cache_clear()
     date = slice(24, 36)
     real = ImageCms.ImageCmsProfile.tobytes
 
@@ -776,15 +778,15 @@ def test_the_profile_makes_no_file_differ_from_the_last(monkeypatch, fine):
 
     monkeypatch.setattr(ImageCms.ImageCmsProfile, "tobytes", a_year_later)
     assert images.encode(fine, "jpg") == first
-    images._srgb_profile.cache_clear()
+    writing._srgb_profile.cache_clear()
 
 
 def test_without_a_colour_library_a_image_is_written_all_the_same(monkeypatch, fine):
-    images._srgb_profile.cache_clear()
-    monkeypatch.setattr(images.features, "check", lambda name: False)
+    writing._srgb_profile.cache_clear()
+    monkeypatch.setattr(writing.features, "check", lambda name: False)
     with Image.open(io.BytesIO(images.encode(fine, "jpg"))) as image:
         assert image.size == (31, 19) and "icc_profile" not in image.info
-    images._srgb_profile.cache_clear()
+    writing._srgb_profile.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn import cli, fitting, images, interrupts, networks
-from diplearn.guard import ENDS, Guard
+from diplearn import cli, images, interrupts, networks
+from diplearn.interrupts import ENDS, Guard
 from diplearn.recipes import Recipe
 from diplearn.run import Run
 
@@ -260,10 +260,10 @@ def interrupting(monkeypatch, owner, name, times=1, after=False):
 @pytest.mark.parametrize(
     "owner, name",
     [
-        (cli, "_start"),  # imports
+        (cli, "_import"),  # imports
         (images, "read"),
-        (cli, "_check_files"),
-        (fitting, "fit"),
+        (cli, "_check_overwriting"),
+        (dip, "fit"),
         (networks, "build"),
     ],
 )
@@ -279,7 +279,7 @@ ALL = {"result.png", "fit.dip", "fit.gif"}
 @pytest.mark.parametrize(
     "owner, name, after",
     [
-        (fitting, "fit", True),
+        (dip, "fit", True),
         (images, "write", False),
         (images, "write", True),
         (Run, "save", False),
@@ -297,7 +297,7 @@ def test_after_the_fit_ctrl_c_costs_no_result(image, capfd, monkeypatch, owner, 
 @pytest.mark.parametrize(
     "owner, name, after, written",
     [
-        (fitting, "fit", True, {"fit.dip"}),
+        (dip, "fit", True, {"fit.dip"}),
         (images, "write", False, {"fit.dip"}),
         (images, "write", True, {"fit.dip", "result.png"}),
         (Run, "film", False, {"fit.dip", "result.png"}),
@@ -395,14 +395,14 @@ def test_the_exit_code_counts_where_exec_was_interrupted(tmp_path):
     """CPython ends ``python -m`` by SIGINT after a plain KeyboardInterrupt has left an exec."""
     (tmp_path / "command.py").write_text(
         "import signal, sys\n"
-        "from diplearn.guard import Guard\n"
+        "from diplearn.interrupts import Guard\n"
         "guard = Guard()\n"
         "with guard:\n"
         "    try: exec('signal.raise_signal(signal.SIGTERM)')\n"
         "    except KeyboardInterrupt: pass\n"
         "    try: exec('guard.check()')\n"
         "    except KeyboardInterrupt: pass\n"
-        "sys.exit(guard.ended_by())\n"
+        "sys.exit(guard.signal_code())\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-m", "command"], cwd=tmp_path, env=environment)

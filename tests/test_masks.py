@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from diplearn import images, operators, problems
 from diplearn.errors import ImageError, InputError
+from diplearn.images import masks
 from diplearn.operators import Mask
 
 
@@ -284,7 +285,7 @@ def test_as_much_stays_known_as_can_be_vouched_for():
     still = images.shrink_known(image, known, 128)[1]
     # Without any weight of a missing pixel, however small, it would be 2342.
     assert still.sum() == 4131
-    rows = images._resampling_weights(512, 128).abs()
+    rows = masks._resampling_weights(512, 128).abs()
     assert torch.equal(still, rows @ (1 - known) @ rows.T <= 1 / 255)
     untouched = rows @ (1 - known) @ rows.T == 0
     assert untouched.sum() == 2342 and still[untouched].all()
@@ -292,7 +293,7 @@ def test_as_much_stays_known_as_can_be_vouched_for():
 
 def test_the_weights_are_those_of_the_resizing():
     image = torch.rand(1, 60, 90, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
-    rows, columns = images._resampling_weights(60, 27), images._resampling_weights(90, 40)
+    rows, columns = masks._resampling_weights(60, 27), masks._resampling_weights(90, 40)
     expected = images.shrink(image, 40)
     assert expected.shape == (1, 27, 40)
     assert torch.allclose(rows @ image @ columns.T, expected, atol=1e-6)

@@ -1,0 +1,161 @@
+"""Images that need no file of one's own: those that are bundled, and the paper's."""
+
+import csv
+import os
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from ..errors import ImageError
+from . import reading
+
+# The images that scikit-image carries inside its wheel: nothing to download, free to use.
+# name -> (file, what it shows)
+BUNDLED = {
+    "astronaut": ("astronaut.png", "Eileen Collins, NASA, 512x512, colour"),
+    "brick": ("brick.png", "a brick wall, 512x512, grey"),
+    "camera": ("camera.png", "a photographer, 512x512, grey"),
+    "chelsea": ("chelsea.png", "a cat, 451x300, colour"),
+    "coffee": ("coffee.png", "a cup of coffee, 600x400, colour"),
+    "coins": ("coins.png", "Greek coins from Pompeii, 384x303, grey"),
+    "grass": ("grass.png", "grass, 512x512, grey"),
+    "gravel": ("gravel.png", "gravel, 512x512, grey"),
+    "hubble": ("hubble_deep_field.jpg", "galaxies, 1000x872, colour"),
+    "moon": ("moon.png", "the surface of the Moon, 512x512, grey"),
+    "motorcycle": ("motorcycle_left.png", "a motorcycle in a garage, 741x500, colour"),
+    "page": ("page.png", "a scanned page of text, 384x191, grey"),
+    "retina": ("retina.jpg", "the retina of an eye, 1411x1411, colour"),
+    "rocket": ("rocket.jpg", "a rocket on its pad, 640x427, colour"),
+    "text": ("text.png", "handwriting, 448x172, grey"),
+}
+
+
+def load(name, size=None):
+    """Load a bundled image, or one of the paper's.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`, such as ``"astronaut"``; or one of `paper_names()`, such as
+        ``"denoising/F16_GT.png"``, which is downloaded once (see `fetch`).
+    size : int, optional
+        Take the centre square and bring it down to `size` x `size` pixels, antialiased.
+        Default: the whole image.
+
+    Returns
+    -------
+    torch.Tensor
+        The image, (C, H, W) float32 in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        No image has that name, or it is smaller than `size`.
+
+    Examples
+    --------
+    >>> load("astronaut", size=256).shape
+    torch.Size([3, 256, 256])
+    """
+    if name in BUNDLED:
+        path = resources.files("skimage") / "data" / BUNDLED[name][0]
+    elif name in _paper_images():
+        path = fetch(name)
+    else:
+        raise ImageError(
+            f"no image is called {name!r}; the bundled ones are {', '.join(names())} "
+            "(a file of your own: images.read(path); the paper's: images.paper_names())"
+        )
+    # Colour profiles are ignored, as scikit-image does: the lessons' numbers are of these pixels.
+    image, file = reading.decoded(path, size, colours=False)
+    reading.warn(file, transparency=True)
+    return image
+
+
+def names():
+    """List the bundled images.
+
+    Returns
+    -------
+    list of str
+        Names for `load`; these need no network.
+
+    Examples
+    --------
+    >>> names()[:3]
+    ['astronaut', 'brick', 'camera']
+    """
+    return sorted(BUNDLED)
+
+
+# The paper's own images are no part of the package: each is downloaded when it is asked for.
+
+
+def paper_names():
+    """List the images that the authors published with the paper.
+
+    Returns
+    -------
+    list of str
+        Names for `load` and `fetch`, such as ``"denoising/F16_GT.png"``.
+
+    Examples
+    --------
+    >>> "denoising/F16_GT.png" in paper_names()
+    True
+    """
+    return sorted(_paper_images())
+
+
+@lru_cache(maxsize=1)
+def _paper_images():
+    """Read the list of the paper's images: name -> (address, SHA-256)."""
+    with (resources.files(__package__) / "paper_images.csv").open(encoding="utf-8") as lines:
+        return {row["name"]: (row["url"], row["sha256"]) for row in csv.DictReader(lines)}
+
+
+def fetch(name):
+    """Download one of the paper's images, once, and check that it is the right one.
+
+    Parameters
+    ----------
+    name : str
+        One of `paper_names()`.
+
+    Returns
+    -------
+    pathlib.Path
+        The file: in the folder that the environment variable DIPLEARN_DATA_DIR names if it is
+        there (under the same name, folders included), else in the user's cache. Nothing is ever
+        written to the former.
+
+    Raises
+    ------
+    ImageError
+        No such name; no network; or the checksum does not match (a bad download is not kept).
+
+    Examples
+    --------
+    >>> fetch("denoising/F16_GT.png")  # doctest: +SKIP
+    PosixPath('/home/ada/.cache/diplearn/denoising/F16_GT.png')
+    """
+    import pooch  # only here: most users never download
+
+    if name not in _paper_images():
+        raise ImageError(f"the paper has no image {name!r}; see images.paper_names()")
+    url, sha256 = _paper_images()[name]
+    local = os.environ.get("DIPLEARN_DATA_DIR")
+    if local and (Path(local) / name).is_file():
+        path = Path(local) / name
+        if pooch.file_hash(str(path)) != sha256:
+            raise ImageError(f"{path} is not the published file (its SHA-256 differs)")
+        return path
+    folder, file = os.path.split(name)
+    target = pooch.os_cache("diplearn") / folder
+    try:  # pooch compares checksums before the file gets its name
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file, path=target))
+    except Exception as error:  # the network fails in many ways; the remedy is the same
+        raise ImageError(
+            f"cannot download {name} ({error}); without a network, point DIPLEARN_DATA_DIR "
+            "at a folder that holds it"
+        ) from error

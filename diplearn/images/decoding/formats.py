@@ -1,0 +1,94 @@
+"""The header of each format, read before anything is decoded."""
+
+import io
+import re
+import struct
+
+from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, WebPImagePlugin
+
+from ...errors import ImageError
+from . import colour, exif, limits, png, ppm, tiff
+from .pillow import PillowImage
+
+_MOST_SCANS = 100  # a progressive JPEG of a few kB could ask for thousands, each over all pixels
+
+
+def parse(file, colours=True):
+    """Read the header of an opened file.
+
+    Without `colours`, nothing is looked for that turns the file's colours into sRGB.
+    """
+    name, kind, data = file
+    with limits.failures_as_image_errors(name):
+        limits.check_area(name, *_claimed(kind, data))
+        encoded = _OPENERS[kind](data, name)
+        encoded.held += len(data)
+        adobe_rgb = exif.apply(encoded, data)
+        if colours:
+            _find_colours(encoded, adobe_rgb)
+    return encoded
+
+
+def _claimed(kind, data):
+    """Width and height in the headers of the two formats whose decoders take memory on opening."""
+    if kind == "GIF":
+        return struct.unpack_from("<HH", data, 6)
+    if kind == "WEBP" and data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == "WEBP" and data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == "WEBP":
+        return tuple(side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    return 0, 0
+
+
+def _find_colours(file, adobe_rgb):
+    file.space, remark = colour.conversion(file.bands, file.icc, file.png, adobe_rgb)
+    if remark:
+        file.remarks.append(remark)
+    elif file.bands == 4 and file.space is None:
+        file.remarks.append("is CMYK without a colour profile; its colours are approximate")
+    if file.space and file.space.bits < file.bits:
+        file.remarks.append("has a colour profile that is applied with 8 bits per channel")
+        file.bits = 8
+
+
+def _jpeg(data, name):
+    if data.count(b"\xff\xda") > _MOST_SCANS:
+        raise ImageError(f"{name} is refused: a JPEG of more than {_MOST_SCANS} scans")
+    # Pillow warns of damaged EXIF data: their marker is spoilt, and they are read here.
+    marker = re.compile(rb"(\xff\xe1..)Exif\0\0", re.DOTALL)
+    file = PillowImage(
+        name, JpegImagePlugin.JpegImageFile(io.BytesIO(marker.sub(rb"\1Exif--", data)))
+    )
+    if found := marker.search(data):
+        length = struct.unpack(">H", found[1][2:])[0]
+        file.exif = data[found.start() + 4 : found.start() + 2 + length]
+    file.drafts, info = True, file.image.info
+    if info.get("progressive"):
+        file.bytes_per_pixel += 2 * len(file.image.getbands())  # coefficients of the whole image
+    frames = exif.parsed(info.get("mp"))
+    file.note_frames(frames and (frames.first(0xB001) or 1) > 1)
+    return file
+
+
+def _webp(data, name):
+    file = PillowImage(name, WebPImagePlugin.WebPImageFile(io.BytesIO(data)))
+    file.bytes_per_pixel = 16  # two canvases of the decoder's, its answer, Pillow's image
+    return file
+
+
+def _plain(plugin):
+    return lambda data, name: PillowImage(name, plugin(io.BytesIO(data)))
+
+
+_OPENERS = {
+    "PNG": png.opened,
+    "JPEG": _jpeg,
+    "TIFF": tiff.opened,
+    "BMP": _plain(BmpImagePlugin.BmpImageFile),
+    "GIF": _plain(GifImagePlugin.GifImageFile),
+    "WEBP": _webp,
+    "PPM": ppm.opened,
+}

@@ -1,0 +1,324 @@
+"""TIFF: what the directory says, and samples of any depth.
+
+Pillow reads the deeper kinds of TIFF at 8 bits, some of them wrongly. Each file therefore gets a
+new, clean directory before Pillow and libtiff see it. Where samples are stored as plain numbers,
+that directory declares each plane a grey image of bytes: libtiff undoes the compression, and the
+numbers are put together here. JPEG, fax and palettes are decoded as they stand.
+"""
+
+import io
+import math
+import struct
+
+import numpy as np
+from PIL import TiffImagePlugin
+
+from ...errors import ImageError
+from . import exif, pillow
+from .encoded import Encoded
+from .exif import Entry, Tag
+
+_MOST_SEGMENTS = 100_000
+
+_STRIPS = Tag.StripOffsets, Tag.StripByteCounts
+_TILES = Tag.TileOffsets, Tag.TileByteCounts
+# What describes an image's data and nothing else. First, what has one value only.
+_SINGLE = {Tag.ImageWidth, Tag.ImageLength, Tag.Compression, Tag.PhotometricInterpretation}
+_SINGLE |= {Tag.FillOrder, Tag.SamplesPerPixel, Tag.RowsPerStrip, Tag.PlanarConfiguration}
+_SINGLE |= {Tag.Predictor, Tag.TileWidth, Tag.TileLength, 292, 293, 332, *range(512, 516), 531}
+_KEPT = _SINGLE | {Tag.BitsPerSample, *_STRIPS, *_TILES, Tag.ExtraSamples, Tag.SampleFormat}
+_KEPT |= {Tag.YCbCrSubSampling, 320, 347, *range(517, 522), 529, 532}
+
+_UNCOMPRESSED, _LZW, _OLD_JPEG, _PACKBITS, _DEFLATE = 1, 5, 6, 32773, (8, 32946)
+# Compressions that keep bytes as they are; the other two are LZMA and Zstandard.
+_BYTEWISE = {_UNCOMPRESSED, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000}
+_MOST_RATIO = {_LZW: 4000, _PACKBITS: 64, **dict.fromkeys(_DEFLATE, 1032)}  # none does better
+_WHITE_IS_ZERO, _YCBCR, _LAB = 0, 6, 8
+_KINDS = {0: ("grey", 1), 1: ("grey", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
+_NOT_IMAGES = {4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
+_NOT_IMAGES |= {34892: "a camera's raw data", 32844: "logarithmic", 32845: "logarithmic"}
+_UNSIGNED, _SIGNED, _FLOATING, _UNDEFINED, _COMPLEX = 1, 2, 3, 4, 6  # formats of samples
+
+
+def opened(data, name):
+    """Read the header of a TIFF."""
+    tiff = Tiff(data, name)
+    origin = exif.of_tiff(tiff.tags)  # before the data are handed over to Pillow
+    file = Samples(tiff) if tiff.numeric else pillow.PillowImage(name, tiff.image())
+    if tiff.photometric != _LAB and (profile := tiff.tags.entries.get(Tag.InterColorProfile)):
+        file.icc = profile.raw
+    else:
+        file.icc = None  # Lab becomes sRGB in Pillow
+    file.dpi, file.exif = tiff.tags.dpi(), origin
+    file.orientation = tiff.tags.first(Tag.Orientation, 1)
+    if tiff.compression != _UNCOMPRESSED:  # libtiff unpacks a piece at a time, perhaps the whole
+        samples = tiff.samples if tiff.planes == 1 else 1
+        file.held = math.prod(tiff.tile) * samples * tiff.bits // 8
+    if tiff.ignored:
+        file.remarks.append(
+            f"holds {tiff.samples} channels; the ones beside {tiff.kind} are left out"
+        )
+    file.note_frames(0 < tiff.tags.next < tiff.size)
+    return file
+
+
+class Tiff:
+    """The first image of a TIFF file, not decoded yet; what cannot be read is refused."""
+
+    def __init__(self, data, name):
+        self.data, self.size, self.name, self.stream = data, len(data), name, None
+        self.tags = tags = exif.Directory(data)
+        if tags.lost & (_KEPT | {Tag.InterColorProfile}):  # a default would make another image
+            raise self._damaged("the end of it is missing")
+        self.width, self.height = tags.first(Tag.ImageWidth, 0), tags.first(Tag.ImageLength, 0)
+        self.photometric = tags.first(Tag.PhotometricInterpretation, 0)
+        self.compression = tags.first(Tag.Compression, _UNCOMPRESSED)
+        self.planes = tags.first(Tag.PlanarConfiguration, 1)  # 2: each channel is one by itself
+        if min(self.width, self.height) < 1 or self.planes not in (1, 2):
+            raise self.refused("says nothing sensible about its pixels")
+        if tags.first(Tag.NewSubfileType, 0) & 1 and tags[Tag.SubIFDs]:
+            raise self.refused("starts with a thumbnail, as a camera's raw file does; develop it")
+        if self.photometric in _NOT_IMAGES:
+            raise self.refused(f"is {_NOT_IMAGES[self.photometric]}, neither grey nor RGB")
+        self._find_samples()
+        self._find_segments()
+
+    def refused(self, why):
+        """Return the error that says why the file cannot be read, and what helps."""
+        return ImageError(
+            f"{self.name} {why} and cannot be read; save it as RGB or grey with 8 or 16 bits"
+        )
+
+    def _damaged(self, how):
+        return ImageError(f"{self.name} is damaged or not an image: {how}")
+
+    def _find_samples(self):
+        """Find how many samples a pixel has, their depth and format, and which of them is alpha."""
+        bits, formats = self.tags[Tag.BitsPerSample] or [1], self.tags[Tag.SampleFormat] or [1]
+        self.samples = self.tags.first(Tag.SamplesPerPixel, 1)
+        self.bits, self.format = bits[0], formats[0]
+        if len(set(bits)) > 1 or len(set(formats)) > 1:
+            raise self.refused(f"has channels of different depths ({bits})")
+        self.kind, self.bands = _KINDS.get(self.photometric, ("other", 0))
+        self.alpha = self.premultiplied = self.numeric = False
+        self.ignored = 0
+        if self.kind == "other":
+            self._check_other()
+        else:
+            # Pillow decodes grey of one to four bits: fax, scans, palettes.
+            deep = self.bits > 4 or self.samples > 1
+            self.numeric = deep and self.compression in _BYTEWISE
+            self._find_alpha()
+            self._check_numbers()
+
+    def _check_other(self):
+        if self.bits > 8:
+            raise self.refused(f"has {self.bits} bits per channel and is no RGB and no grey")
+        square = (self.tags[Tag.YCbCrSubSampling] or [2, 2]) == [1, 1]
+        if self.photometric == _YCBCR and self.compression == _UNCOMPRESSED and not square:
+            raise self.refused("is uncompressed YCbCr with coarser colours")
+
+    def _find_alpha(self):
+        spare = self.samples - self.bands
+        if spare < 0:
+            raise self.refused(f"has {self.samples} channels and calls them {self.kind}")
+        extra = self.tags[Tag.ExtraSamples][:spare]
+        self.premultiplied = extra[:1] == [1]
+        # Older programs write RGB and alpha without the tag.
+        untold = spare == 1 and not extra and self.kind == "RGB"
+        self.alpha = self.premultiplied or extra[:1] == [2] or untold
+        self.ignored = spare - self.alpha
+        if spare and not self.alpha and self.kind == "grey":
+            raise self.refused(f"holds {self.samples} channels that are no RGB")
+
+    def _check_numbers(self):
+        bits, several = self.bits, self.samples > 1
+        if not self.numeric:
+            if bits > 8:
+                raise self.refused(f"has {bits} bits per channel in compression {self.compression}")
+        elif self.format in (_FLOATING, _COMPLEX) or bits > 16:
+            what = {_UNSIGNED: "integers", _SIGNED: "integers", _FLOATING: "floating values"}
+            depths = (16, 32, 64) if self.format == _FLOATING else (32,)
+            if self.format not in what or several or bits not in depths:
+                raise self.refused(
+                    f"holds {self.samples} channel{'s' * several} of {bits}-bit "
+                    + what.get(self.format, "complex values")
+                )
+        elif self.format == _SIGNED and bits not in (8, 16):
+            raise self.refused(f"holds signed numbers of {bits} bits")
+        elif self.format > _UNDEFINED:
+            raise self.refused(f"holds samples of an unknown format ({self.format})")
+
+    def _find_segments(self):
+        """Find the strips or tiles: how many a plane has; absurd ones are refused."""
+        tags = self.tags
+        self.tiled = bool(tags[Tag.TileOffsets])
+        if self.tiled:
+            self.tile = tags.first(Tag.TileWidth, 0), tags.first(Tag.TileLength, 0)
+        else:
+            self.tile = self.width, min(tags.first(Tag.RowsPerStrip, self.height), self.height)
+        if min(self.tile) < 1 or math.prod(self.tile) > 4 * self.width * self.height + 2**20:
+            raise self.refused("is cut into pieces of no sensible size")
+        across, down = -(-self.width // self.tile[0]), -(-self.height // self.tile[1])
+        self.segments = across * down
+        if self.segments > _MOST_SEGMENTS:
+            raise self.refused(f"is cut into {self.segments} pieces")
+        if self.compression != _OLD_JPEG:  # which may say in another way where its pieces are
+            self._check_segments(down)
+
+    def _check_segments(self, down):
+        """Refuse pieces that the file does not hold, and ones too short for their pixels."""
+        offsets, counts = (self.tags[tag] for tag in (_TILES if self.tiled else _STRIPS))
+        planes = self.samples if self.planes == 2 else 1
+        if len(offsets) < self.segments * planes:
+            raise self._damaged("pieces of it are missing")
+        row = self.bytes_of(self.tile[0])
+        sizes = [row * self.tile[1]] * self.segments
+        if not self.tiled:
+            sizes[-1] = row * (self.height - (down - 1) * self.tile[1])
+        sizes *= planes
+        if self.compression == _UNCOMPRESSED:  # nobody needs the byte counts: they may be wrong
+            counts, offsets = sizes, offsets[: len(sizes)]
+        elif sum(counts) > self.size:
+            raise self._damaged("pieces of it overlap")
+        if len(offsets) != len(counts) or any(
+            not 8 <= start <= self.size - count for start, count in zip(offsets, counts)
+        ):
+            raise self._damaged("pieces of it are missing")
+        most = _MOST_RATIO.get(self.compression, math.inf)
+        if any(size > most * count for size, count in zip(sizes, counts)):
+            raise self._damaged("it holds fewer bytes than its pixels need")
+
+    def interleaved(self):
+        """Return the samples that follow one another in a plane."""
+        return 1 if self.planes == 2 else self.samples
+
+    def bytes_of(self, width):
+        """Return the bytes of so many pixels of a plane; each row starts on a byte."""
+        return -(-width * self.interleaved() * self.bits // 8)
+
+    def image(self):
+        """Return Pillow's image of the file, for what is not stored as numbers."""
+        return self._with_directory(
+            {tag: self._entry(tag) for tag in _KEPT if tag in self.tags.entries}
+        )
+
+    def image_of_bytes(self, plane):
+        """Return one plane (a file has one, unless it is planar) as a grey image of bytes."""
+        wide, order = self.bytes_of(self.tile[0]), self.tags.order
+        numbers = {
+            Tag.ImageWidth: wide * -(-self.width // self.tile[0]),
+            Tag.ImageLength: self.height,
+            Tag.BitsPerSample: 8,
+            Tag.Compression: self.compression,
+            Tag.PhotometricInterpretation: 1,
+            Tag.SamplesPerPixel: 1,
+            Tag.FillOrder: 2 if self.tags.first(Tag.FillOrder) == 2 else 1,
+        }
+        if self.tiled:
+            numbers |= {Tag.TileWidth: wide, Tag.TileLength: self.tile[1]}
+        else:
+            numbers[Tag.RowsPerStrip] = self.tile[1]
+        entries = {tag: Entry(4, 1, struct.pack(order + "L", n)) for tag, n in numbers.items()}
+        for tag in _TILES if self.tiled else _STRIPS:
+            if tag in self.tags.entries:
+                entry = self._entry(tag)
+                size = exif.SIZES[entry.kind] * self.segments
+                raw = entry.raw[plane * size : (plane + 1) * size]
+                entries[tag] = Entry(entry.kind, self.segments, raw)
+        return self._with_directory(entries)
+
+    def _entry(self, tag):
+        """Return an entry as an ordinary directory has it: BigTIFF's numbers are wider."""
+        kind, count, raw, _ = self.tags.entries[tag]
+        if tag in _SINGLE:
+            count, raw = 1, raw[: exif.SIZES[kind]]
+        if kind in (13, 16, 18):
+            order = self.tags.order
+            numbers = np.frombuffer(raw, order + exif.INTEGERS[kind])
+            kind, raw = 4, numbers.astype(order + "u4").tobytes()
+        return Entry(kind, count, raw)
+
+    def _with_directory(self, entries):
+        """Open the file in Pillow with another directory, which is written after its end."""
+        if self.stream is None:  # the one copy of the data, which all planes share
+            self.stream, self.end = io.BytesIO(self.data), self.size + self.size % 2
+            self.data = self.tags.data = None
+        self.stream.seek(self.end)  # a gap is filled with zeros
+        self.stream.write(exif.written(entries, self.end, self.tags.order))
+        self.stream.seek(0)
+        self.stream.write(exif.head(self.end, self.tags.order))
+        self.stream.seek(0)
+        return TiffImagePlugin.TiffImageFile(self.stream)
+
+
+class Samples(Encoded):
+    """A TIFF file whose samples are stored as plain numbers."""
+
+    def __init__(self, tiff):
+        super().__init__(tiff.name, tiff.width, tiff.height)
+        self.tiff, self.bits, self.bands = tiff, 8 if tiff.bits <= 8 else 16, tiff.bands
+        self.alpha, self.premultiplied = tiff.alpha, tiff.premultiplied
+        self.negative = tiff.photometric == _WHITE_IS_ZERO
+        self.bytes_per_pixel = -(-tiff.samples * tiff.bits // 8)
+        self.letter = {_SIGNED: "i", _FLOATING: "f"}.get(tiff.format, "u")  # NumPy's kind
+        if tiff.format == _FLOATING:
+            self.white = 1
+        else:  # where integers are wider than 16 bits, 65535 still stands for white
+            depth = tiff.bits - (tiff.format == _SIGNED)
+            self.white = 65535 if tiff.bits > 16 else 2**depth - 1
+
+    def load(self):
+        """Decompress all planes."""
+        planes = self.bands + self.alpha if self.tiff.planes == 2 else 1
+        self.images = [pillow.load(self.tiff.image_of_bytes(plane)) for plane in range(planes)]
+        self.tiff.stream.close()
+
+    def rows(self, top, bottom):
+        """Return rows as numbers."""
+        parts = [
+            self._numbers(np.asarray(image.crop((0, top, image.width, bottom))))
+            for image in self.images
+        ]
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        return values[..., : self.bands + self.alpha]
+
+    def _numbers(self, rows):
+        """Turn (h, bytes) of one plane into (h, W, samples) numbers."""
+        wide = self.tiff.bytes_of(self.tiff.tile[0])
+        pieces = [
+            self._undone(np.ascontiguousarray(rows[:, at : at + wide]))
+            for at in range(0, rows.shape[1], wide)
+        ]
+        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=1)
+        return whole[:, : self.width]
+
+    def _undone(self, rows):
+        """Undo a predictor within one strip or tile; return (h, w, samples)."""
+        tiff, shape = self.tiff, (len(rows), -1, self.tiff.interleaved())
+        predictor = tiff.tags.first(Tag.Predictor, 1)
+        if tiff.compression in (_UNCOMPRESSED, _PACKBITS):  # libtiff heeds no predictor there
+            predictor = 1
+        if predictor == 1:
+            return self._unpacked(rows, self.letter).reshape(shape)
+        if predictor == 2 and tiff.bits in (8, 16, 32, 64):  # differences of neighbours
+            numbers = self._unpacked(rows, "u").reshape(shape)
+            plain = np.cumsum(numbers, axis=1, dtype=numbers.dtype)
+            return plain.view(f"{self.letter}{tiff.bits // 8}")
+        if predictor == 3 and self.letter == "f":  # bytes sorted by significance, then differences
+            plain = np.cumsum(rows.reshape(shape), axis=1, dtype=np.uint8)
+            plain = plain.reshape(len(rows), tiff.bits // 8, -1).transpose(0, 2, 1)
+            return np.ascontiguousarray(plain).view(f">f{tiff.bits // 8}").reshape(shape)
+        raise tiff.refused(f"uses predictor {predictor}")
+
+    def _unpacked(self, rows, letter):
+        """Turn bytes into numbers of so many bits."""
+        bits = self.tiff.bits
+        if bits in (8, 16, 32, 64):
+            numbers = rows.view(f"{self.tiff.tags.order}{letter}{bits // 8}")
+            return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+        # Packed tightly, as 12 bits may be; each row starts on a byte.
+        count = min(rows.shape[1] * 8 // bits, self.tiff.tile[0] * self.tiff.interleaved())
+        digits = np.unpackbits(rows, axis=1)[:, : count * bits]
+        weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.float32)
+        return (digits.reshape(len(rows), count, bits) @ weights).astype(np.uint16)

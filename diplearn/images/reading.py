@@ -1,0 +1,155 @@
+"""Image files read as tensors, and what else they say."""
+
+import warnings
+from typing import NamedTuple
+
+from ..errors import ImageError
+from .decoding import exif, formats, pixels
+from .decoding.source import opened
+from .resizing import plan_square, shrink, shrunk_sides
+from .tensors import SMALLEST_SIDE
+
+
+def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
+    """Read an image from a file.
+
+    Whatever the file holds becomes a grey or sRGB image. Palettes are converted, a camera's
+    rotation (EXIF) is applied, 16 bits per channel keep their precision. Of an animation the first
+    frame is taken; transparency is laid over white.
+
+    Colours become sRGB: by the file's ICC profile (relative colorimetric where it is curves and a
+    matrix, perceptual at 8 bits where it is a table), by PNG's chunks cICP, sRGB, gAMA and cHRM (in
+    the order that the standard gives them), or by a camera's mark of Adobe RGB. Colours outside
+    sRGB are clipped. CMYK without a profile is converted by a formula. A file that names no colour
+    space is taken for sRGB, and so is one whose profile cannot be applied.
+
+    TIFF may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), be a fax, a
+    palette, Lab or YCbCr, or be one channel of other numbers: integers of more than 16 bits must
+    lie between 0 and 65535, floating values between 0 and 1. Everything else is refused.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes, binary file object or File
+        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB. A path may lead to a pipe
+        (``/dev/stdin``); bytes are the file's content; a file object is read to its end. To take
+        more than the image from one source, hand on what `opened` returns.
+    size : int, optional
+        Take the centre square and bring it down to `size` x `size` pixels, antialiased.
+    longest : int, optional
+        Bring the whole image down until its longer side has at most `longest` pixels.
+    smallest : int, optional
+        Pixels that each side must have: 1 for a small observation, such as that of `Downsample(4)`.
+
+    Returns
+    -------
+    torch.Tensor
+        The image, (C, H, W) float32 in [0, 1]; C is 1 or 3.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, empty, damaged, no image or too small; it claims more than 100
+        million pixels (a JPEG may, if `size` or `longest` lets it be decoded at half its sides or
+        less), or more than half of the free memory would be needed. Nothing else is raised,
+        whatever the bytes.
+
+    Warns
+    -----
+    UserWarning
+        The file holds more than one frame or more channels than are read, is transparent in places,
+        has colours that cannot be converted exactly, or has 16 bits per channel of which the upper
+        ones are never used (12 bits in a file of 16: the values are not changed).
+
+    Examples
+    --------
+    >>> read("missing.png")
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.ImageError: there is no file missing.png
+    """
+    image, file = decoded(source, size, longest, smallest)
+    warn(file, transparency=True)
+    return image
+
+
+def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
+    """Return the image, and the `Encoded` file with all that is to be said of it."""
+    file = formats.parse(opened(source), colours)
+
+    def plan(height, width):
+        if min(height, width) < smallest:
+            raise ImageError(
+                f"{file.name} is {width}x{height} pixels; an image needs at least "
+                f"{smallest} on each side"
+            )
+        if size is not None:
+            return plan_square(height, width, size)
+        part, sides = pixels.whole(height, width)
+        return part, sides if longest is None else shrunk_sides(*sides, longest, smallest)
+
+    image = pixels.decoded(file, plan)
+    if size is not None and longest is not None:
+        image = shrink(image, longest)
+    return image, file
+
+
+def warn(file, transparency=False):
+    """Pass on what is to be said of a file, as warnings in the caller's caller."""
+    for remark in file.remarks:
+        warnings.warn(f"{file.name} {remark}", stacklevel=3)
+    if transparency and file.transparent:
+        words = f"{file.name} is transparent in places; white shows there"
+        warnings.warn(words, stacklevel=3)
+
+
+class About(NamedTuple):
+    """What a file says about its image beside the pixels (see `about`).
+
+    Attributes
+    ----------
+    bits : int
+        Bits per channel, as read: 8 or 16.
+    exif : bytes or None
+        The camera's data (EXIF) as Pillow writes them. As `read` has turned the image,
+        converted it to sRGB and perhaps made it smaller, the orientation is reset, the colour space
+        is sRGB and the thumbnail is dropped.
+    dpi : tuple of float or None
+        The resolution (x, y) in dots per inch.
+
+    Examples
+    --------
+    >>> About(bits=16, exif=None, dpi=(300.0, 300.0)).bits
+    16
+    """
+
+    bits: int
+    exif: bytes | None
+    dpi: tuple[float, float] | None
+
+
+def about(source):
+    """Say what a file holds beside its pixels, so that a result can keep it.
+
+    Parameters
+    ----------
+    source : str, path-like, bytes, binary file object or File
+        As in `read`.
+
+    Returns
+    -------
+    About
+        Bits per channel, EXIF and resolution; for `write(image, path, about=...)`.
+
+    Raises
+    ------
+    ImageError
+        As in `read`, but for what only the pixels show.
+
+    Examples
+    --------
+    >>> from importlib import resources
+    >>> about(resources.files("skimage") / "data" / "retina.jpg")
+    About(bits=8, exif=None, dpi=(150.0, 150.0))
+    """
+    file = formats.parse(opened(source))
+    return About(file.bits, exif.for_result(file.exif), file.dpi)

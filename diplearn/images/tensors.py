@@ -1,0 +1,251 @@
+"""Images as tensors and arrays, and what is wrong with what is no image."""
+
+import os
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import ImageError
+from .decoding import pillow
+
+SMALLEST_SIDE = 16
+"""Pixels: below this a network with five halvings has nothing left to look at."""
+
+
+def check(image, what="the image", smallest=SMALLEST_SIDE):
+    """Return `image` if it is one; say clearly what is wrong with it if not.
+
+    Parameters
+    ----------
+    image : torch.Tensor or array_like
+        What should be (C, H, W), floating, finite, in [0, 1], C = 1 or 3, at least 16x16.
+    what : str, optional
+        How messages call it.
+    smallest : int, optional
+        Pixels that each side must have.
+
+    Returns
+    -------
+    torch.Tensor
+        The same image as contiguous float32.
+
+    Raises
+    ------
+    ImageError
+        With the shape, or the range, that was found.
+
+    Examples
+    --------
+    >>> check(torch.rand(32, 32, 3))
+    Traceback (most recent call last):
+    ...
+    diplearn.errors.ImageError: the image has shape (32, 32, 3), which looks like (H, W, C); \
+diplearn wants (C, H, W): use images.from_array(array), or image.permute(2, 0, 1)
+    """
+    image = check_form(image, what, smallest=smallest).detach().to(torch.float32).contiguous()
+    check_finite(image, what)
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        raise ImageError(f"{what} holds values from {low:g} to {high:g}; they must be in [0, 1]")
+    return image
+
+
+def check_form(image, what="the image", shape=None, smallest=1):
+    """Return an image as a floating-point tensor (C, H, W), whatever its values and its device.
+
+    With `shape`, it must have exactly that one.
+    """
+    image = as_tensor(image, what)
+    found = tuple(image.shape)
+    if len(found) != 3 or found[0] not in (1, 3):
+        if len(found) == 3 and found[2] in (1, 3):
+            raise ImageError(
+                f"{what} has shape {found}, which looks like (H, W, C); diplearn wants (C, H, W): "
+                "use images.from_array(array), or image.permute(2, 0, 1)"
+            )
+        raise ImageError(f"{what} has shape {found}; an image is (C, H, W) with C = 1 or 3")
+    if shape is not None and found != tuple(shape):
+        raise ImageError(f"{what} has shape {found} and should have {tuple(shape)}")
+    if min(found[1:]) < smallest:
+        raise ImageError(
+            f"{what} is {found[2]}x{found[1]} pixels; at least {smallest} on each side are needed"
+        )
+    if not image.is_floating_point():
+        raise ImageError(
+            f"{what} holds {image.dtype}; divide by its largest possible value to get [0, 1], "
+            "or use images.from_array(array)"
+        )
+    return image
+
+
+def check_finite(image, what="the image"):
+    """Return a tensor; raise ImageError if some of its values are NaN or infinite."""
+    broken = int((~torch.isfinite(image)).sum())
+    if broken:
+        raise ImageError(f"{what} has {broken} values that are NaN or infinite")
+    return image
+
+
+def as_tensor(values, what="the image"):
+    """Return an array of numbers as a tensor, whatever holds it.
+
+    Parameters
+    ----------
+    values : torch.Tensor or array_like
+        A tensor is returned as it is, on its device. An array may have any byte order and any
+        strides, and may be read-only; nested lists and tables of numbers are arrays too.
+    what : str, optional
+        How messages call it.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape, and of the same type where PyTorch has it.
+
+    Raises
+    ------
+    ImageError
+        It holds no numbers, or masked ones, or is a Pillow image (see `from_array`).
+
+    Examples
+    --------
+    >>> as_tensor(np.array([[0.5, 1]], ">f4")).tolist()
+    [[0.5, 1.0]]
+    """
+    if isinstance(values, torch.Tensor):
+        if values.is_meta:
+            raise ImageError(f"{what} is a tensor on device meta, which holds no values")
+        if "float4" in str(values.dtype):
+            raise ImageError(f"{what} holds {values.dtype}, which PyTorch cannot convert")
+        return values if values.layout is torch.strided else values.to_dense()
+    if isinstance(values, Image.Image):
+        raise ImageError(f"{what} is a Pillow image, not a tensor; use images.from_array(image)")
+    array = _numbers(values, what)
+    native = np.dtype("f8") if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array, native, ["C_CONTIGUOUS", "WRITEABLE"]))
+
+
+def _numbers(values, what):
+    """Return a NumPy array of numbers."""
+    _refuse_masked(values, what)
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "buif":
+            return array
+    except Exception:  # rows of different lengths, a foreign object's own error
+        pass
+    words = f"{what} is a {type(values).__name__}, not a tensor"
+    if isinstance(values, np.ndarray):
+        words = f"{what} is an array of {values.dtype}, not a tensor, and holds no numbers"
+    elif isinstance(values, str | os.PathLike):
+        reader = "read_mask" if what == "the mask" else "read"
+        words += f"; images.{reader}(path) reads a file"
+    raise ImageError(words)
+
+
+def _refuse_masked(values, what):
+    """Refuse an array of which NumPy's own mask hides a part, also within a list."""
+    if isinstance(values, list | tuple):
+        for value in values:
+            _refuse_masked(value, what)
+    elif np.ma.is_masked(values):
+        raise ImageError(
+            f"{what} is a masked array with {np.ma.count_masked(values)} masked values: use "
+            "array.filled(0) as the image, and Mask(~numpy.ma.getmaskarray(array)), channels "
+            "first, as the problem's operator"
+        )
+
+
+def from_array(array):
+    """Make an image from an array as NumPy, scikit-image, matplotlib and Pillow have it.
+
+    Parameters
+    ----------
+    array : array_like or PIL.Image.Image
+        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating in [0, 1]. A tensor may
+        be on any device.
+
+    Returns
+    -------
+    torch.Tensor
+        The image, (C, H, W) float32 in [0, 1]; a Pillow image is turned as its EXIF data say.
+
+    Raises
+    ------
+    ImageError
+        The shape or the values are not an image's, a masked array has masked values, or a Pillow
+        image is transparent.
+
+    Examples
+    --------
+    >>> from_array(np.full((32, 48, 3), 255, np.uint8)).shape
+    torch.Size([3, 32, 48])
+    """
+    if isinstance(array, Image.Image):
+        array = pillow.pixels(pillow.upright(array))
+    elif isinstance(array, torch.Tensor):
+        tensor = as_tensor(array, "the array").detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    array = _numbers(array, "the array")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+        raise ImageError(
+            f"an array of shape {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); "
+            "a tensor that is (C, H, W) already needs no conversion"
+        )
+    return check(scaled(array))
+
+
+def scaled(array):
+    """Turn (H, W) or (H, W, C) into (C, H, W) float32, 1 for the largest uint8 or uint16.
+
+    The only copy is the result: a camera's 24 million pixels are 290 MB as float32.
+    """
+    planes = np.atleast_3d(array).transpose(2, 0, 1)
+    image = np.empty(planes.shape, np.float32)
+    image[...] = planes
+    image /= {"uint8": 255, "uint16": 65535}.get(array.dtype.name, 1)
+    return torch.from_numpy(image)
+
+
+def to_array(image):
+    """Turn an image into a NumPy array as scikit-image and matplotlib want it.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (C, H, W), C = 1 or 3, on any device.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) or (H, W, 3) float32, clipped to [0, 1].
+
+    Examples
+    --------
+    >>> to_array(torch.full((3, 16, 20), 1.5)).shape
+    (16, 20, 3)
+    """
+    array = as_tensor(image).detach().float().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
+    return array[..., 0] if array.shape[2] == 1 else array
+
+
+def to_uint8(image):
+    """Round an image to the 8 bits that a screen shows.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        (C, H, W), C = 1 or 3.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) or (H, W, 3) uint8.
+
+    Examples
+    --------
+    >>> to_uint8(torch.full((3, 16, 20), 0.5)).shape
+    (16, 20, 3)
+    """
+    return (to_array(image) * 255 + 0.5).astype(np.uint8)
