@@ -436,6 +436,17 @@ def test_what_is_no_image_is_said(image, words):
         images.check(image)
 
 
+def test_an_image_of_any_values_still_has_the_form_of_one():
+    wild = torch.full((3, 4, 5), torch.nan, dtype=torch.float64)
+    assert images.check_form(wild, shape=[3, 4, 5]) is wild
+    with pytest.raises(ImageError, match=r"^the average has shape \(3, 4, 5\) and should have"):
+        images.check_form(wild, "the average", shape=(3, 5, 4))
+    with pytest.raises(ImageError, match="^the average has 60 values that are NaN or infinite"):
+        images.check_finite(wild, "the average")
+    large = torch.full((1, 4, 5), 7.0)
+    assert images.check_finite(large) is large
+
+
 def test_the_message_names_what_was_checked():
     with pytest.raises(ImageError, match="^the truth holds"):
         images.check(torch.full((1, 16, 16), 2.0), "the truth")
@@ -887,6 +898,10 @@ def test_pillow_images_are_images_and_a_palette_is_colours():
     assert torch.equal(images.from_array(Image.fromarray(deep)), images.from_array(deep))
     with pytest.raises(ImageError, match=r"transparent in places.*convert\('RGB'\)"):
         images.from_array(Image.new("RGBA", (20, 20), (0, 0, 0, 9)))
+    keyed = Image.new("L", (20, 20), 9)
+    keyed.info["transparency"] = 9
+    with pytest.raises(ImageError, match="transparent in places"):
+        images.from_array(keyed)
     hsv = Image.new("RGB", (20, 20), "lime").convert("HSV")
     assert images.from_array(hsv)[:, 5, 5].tolist() == [0, 1, 0]
     with pytest.raises(ImageError, match=r"a Pillow image.*images.from_array\(image\)"):

@@ -125,9 +125,7 @@ def fetch(name):
     Returns
     -------
     pathlib.Path
-        The file: in the folder that the environment variable DIPLEARN_DATA_DIR names if it is
-        there (under the same name, folders included), else in the user's cache. Nothing is ever
-        written to the former.
+        The file: ``$DIPLEARN_DATA_DIR/name`` if it is there, else in the user's cache.
 
     Raises
     ------
