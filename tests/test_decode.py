@@ -713,7 +713,7 @@ def test_what_was_opened_is_not_read_again(tmp_path):
         images.opened(b"", "the upload")
 
 
-def test_what_messages_call_a_image_without_a_path(tmp_path):
+def test_what_messages_call_an_image_without_a_path(tmp_path):
     with pytest.raises(ImageError, match="^the image is empty"):
         images.read(b"")
     with pytest.raises(ImageError, match="^the data are not an image that can be read"):

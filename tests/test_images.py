@@ -62,7 +62,7 @@ def test_size_takes_the_centre_square():
     assert small.shape == (3, 100, 100) and 0 <= small.min() and small.max() <= 1
 
 
-def test_a_image_is_brought_down_without_aliasing():
+def test_an_image_is_brought_down_without_aliasing():
     stripes = (torch.arange(128) % 2).float().expand(1, 128, 128)
     assert (images.centre_square(stripes, 40) - 0.5).abs().max() < 0.05
     assert (images.shrink(stripes, 40) - 0.5).abs().max() < 0.05
@@ -386,7 +386,7 @@ def damaged_files(draw):
 @example(b"")
 @example(b"\x89PNG\r\n\x1a\n")
 @example(bomb(60_000, 60_000))
-def test_fuzzed_files_give_a_image_or_an_image_error(tmp_path_factory, content):
+def test_fuzzed_files_give_an_image_or_an_image_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     path.write_bytes(content)
     # A header that claims 99 million pixels would be within the law, and slow.
@@ -792,7 +792,7 @@ def test_the_profile_makes_no_file_differ_from_the_last(monkeypatch, fine):
     writing._srgb_profile.cache_clear()
 
 
-def test_without_a_colour_library_a_image_is_written_all_the_same(monkeypatch, fine):
+def test_without_a_colour_library_an_image_is_written_all_the_same(monkeypatch, fine):
     writing._srgb_profile.cache_clear()
     monkeypatch.setattr(writing.features, "check", lambda name: False)
     with Image.open(io.BytesIO(images.encode(fine, "jpg"))) as image:
@@ -842,7 +842,7 @@ def test_what_is_encoded_is_what_is_written(tmp_path, fine):
         images.encode(torch.full((1, 16, 16), 2.0), "png")
 
 
-def test_a_image_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
+def test_an_image_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.webp"
     path.write_bytes(b"old")
     with pytest.raises(InputError, match="WEBP cannot hold a 17000x1 image"):

@@ -67,8 +67,8 @@ def load(name, size=None):
             "(a file of your own: images.read(path); the paper's: images.paper_names())"
         )
     # Colour profiles are ignored, as scikit-image does: the lessons' numbers are of these pixels.
-    image, file = reading.decoded(path, size, colours=False)
-    reading.warn(file, transparency=True)
+    image, encoded = reading.decoded(path, size, colours=False)
+    reading.warn(encoded, transparency=True)
     return image
 
 

@@ -85,9 +85,9 @@ def read_erased(source):
     (torch.Size([3, 16, 32]), True)
     """
     file = opened(source)
-    image, whole = decoded(file)
-    warn(whole)
-    if not whole.transparent:
+    image, encoded = decoded(file)
+    warn(encoded)
+    if not encoded.transparent:
         return image, torch.ones(1, *image.shape[1:], dtype=torch.bool)
     alpha = pixels.decoded(AlphaOnly(formats.parse(file, colours=False)))
     return image, _black_and_white(alpha, file.name, _NO_HOLE) > 1 - _edge(file.format)
@@ -103,14 +103,14 @@ def _of_pillow(image):
 
 def _of_file(file):
     """Return the alpha or the colours of a file."""
-    header = formats.parse(file, colours=False)
-    warn(header)
-    if header.alpha:
-        alpha = pixels.decoded(AlphaOnly(header))
+    encoded = formats.parse(file, colours=False)
+    warn(encoded)
+    if encoded.alpha:
+        alpha = pixels.decoded(AlphaOnly(encoded))
         if alpha.min() < 1:
             return alpha
-        header = formats.parse(file, colours=False)
-    return pixels.decoded(header)
+        encoded = formats.parse(file, colours=False)
+    return pixels.decoded(encoded)
 
 
 def _edge(kind):

@@ -64,19 +64,19 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    image, file = decoded(source, size, longest, smallest)
-    warn(file, transparency=True)
+    image, encoded = decoded(source, size, longest, smallest)
+    warn(encoded, transparency=True)
     return image
 
 
 def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
     """Return the image, and the `Encoded` file with all that is to be said of it."""
-    file = formats.parse(opened(source), colours)
+    encoded = formats.parse(opened(source), colours)
 
     def plan(height, width):
         if min(height, width) < smallest:
             raise ImageError(
-                f"{file.name} is {width}x{height} pixels; an image needs at least "
+                f"{encoded.name} is {width}x{height} pixels; an image needs at least "
                 f"{smallest} on each side"
             )
         if size is not None:
@@ -84,18 +84,18 @@ def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=Tru
         part, sides = pixels.whole(height, width)
         return part, sides if longest is None else shrunk_sides(*sides, longest, smallest)
 
-    image = pixels.decoded(file, plan)
+    image = pixels.decoded(encoded, plan)
     if size is not None and longest is not None:
         image = shrink(image, longest)
-    return image, file
+    return image, encoded
 
 
-def warn(file, transparency=False):
+def warn(encoded, transparency=False):
     """Pass on what is to be said of a file, as warnings in the caller's caller."""
-    for remark in file.remarks:
-        warnings.warn(f"{file.name} {remark}", stacklevel=3)
-    if transparency and file.transparent:
-        words = f"{file.name} is transparent in places; white shows there"
+    for remark in encoded.remarks:
+        warnings.warn(f"{encoded.name} {remark}", stacklevel=3)
+    if transparency and encoded.transparent:
+        words = f"{encoded.name} is transparent in places; white shows there"
         warnings.warn(words, stacklevel=3)
 
 
@@ -142,5 +142,5 @@ def about(source):
     >>> about(resources.files("skimage") / "data" / "retina.jpg")
     About(bits=8, exif=None, dpi=(150.0, 150.0))
     """
-    file = formats.parse(opened(source))
-    return About(file.bits, exif.for_result(file.exif), file.dpi)
+    encoded = formats.parse(opened(source))
+    return About(encoded.bits, exif.for_result(encoded.exif), encoded.dpi)

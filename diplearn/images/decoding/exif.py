@@ -127,20 +127,20 @@ def parsed(data):
         return None
 
 
-def apply(file, data):
+def apply(encoded, data):
     """Set orientation and resolution of a file from EXIF and XMP; return whether it is Adobe RGB.
 
     Values that make no sense count as absent.
     """
-    tags = parsed(file.exif)
+    tags = parsed(encoded.exif)
     turned = tags.first(Tag.Orientation) if tags else None
     if turned is None and (found := re.search(rb'tiff:Orientation(?:="|>)([1-8])', data)):
         turned = int(found[1])
-    turned = turned or file.orientation
-    file.orientation = turned if turned in range(1, 9) else 1
-    dpi = file.dpi or (tags and tags.dpi()) or (0, 0)
+    turned = turned or encoded.orientation
+    encoded.orientation = turned if turned in range(1, 9) else 1
+    dpi = encoded.dpi or (tags and tags.dpi()) or (0, 0)
     dpi = tuple(float(dots) for dots in dpi)
-    file.dpi = dpi if all(math.isfinite(dots) and dots > 0 for dots in dpi) else None
+    encoded.dpi = dpi if all(math.isfinite(dots) and dots > 0 for dots in dpi) else None
     return bool(tags and tags.adobe_rgb())
 
 

@@ -37,22 +37,22 @@ def opened(data, name):
     """Read the header of a TIFF."""
     tiff = Tiff(data, name)
     origin = exif.of_tiff(tiff.tags)  # before the data are handed over to Pillow
-    file = Samples(tiff) if tiff.numeric else pillow.PillowImage(name, tiff.image())
+    encoded = Samples(tiff) if tiff.numeric else pillow.PillowImage(name, tiff.image())
     if tiff.photometric != _LAB and (profile := tiff.tags.entries.get(Tag.InterColorProfile)):
-        file.icc = profile.raw
+        encoded.icc = profile.raw
     else:
-        file.icc = None  # Lab becomes sRGB in Pillow
-    file.dpi, file.exif = tiff.tags.dpi(), origin
-    file.orientation = tiff.tags.first(Tag.Orientation, 1)
+        encoded.icc = None  # Lab becomes sRGB in Pillow
+    encoded.dpi, encoded.exif = tiff.tags.dpi(), origin
+    encoded.orientation = tiff.tags.first(Tag.Orientation, 1)
     if tiff.compression != _UNCOMPRESSED:  # libtiff unpacks a piece at a time, perhaps the whole
         samples = tiff.samples if tiff.planes == 1 else 1
-        file.held = math.prod(tiff.tile) * samples * tiff.bits // 8
+        encoded.held = math.prod(tiff.tile) * samples * tiff.bits // 8
     if tiff.ignored:
-        file.remarks.append(
+        encoded.remarks.append(
             f"holds {tiff.samples} channels; the ones beside {tiff.kind} are left out"
         )
-    file.note_frames(0 < tiff.tags.next < tiff.size)
-    return file
+    encoded.note_frames(0 < tiff.tags.next < tiff.size)
+    return encoded
 
 
 class Tiff:
