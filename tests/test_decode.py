@@ -693,7 +693,27 @@ def test_bytes_and_file_objects_are_read(tmp_path):
         assert images.about(file).bits == 8
 
 
-def test_what_messages_call_a_image_without_a_path(tmp_path):
+def test_what_was_opened_is_not_read_again(tmp_path):
+    path = tmp_path / "a.png"
+    erased = Image.fromarray(noise(20, 24, 3)).convert("RGBA")
+    erased.paste((0, 0, 0, 0), (5, 5, 12, 12))
+    erased.save(path, dpi=(300, 300))
+    expected = quietly(path)[0]
+    file = images.opened(path)
+    path.unlink()
+    image, said = quietly(file)
+    assert np.array_equal(image, expected)
+    assert said == [f"{path} is transparent in places; white shows there"]
+    image, known = images.read_erased(file)
+    assert known.equal(images.read_mask(file)) and (~known).sum() == 49
+    assert np.array_equal(image.numpy().transpose(1, 2, 0), expected)
+    assert images.about(file).dpi == pytest.approx((300, 300), rel=1e-3)
+    assert images.opened(file) is file
+    with pytest.raises(ImageError, match="^the upload is empty"):
+        images.opened(b"", "the upload")
+
+
+def test_what_messages_call_an_image_without_a_path(tmp_path):
     with pytest.raises(ImageError, match="^the image is empty"):
         images.read(b"")
     with pytest.raises(ImageError, match="^the data are not an image that can be read"):

@@ -62,7 +62,7 @@ def test_size_takes_the_centre_square():
     assert small.shape == (3, 100, 100) and 0 <= small.min() and small.max() <= 1
 
 
-def test_a_image_is_brought_down_without_aliasing():
+def test_an_image_is_brought_down_without_aliasing():
     stripes = (torch.arange(128) % 2).float().expand(1, 128, 128)
     assert (images.centre_square(stripes, 40) - 0.5).abs().max() < 0.05
     assert (images.shrink(stripes, 40) - 0.5).abs().max() < 0.05
@@ -386,7 +386,7 @@ def damaged_files(draw):
 @example(b"")
 @example(b"\x89PNG\r\n\x1a\n")
 @example(bomb(60_000, 60_000))
-def test_fuzzed_files_give_a_image_or_an_image_error(tmp_path_factory, content):
+def test_fuzzed_files_give_an_image_or_an_image_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "fuzzed"
     path.write_bytes(content)
     # A header that claims 99 million pixels would be within the law, and slow.
@@ -434,6 +434,17 @@ def test_the_seeds_of_the_fuzzing_are_images(tmp_path):
 def test_what_is_no_image_is_said(image, words):
     with pytest.raises(ImageError, match=words):
         images.check(image)
+
+
+def test_an_image_of_any_values_still_has_the_form_of_one():
+    wild = torch.full((3, 4, 5), torch.nan, dtype=torch.float64)
+    assert images.check_form(wild, shape=[3, 4, 5]) is wild
+    with pytest.raises(ImageError, match=r"^the average has shape \(3, 4, 5\) and should have"):
+        images.check_form(wild, "the average", shape=(3, 5, 4))
+    with pytest.raises(ImageError, match="^the average has 60 values that are NaN or infinite"):
+        images.check_finite(wild, "the average")
+    large = torch.full((1, 4, 5), 7.0)
+    assert images.check_finite(large) is large
 
 
 def test_the_message_names_what_was_checked():
@@ -781,7 +792,7 @@ def test_the_profile_makes_no_file_differ_from_the_last(monkeypatch, fine):
     writing._srgb_profile.cache_clear()
 
 
-def test_without_a_colour_library_a_image_is_written_all_the_same(monkeypatch, fine):
+def test_without_a_colour_library_an_image_is_written_all_the_same(monkeypatch, fine):
     writing._srgb_profile.cache_clear()
     monkeypatch.setattr(writing.features, "check", lambda name: False)
     with Image.open(io.BytesIO(images.encode(fine, "jpg"))) as image:
@@ -831,7 +842,7 @@ def test_what_is_encoded_is_what_is_written(tmp_path, fine):
         images.encode(torch.full((1, 16, 16), 2.0), "png")
 
 
-def test_a_image_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
+def test_an_image_that_a_format_cannot_hold_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.webp"
     path.write_bytes(b"old")
     with pytest.raises(InputError, match="WEBP cannot hold a 17000x1 image"):
@@ -887,6 +898,10 @@ def test_pillow_images_are_images_and_a_palette_is_colours():
     assert torch.equal(images.from_array(Image.fromarray(deep)), images.from_array(deep))
     with pytest.raises(ImageError, match=r"transparent in places.*convert\('RGB'\)"):
         images.from_array(Image.new("RGBA", (20, 20), (0, 0, 0, 9)))
+    keyed = Image.new("L", (20, 20), 9)
+    keyed.info["transparency"] = 9
+    with pytest.raises(ImageError, match="transparent in places"):
+        images.from_array(keyed)
     hsv = Image.new("RGB", (20, 20), "lime").convert("HSV")
     assert images.from_array(hsv)[:, 5, 5].tolist() == [0, 1, 0]
     with pytest.raises(ImageError, match=r"a Pillow image.*images.from_array\(image\)"):

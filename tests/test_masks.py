@@ -417,7 +417,7 @@ def test_nan_at_a_known_pixel_stays_an_error():
             make(clean, mask)
 
 
-def test_a_image_with_holes_of_its_own_has_no_truth():
+def test_an_image_with_holes_of_its_own_has_no_truth():
     clean, mask = images.load("astronaut", size=64), Mask.text(64, 64)
     spoilt = torch.where(mask.known > 0, clean, torch.nan)
     whole, holed = (problems.inpainting(p, mask, sigma=0.1, seed=3) for p in (clean, spoilt))
@@ -457,7 +457,7 @@ def test_a_pillow_image_is_turned_as_its_file_is(mode):
         assert torch.equal(array, images.read(memory.getvalue()))
 
 
-def test_a_image_is_its_own_mask_and_each_remark_is_made_once(tmp_path):
+def test_an_image_is_its_own_mask_and_each_remark_is_made_once(tmp_path):
     frames = [Image.new("RGBA", (40, 30), (90, 90, 90, 255)) for _ in range(2)]
     for number, frame in enumerate(frames):
         frame.paste((0, 0, 0, 0), (5, 5, 9 + number, 9))
@@ -472,7 +472,7 @@ def test_a_image_is_its_own_mask_and_each_remark_is_made_once(tmp_path):
         assert torch.allclose(image, torch.where(known, 90 / 255, 1.0).expand(3, -1, -1))
 
 
-def test_a_image_that_is_half_transparent_shows_no_hole(tmp_path):
+def test_an_image_that_is_half_transparent_shows_no_hole(tmp_path):
     Image.merge("LA", [Image.new("L", (256, 256)), Image.linear_gradient("L")]).save(
         tmp_path / "grad.png"
     )

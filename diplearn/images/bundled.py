@@ -67,8 +67,8 @@ def load(name, size=None):
             "(a file of your own: images.read(path); the paper's: images.paper_names())"
         )
     # Colour profiles are ignored, as scikit-image does: the lessons' numbers are of these pixels.
-    image, file = reading.decoded(path, size, colours=False)
-    reading.warn(file, transparency=True)
+    image, encoded = reading.decoded(path, size, colours=False)
+    reading.warn(encoded, transparency=True)
     return image
 
 
@@ -125,9 +125,7 @@ def fetch(name):
     Returns
     -------
     pathlib.Path
-        The file: in the folder that the environment variable DIPLEARN_DATA_DIR names if it is
-        there (under the same name, folders included), else in the user's cache. Nothing is ever
-        written to the former.
+        The file: ``$DIPLEARN_DATA_DIR/name`` if it is there, else in the user's cache.
 
     Raises
     ------

@@ -19,9 +19,8 @@ from .tensors import as_tensor, check, scaled
 def read_mask(source, invert=False):
     """Read which pixels of an image are known.
 
-    Where the file is transparent in places, those are missing and the rest is known, whatever its
-    colours. Otherwise white is known and black is missing. Grey at the edges of letters and what
-    JPEG leaves around edges is allowed, and such pixels are missing; a photograph is refused.
+    Where a file is transparent in places, exactly those pixels are missing. Otherwise black pixels
+    are missing and white ones known; grey ones, as at the edges of letters, are missing too.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def read_mask(source, invert=False):
     Raises
     ------
     ImageError
-        The mask is not black and white, or as in `read`.
+        The mask is not black and white (a photograph), or as in `read`.
 
     Examples
     --------
@@ -59,7 +58,7 @@ def read_mask(source, invert=False):
 
 
 def read_erased(source):
-    """Read an image and what is known of it: all but what was erased, which is transparent.
+    """Read an image of which a part was erased, and is transparent.
 
     Parameters
     ----------
@@ -78,11 +77,6 @@ def read_erased(source):
     ImageError
         The image is half transparent, rather than erased in places; or as in `read`.
 
-    Warns
-    -----
-    UserWarning
-        As `read`, but for transparency.
-
     Examples
     --------
     >>> from diplearn import images
@@ -91,9 +85,9 @@ def read_erased(source):
     (torch.Size([3, 16, 32]), True)
     """
     file = opened(source)
-    image, whole = decoded(file)
-    warn(whole)
-    if not whole.transparent:
+    image, encoded = decoded(file)
+    warn(encoded)
+    if not encoded.transparent:
         return image, torch.ones(1, *image.shape[1:], dtype=torch.bool)
     alpha = pixels.decoded(AlphaOnly(formats.parse(file, colours=False)))
     return image, _black_and_white(alpha, file.name, _NO_HOLE) > 1 - _edge(file.format)
@@ -109,14 +103,14 @@ def _of_pillow(image):
 
 def _of_file(file):
     """Return the alpha or the colours of a file."""
-    header = formats.parse(file, colours=False)
-    warn(header)
-    if header.alpha:
-        alpha = pixels.decoded(AlphaOnly(header))
+    encoded = formats.parse(file, colours=False)
+    warn(encoded)
+    if encoded.alpha:
+        alpha = pixels.decoded(AlphaOnly(encoded))
         if alpha.min() < 1:
             return alpha
-        header = formats.parse(file, colours=False)
-    return pixels.decoded(header)
+        encoded = formats.parse(file, colours=False)
+    return pixels.decoded(encoded)
 
 
 def _edge(kind):
@@ -157,10 +151,9 @@ def _black_and_white(values, name, refusal=_NO_MASK):
 def shrink_known(image, known, longest):
     """Bring down an image of which only a part is known, and say what is known of the result.
 
-    A pixel of the small image is a weighted mean of many, and the antialiasing filter has
-    negative weights too. The pixel counts as known where the absolute weights of the missing
-    pixels sum up to less than one grey level, 1/255. Mid-grey stands for what is missing, so that
-    a known pixel is within half a grey level of what the whole image would give.
+    A pixel of the small image is a weighted mean of many. It counts as known where the absolute
+    weights of missing pixels sum up to less than one grey level, 1/255. Since mid-grey stands for
+    these, a known pixel is within half a grey level of what the whole image would give.
 
     Parameters
     ----------
@@ -186,7 +179,7 @@ def shrink_known(image, known, longest):
     Warns
     -----
     UserWarning
-        Less than half of the part that was known stays known.
+        Less than half of what was known stays known.
 
     Examples
     --------

@@ -13,26 +13,24 @@ from .tensors import SMALLEST_SIDE
 def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     """Read an image from a file.
 
-    Whatever the file holds becomes a grey or sRGB image. Palettes are converted, a camera's
-    rotation (EXIF) is applied, 16 bits per channel keep their precision. Of an animation the first
-    frame is taken; transparency is laid over white.
+    The result is a grey or sRGB image, upright as EXIF says, with all bits that the file has. Of an
+    animation the first frame is taken; transparency is laid over white.
 
-    Colours become sRGB: by the file's ICC profile (relative colorimetric where it is curves and a
-    matrix, perceptual at 8 bits where it is a table), by PNG's chunks cICP, sRGB, gAMA and cHRM (in
-    the order that the standard gives them), or by a camera's mark of Adobe RGB. Colours outside
-    sRGB are clipped. CMYK without a profile is converted by a formula. A file that names no colour
-    space is taken for sRGB, and so is one whose profile cannot be applied.
+    Colours become sRGB: by an ICC profile (relative colorimetric where it is curves and a matrix,
+    perceptual at 8 bits where it is a table), by PNG's chunks cICP, sRGB, gAMA and cHRM (in the
+    standard's order), or by a camera's mark of Adobe RGB. Colours outside sRGB are clipped. A file
+    without a colour space, or with one that cannot be applied, is taken for sRGB; CMYK is then
+    converted by a formula.
 
-    TIFF may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), be a fax, a
-    palette, Lab or YCbCr, or be one channel of other numbers: integers of more than 16 bits must
-    lie between 0 and 65535, floating values between 0 and 1. Everything else is refused.
+    A TIFF file may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), be a
+    fax, a palette, Lab or YCbCr, or hold one channel of other numbers: integers of more than 16
+    bits between 0 and 65535, or floating values between 0 and 1.
 
     Parameters
     ----------
     source : str, path-like, bytes, binary file object or File
-        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB. A path may lead to a pipe
-        (``/dev/stdin``); bytes are the file's content; a file object is read to its end. To take
-        more than the image from one source, hand on what `opened` returns.
+        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB: its path (a pipe's, too), its
+        content, an open file, or what `opened` returned.
     size : int, optional
         Take the centre square and bring it down to `size` x `size` pixels, antialiased.
     longest : int, optional
@@ -48,17 +46,16 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     Raises
     ------
     ImageError
-        The file is missing, empty, damaged, no image or too small; it claims more than 100
-        million pixels (a JPEG may, if `size` or `longest` lets it be decoded at half its sides or
-        less), or more than half of the free memory would be needed. Nothing else is raised,
-        whatever the bytes.
+        The file is missing, damaged, no image or too small; it has more than 100 million pixels (a
+        JPEG may, if `size` or `longest` at least halves its sides), or reading it takes more than
+        half of the free memory. Nothing else is raised, whatever the bytes.
 
     Warns
     -----
     UserWarning
-        The file holds more than one frame or more channels than are read, is transparent in places,
-        has colours that cannot be converted exactly, or has 16 bits per channel of which the upper
-        ones are never used (12 bits in a file of 16: the values are not changed).
+        The file has more frames or channels than are read, is transparent in places, has colours
+        that cannot be converted exactly, or never uses the upper ones of its 16 bits per channel
+        (a 12-bit image: the values are not changed).
 
     Examples
     --------
@@ -67,19 +64,19 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     ...
     diplearn.errors.ImageError: there is no file missing.png
     """
-    image, file = decoded(source, size, longest, smallest)
-    warn(file, transparency=True)
+    image, encoded = decoded(source, size, longest, smallest)
+    warn(encoded, transparency=True)
     return image
 
 
 def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
     """Return the image, and the `Encoded` file with all that is to be said of it."""
-    file = formats.parse(opened(source), colours)
+    encoded = formats.parse(opened(source), colours)
 
     def plan(height, width):
         if min(height, width) < smallest:
             raise ImageError(
-                f"{file.name} is {width}x{height} pixels; an image needs at least "
+                f"{encoded.name} is {width}x{height} pixels; an image needs at least "
                 f"{smallest} on each side"
             )
         if size is not None:
@@ -87,18 +84,18 @@ def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=Tru
         part, sides = pixels.whole(height, width)
         return part, sides if longest is None else shrunk_sides(*sides, longest, smallest)
 
-    image = pixels.decoded(file, plan)
+    image = pixels.decoded(encoded, plan)
     if size is not None and longest is not None:
         image = shrink(image, longest)
-    return image, file
+    return image, encoded
 
 
-def warn(file, transparency=False):
+def warn(encoded, transparency=False):
     """Pass on what is to be said of a file, as warnings in the caller's caller."""
-    for remark in file.remarks:
-        warnings.warn(f"{file.name} {remark}", stacklevel=3)
-    if transparency and file.transparent:
-        words = f"{file.name} is transparent in places; white shows there"
+    for remark in encoded.remarks:
+        warnings.warn(f"{encoded.name} {remark}", stacklevel=3)
+    if transparency and encoded.transparent:
+        words = f"{encoded.name} is transparent in places; white shows there"
         warnings.warn(words, stacklevel=3)
 
 
@@ -110,9 +107,8 @@ class About(NamedTuple):
     bits : int
         Bits per channel, as read: 8 or 16.
     exif : bytes or None
-        The camera's data (EXIF) as Pillow writes them. As `read` has turned the image,
-        converted it to sRGB and perhaps made it smaller, the orientation is reset, the colour space
-        is sRGB and the thumbnail is dropped.
+        The camera's data (EXIF), brought up to date with what `read` does: the orientation is
+        upright, the colour space sRGB, and there is no thumbnail.
     dpi : tuple of float or None
         The resolution (x, y) in dots per inch.
 
@@ -128,22 +124,17 @@ class About(NamedTuple):
 
 
 def about(source):
-    """Say what a file holds beside its pixels, so that a result can keep it.
+    """Say what a file holds beside its pixels, so that `write` can keep it for a result.
 
     Parameters
     ----------
     source : str, path-like, bytes, binary file object or File
-        As in `read`.
+        As in `read`, and refused with the same errors before the pixels are decoded.
 
     Returns
     -------
     About
-        Bits per channel, EXIF and resolution; for `write(image, path, about=...)`.
-
-    Raises
-    ------
-    ImageError
-        As in `read`, but for what only the pixels show.
+        Bits per channel, EXIF and resolution.
 
     Examples
     --------
@@ -151,5 +142,5 @@ def about(source):
     >>> about(resources.files("skimage") / "data" / "retina.jpg")
     About(bits=8, exif=None, dpi=(150.0, 150.0))
     """
-    file = formats.parse(opened(source))
-    return About(file.bits, exif.for_result(file.exif), file.dpi)
+    encoded = formats.parse(opened(source))
+    return About(encoded.bits, exif.for_result(encoded.exif), encoded.dpi)

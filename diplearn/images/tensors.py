@@ -19,7 +19,7 @@ def check(image, what="the image", smallest=SMALLEST_SIDE):
     Parameters
     ----------
     image : torch.Tensor or array_like
-        What should be (C, H, W), floating, finite, in [0, 1], C = 1 or 3, at least 16x16.
+        What should be (C, H, W) with C = 1 or 3, and finite values in [0, 1].
     what : str, optional
         How messages call it.
     smallest : int, optional
@@ -33,7 +33,7 @@ def check(image, what="the image", smallest=SMALLEST_SIDE):
     Raises
     ------
     ImageError
-        With the shape, or the range, that was found.
+        With the shape, the type or the range that was found.
 
     Examples
     --------
@@ -88,31 +88,7 @@ def check_finite(image, what="the image"):
 
 
 def as_tensor(values, what="the image"):
-    """Return an array of numbers as a tensor, whatever holds it.
-
-    Parameters
-    ----------
-    values : torch.Tensor or array_like
-        A tensor is returned as it is, on its device. An array may have any byte order and any
-        strides, and may be read-only; nested lists and tables of numbers are arrays too.
-    what : str, optional
-        How messages call it.
-
-    Returns
-    -------
-    torch.Tensor
-        Of the same shape, and of the same type where PyTorch has it.
-
-    Raises
-    ------
-    ImageError
-        It holds no numbers, or masked ones, or is a Pillow image (see `from_array`).
-
-    Examples
-    --------
-    >>> as_tensor(np.array([[0.5, 1]], ">f4")).tolist()
-    [[0.5, 1.0]]
-    """
+    """Return numbers as a tensor: arrays of any layout, lists, tables; a tensor stays as it is."""
     if isinstance(values, torch.Tensor):
         if values.is_meta:
             raise ImageError(f"{what} is a tensor on device meta, which holds no values")
@@ -163,8 +139,7 @@ def from_array(array):
     Parameters
     ----------
     array : array_like or PIL.Image.Image
-        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating in [0, 1]. A tensor may
-        be on any device.
+        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating in [0, 1].
 
     Returns
     -------
@@ -174,8 +149,7 @@ def from_array(array):
     Raises
     ------
     ImageError
-        The shape or the values are not an image's, a masked array has masked values, or a Pillow
-        image is transparent.
+        The shape or the values are not an image's, or a part is masked or transparent.
 
     Examples
     --------

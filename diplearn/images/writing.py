@@ -25,11 +25,11 @@ def write(image, path, about=None):
     Parameters
     ----------
     image : torch.Tensor
-        (C, H, W) with values in [0, 1], of any size: a small observation is an image too.
+        (C, H, W) with values in [0, 1], of any size.
     path : str or path-like
         The suffix decides the format: .png, .jpg, .tif, .bmp, .webp, .ppm.
     about : About, optional
-        What the file that the image comes from says beside its pixels; kept as `encode` says.
+        As in `encode`.
 
     Raises
     ------
@@ -37,11 +37,6 @@ def write(image, path, about=None):
         The suffix is none of an image's, or the format cannot hold an image of this size.
     OSError
         The folder cannot be written, or the disk is full; an earlier file survives.
-
-    Warns
-    -----
-    UserWarning
-        What `about` says cannot be written; the image is.
 
     Examples
     --------
@@ -70,9 +65,9 @@ def encode(image, format, about=None):
     format : str
         One of `WRITABLE`, or a suffix that stands for it, such as ``"jpg"``.
     about : About, optional
-        Where ``about.bits`` is 16, PNG, TIFF and PPM get 16 bits per channel. The camera's data
-        (EXIF) are kept by PNG, JPEG, TIFF and WebP, with what describes the pixels (orientation,
-        size, colour space) brought up to date; the resolution by PNG, JPEG, TIFF and BMP.
+        What the original file says beside its pixels. PNG, TIFF and PPM keep 16 bits per channel;
+        PNG, JPEG, TIFF and WebP keep EXIF, with the image's size and colour space brought up to
+        date; PNG, JPEG, TIFF and BMP keep the resolution.
 
     Returns
     -------
@@ -86,7 +81,7 @@ def encode(image, format, about=None):
     Warns
     -----
     UserWarning
-        What `about` says cannot be written; the image is.
+        EXIF or resolution cannot be written; the image is.
 
     Examples
     --------

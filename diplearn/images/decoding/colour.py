@@ -126,26 +126,10 @@ class Table:
 
 
 def conversion(bands, icc=None, png=None, adobe_rgb=False):
-    """Find what turns a file's colours into sRGB.
+    """Return what converts (h, W, bands) float32 to sRGB, and a remark on what cannot be applied.
 
-    Parameters
-    ----------
-    bands : int
-        Channels without alpha: 1 for grey, 3 for RGB, 4 for CMYK.
-    icc : bytes, optional
-        The profile; it goes before the rest.
-    png : dict, optional
-        The chunks gAMA, cHRM, sRGB and cICP of a PNG, as bytes.
-    adobe_rgb : bool, optional
-        A camera says so in its EXIF data (DCF's option).
-
-    Returns
-    -------
-    space : callable or None
-        From (h, W, bands) float32 to sRGB, grey or RGB; None where the colours are sRGB's already
-        (to 1/255).
-    remark : str or None
-        What was found and could not be applied.
+    Both may be None: nothing converts what is sRGB already, to within 1/255. `icc` is a profile,
+    `png` holds the chunks cICP, sRGB, gAMA and cHRM; `adobe_rgb` is what a camera's EXIF data say.
     """
     png = png or {}
     try:

@@ -45,12 +45,12 @@ class Encoded:
 class AlphaOnly(Encoded):
     """The alpha channel of another file, as a grey image."""
 
-    def __init__(self, file):
-        super().__init__(file.name, file.width, file.height)
-        self.file, self.remarks, self.orientation = file, file.remarks, file.orientation
-        self.white, self.bytes_per_pixel, self.held = file.white, file.bytes_per_pixel, file.held
-        self.load, self.release = file.load, file.release
+    def __init__(self, encoded):
+        super().__init__(encoded.name, encoded.width, encoded.height)
+        self.encoded, self.load, self.release = encoded, encoded.load, encoded.release
+        for name in ("remarks", "orientation", "white", "bytes_per_pixel", "held"):
+            setattr(self, name, getattr(encoded, name))
 
     def rows(self, top, bottom):
         """Return rows of the alpha channel."""
-        return self.file.rows(top, bottom)[..., self.file.bands :]
+        return self.encoded.rows(top, bottom)[..., self.encoded.bands :]

@@ -19,9 +19,17 @@ _MOST_ENTRIES = 1000
 # What TIFF files say of their origin: it is kept in the result's EXIF data.
 _ORIGIN = (Tag.ImageDescription, Tag.Make, Tag.Model, Tag.Software, Tag.DateTime, Tag.Artist,
            Tag.Copyright)  # fmt: skip
-# What TIFF files say of how they store their pixels: it does not hold for another file.
-_STORAGE = (*range(254, 260), 262, 266, 273, 274, 277, 278, 279, 284, 317, *range(320, 326), 330,
-            338, 339, 347, *range(512, 522), *range(529, 533), 34675)  # fmt: skip
+# What TIFF files say of how they store their pixels. First, what has one value only.
+SINGLE = {Tag.ImageWidth, Tag.ImageLength, Tag.Compression, Tag.PhotometricInterpretation,
+          Tag.FillOrder, Tag.SamplesPerPixel, Tag.RowsPerStrip, Tag.PlanarConfiguration,
+          Tag.Predictor, Tag.TileWidth, Tag.TileLength, 292, 293, 332, *range(512, 516),
+          531}  # fmt: skip
+STORAGE = SINGLE | {Tag.BitsPerSample, Tag.StripOffsets, Tag.StripByteCounts, Tag.TileOffsets,
+                    Tag.TileByteCounts, Tag.ExtraSamples, Tag.SampleFormat, Tag.YCbCrSubSampling,
+                    320, 347, *range(517, 522), 529, 532}  # fmt: skip
+# And what else of a TIFF file's first directory does not hold for a file made of it.
+_OUTDATED = STORAGE | {Tag.NewSubfileType, Tag.SubfileType, Tag.Orientation, Tag.SubIFDs,
+                       Tag.InterColorProfile}  # fmt: skip
 
 
 class Entry(NamedTuple):
@@ -119,20 +127,20 @@ def parsed(data):
         return None
 
 
-def apply(file, data):
+def apply(encoded, data):
     """Set orientation and resolution of a file from EXIF and XMP; return whether it is Adobe RGB.
 
     Values that make no sense count as absent.
     """
-    tags = parsed(file.exif)
+    tags = parsed(encoded.exif)
     turned = tags.first(Tag.Orientation) if tags else None
     if turned is None and (found := re.search(rb'tiff:Orientation(?:="|>)([1-8])', data)):
         turned = int(found[1])
-    turned = turned or file.orientation
-    file.orientation = turned if turned in range(1, 9) else 1
-    dpi = file.dpi or (tags and tags.dpi()) or (0, 0)
+    turned = turned or encoded.orientation
+    encoded.orientation = turned if turned in range(1, 9) else 1
+    dpi = encoded.dpi or (tags and tags.dpi()) or (0, 0)
     dpi = tuple(float(dots) for dots in dpi)
-    file.dpi = dpi if all(math.isfinite(dots) and dots > 0 for dots in dpi) else None
+    encoded.dpi = dpi if all(math.isfinite(dots) and dots > 0 for dots in dpi) else None
     return bool(tags and tags.adobe_rgb())
 
 
@@ -157,7 +165,7 @@ def for_file(data, height, width):
     try:
         exif = Image.Exif()
         exif.load(for_result(data))
-        for tag in _STORAGE:
+        for tag in _OUTDATED:
             exif.pop(tag, None)
         camera = exif.get_ifd(Tag.ExifOffset)
         sides = {Tag.ExifImageWidth: width, Tag.ExifImageHeight: height}

@@ -43,15 +43,15 @@ def _claimed(kind, data):
     return 0, 0
 
 
-def _find_colours(file, adobe_rgb):
-    file.space, remark = colour.conversion(file.bands, file.icc, file.png, adobe_rgb)
+def _find_colours(encoded, adobe_rgb):
+    encoded.space, remark = colour.conversion(encoded.bands, encoded.icc, encoded.png, adobe_rgb)
     if remark:
-        file.remarks.append(remark)
-    elif file.bands == 4 and file.space is None:
-        file.remarks.append("is CMYK without a colour profile; its colours are approximate")
-    if file.space and file.space.bits < file.bits:
-        file.remarks.append("has a colour profile that is applied with 8 bits per channel")
-        file.bits = 8
+        encoded.remarks.append(remark)
+    elif encoded.bands == 4 and encoded.space is None:
+        encoded.remarks.append("is CMYK without a colour profile; its colours are approximate")
+    if encoded.space and encoded.space.bits < encoded.bits:
+        encoded.remarks.append("has a colour profile that is applied with 8 bits per channel")
+        encoded.bits = 8
 
 
 def _jpeg(data, name):
@@ -59,24 +59,25 @@ def _jpeg(data, name):
         raise ImageError(f"{name} is refused: a JPEG of more than {_MOST_SCANS} scans")
     # Pillow warns of damaged EXIF data: their marker is spoilt, and they are read here.
     marker = re.compile(rb"(\xff\xe1..)Exif\0\0", re.DOTALL)
-    file = PillowImage(
+    encoded = PillowImage(
         name, JpegImagePlugin.JpegImageFile(io.BytesIO(marker.sub(rb"\1Exif--", data)))
     )
     if found := marker.search(data):
         length = struct.unpack(">H", found[1][2:])[0]
-        file.exif = data[found.start() + 4 : found.start() + 2 + length]
-    file.drafts, info = True, file.image.info
+        encoded.exif = data[found.start() + 4 : found.start() + 2 + length]
+    encoded.drafts, info = True, encoded.image.info
     if info.get("progressive"):
-        file.bytes_per_pixel += 2 * len(file.image.getbands())  # coefficients of the whole image
+        # Coefficients of the whole image are held, two bytes each.
+        encoded.bytes_per_pixel += 2 * len(encoded.image.getbands())
     frames = exif.parsed(info.get("mp"))
-    file.note_frames(frames and (frames.first(0xB001) or 1) > 1)
-    return file
+    encoded.note_frames(frames and (frames.first(0xB001) or 1) > 1)
+    return encoded
 
 
 def _webp(data, name):
-    file = PillowImage(name, WebPImagePlugin.WebPImageFile(io.BytesIO(data)))
-    file.bytes_per_pixel = 16  # two canvases of the decoder's, its answer, Pillow's image
-    return file
+    encoded = PillowImage(name, WebPImagePlugin.WebPImageFile(io.BytesIO(data)))
+    encoded.bytes_per_pixel = 16  # two canvases of the decoder's, its answer, Pillow's image
+    return encoded
 
 
 def _plain(plugin):

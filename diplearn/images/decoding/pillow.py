@@ -89,20 +89,20 @@ def pixels(image):
             "channel with image.convert('RGB')"
         )
     # Of CMYK, Pillow's 8-bit conversion: what `image.convert("RGB")` shows a user.
-    mode = plain_mode(image).removesuffix("A").replace("CMYK", "RGB")
-    try:
-        return np.asarray(image if image.mode == mode else image.convert(mode))
-    except Exception as error:
-        raise ImageError(f"an image of mode {image.mode} cannot be converted: {error}") from None
+    return np.asarray(_converted(image, plain_mode(image).removesuffix("A").replace("CMYK", "RGB")))
 
 
 def transparency(image):
     """Return the alpha channel of an image; None where all of the image is opaque."""
     if image.mode not in ("LA", "PA", "RGBA", "La", "RGBa") and "transparency" not in image.info:
         return None
-    try:
-        straight = image.convert("LA") if image.mode == "La" else image
-        alpha = straight.convert("RGBA").getchannel("A")
-    except Exception as error:
-        raise ImageError(f"the transparency of an image cannot be understood: {error}") from None
+    straight = _converted(image, "LA") if image.mode == "La" else image
+    alpha = _converted(straight, "RGBA").getchannel("A")
     return alpha if alpha.getextrema()[0] < 255 else None
+
+
+def _converted(image, mode):
+    try:
+        return image if image.mode == mode else image.convert(mode)
+    except Exception as error:
+        raise ImageError(f"an image of mode {image.mode} cannot be converted: {error}") from None

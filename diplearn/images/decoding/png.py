@@ -21,18 +21,19 @@ def opened(data, name):
     chunks, pixels = _chunks(data, name)
     header = chunks.get(b"IHDR", b"")
     if len(header) == 13 and header[8] == 16:
-        file = DeepPng(name, header, b"".join(pixels[b"IDAT"]), chunks.get(b"tRNS"))
+        encoded = DeepPng(name, header, b"".join(pixels[b"IDAT"]), chunks.get(b"tRNS"))
     else:  # only chunks of pixels: Pillow may warn about the others, or take them for frames
         kept = b"".join([data[:8], *pixels["as stored"]])
-        file = PillowImage(name, _with_key(PngImagePlugin.PngImageFile(io.BytesIO(kept)), header))
-    file.png, file.exif = chunks, chunks.get(b"eXIf") or _exif_in_text(chunks)
+        image = PngImagePlugin.PngImageFile(io.BytesIO(kept))
+        encoded = PillowImage(name, _with_key(image, header))
+    encoded.png, encoded.exif = chunks, chunks.get(b"eXIf") or _exif_in_text(chunks)
     if b"iCCP" in chunks:
-        file.icc = _inflated(chunks[b"iCCP"].partition(b"\0")[2][1:])
+        encoded.icc = _inflated(chunks[b"iCCP"].partition(b"\0")[2][1:])
     if len(chunks.get(b"pHYs", b"")) == 9:
         x, y, unit = struct.unpack(">IIB", chunks[b"pHYs"])
-        file.dpi = (x * 0.0254, y * 0.0254) if unit == 1 else None
-    file.note_frames(struct.unpack(">I", chunks.get(b"acTL", b"\0\0\0\1")[:4])[0] > 1)
-    return file
+        encoded.dpi = (x * 0.0254, y * 0.0254) if unit == 1 else None
+    encoded.note_frames(struct.unpack(">I", chunks.get(b"acTL", b"\0\0\0\1")[:4])[0] > 1)
+    return encoded
 
 
 def _chunks(data, name):

@@ -17,10 +17,10 @@ def opened(data, name):
     deep = header is not None and 255 < int(header[4]) < 65536
     if deep and header[1] in b"56":
         return DeepPpm(name, header, data)
-    file = PillowImage(name, PpmImagePlugin.PpmImageFile(io.BytesIO(data)))
+    encoded = PillowImage(name, PpmImagePlugin.PpmImageFile(io.BytesIO(data)))
     if deep and header[1] == b"3":
-        file.remarks.append("is plain text of more than 8 bits per channel, which are read as 8")
-    return file
+        encoded.remarks.append("is plain text of more than 8 bits per channel, which are read as 8")
+    return encoded
 
 
 class DeepPpm(Encoded):

@@ -22,13 +22,6 @@ _MOST_SEGMENTS = 100_000
 
 _STRIPS = Tag.StripOffsets, Tag.StripByteCounts
 _TILES = Tag.TileOffsets, Tag.TileByteCounts
-# What describes an image's data and nothing else. First, what has one value only.
-_SINGLE = {Tag.ImageWidth, Tag.ImageLength, Tag.Compression, Tag.PhotometricInterpretation}
-_SINGLE |= {Tag.FillOrder, Tag.SamplesPerPixel, Tag.RowsPerStrip, Tag.PlanarConfiguration}
-_SINGLE |= {Tag.Predictor, Tag.TileWidth, Tag.TileLength, 292, 293, 332, *range(512, 516), 531}
-_KEPT = _SINGLE | {Tag.BitsPerSample, *_STRIPS, *_TILES, Tag.ExtraSamples, Tag.SampleFormat}
-_KEPT |= {Tag.YCbCrSubSampling, 320, 347, *range(517, 522), 529, 532}
-
 _UNCOMPRESSED, _LZW, _OLD_JPEG, _PACKBITS, _DEFLATE = 1, 5, 6, 32773, (8, 32946)
 # Compressions that keep bytes as they are; the other two are LZMA and Zstandard.
 _BYTEWISE = {_UNCOMPRESSED, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000}
@@ -37,29 +30,29 @@ _WHITE_IS_ZERO, _YCBCR, _LAB = 0, 6, 8
 _KINDS = {0: ("grey", 1), 1: ("grey", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
 _NOT_IMAGES = {4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
 _NOT_IMAGES |= {34892: "a camera's raw data", 32844: "logarithmic", 32845: "logarithmic"}
-_UNSIGNED, _SIGNED, _FLOATING, _UNDEFINED, _COMPLEX = 1, 2, 3, 4, 6  # formats of samples
+_UNSIGNED, _SIGNED, _FLOATING, _UNDEFINED = 1, 2, 3, 4  # formats of samples
 
 
 def opened(data, name):
     """Read the header of a TIFF."""
     tiff = Tiff(data, name)
     origin = exif.of_tiff(tiff.tags)  # before the data are handed over to Pillow
-    file = Samples(tiff) if tiff.numeric else pillow.PillowImage(name, tiff.image())
+    encoded = Samples(tiff) if tiff.numeric else pillow.PillowImage(name, tiff.image())
     if tiff.photometric != _LAB and (profile := tiff.tags.entries.get(Tag.InterColorProfile)):
-        file.icc = profile.raw
+        encoded.icc = profile.raw
     else:
-        file.icc = None  # Lab becomes sRGB in Pillow
-    file.dpi, file.exif = tiff.tags.dpi(), origin
-    file.orientation = tiff.tags.first(Tag.Orientation, 1)
+        encoded.icc = None  # Lab becomes sRGB in Pillow
+    encoded.dpi, encoded.exif = tiff.tags.dpi(), origin
+    encoded.orientation = tiff.tags.first(Tag.Orientation, 1)
     if tiff.compression != _UNCOMPRESSED:  # libtiff unpacks a piece at a time, perhaps the whole
         samples = tiff.samples if tiff.planes == 1 else 1
-        file.held = math.prod(tiff.tile) * samples * tiff.bits // 8
+        encoded.held = math.prod(tiff.tile) * samples * tiff.bits // 8
     if tiff.ignored:
-        file.remarks.append(
+        encoded.remarks.append(
             f"holds {tiff.samples} channels; the ones beside {tiff.kind} are left out"
         )
-    file.note_frames(0 < tiff.tags.next < tiff.size)
-    return file
+    encoded.note_frames(0 < tiff.tags.next < tiff.size)
+    return encoded
 
 
 class Tiff:
@@ -68,7 +61,7 @@ class Tiff:
     def __init__(self, data, name):
         self.data, self.size, self.name, self.stream = data, len(data), name, None
         self.tags = tags = exif.Directory(data)
-        if tags.lost & (_KEPT | {Tag.InterColorProfile}):  # a default would make another image
+        if tags.lost & {*exif.STORAGE, Tag.InterColorProfile}:  # a default is another image
             raise self._damaged("the end of it is missing")
         self.width, self.height = tags.first(Tag.ImageWidth, 0), tags.first(Tag.ImageLength, 0)
         self.photometric = tags.first(Tag.PhotometricInterpretation, 0)
@@ -132,22 +125,20 @@ class Tiff:
             raise self.refused(f"holds {self.samples} channels that are no RGB")
 
     def _check_numbers(self):
-        bits, several = self.bits, self.samples > 1
+        bits, one = self.bits, self.samples == 1
         if not self.numeric:
             if bits > 8:
                 raise self.refused(f"has {bits} bits per channel in compression {self.compression}")
-        elif self.format in (_FLOATING, _COMPLEX) or bits > 16:
-            what = {_UNSIGNED: "integers", _SIGNED: "integers", _FLOATING: "floating values"}
-            depths = (16, 32, 64) if self.format == _FLOATING else (32,)
-            if self.format not in what or several or bits not in depths:
-                raise self.refused(
-                    f"holds {self.samples} channel{'s' * several} of {bits}-bit "
-                    + what.get(self.format, "complex values")
-                )
-        elif self.format == _SIGNED and bits not in (8, 16):
-            raise self.refused(f"holds signed numbers of {bits} bits")
-        elif self.format > _UNDEFINED:
-            raise self.refused(f"holds samples of an unknown format ({self.format})")
+            return
+        readable, what = {
+            _UNSIGNED: (bits <= 16 or (bits == 32 and one), "integers"),
+            _SIGNED: (bits in (8, 16) or (bits == 32 and one), "signed integers"),
+            _FLOATING: (bits in (16, 32, 64) and one, "floating values"),
+            _UNDEFINED: (bits <= 16, "values of an undefined format"),
+        }.get(self.format, (False, "complex values"))
+        if not readable:
+            channels = "1 channel" if one else f"{self.samples} channels"
+            raise self.refused(f"holds {channels} of {bits}-bit {what}")
 
     def _find_segments(self):
         """Find the strips or tiles: how many a plane has; absurd ones are refused."""
@@ -200,7 +191,7 @@ class Tiff:
     def image(self):
         """Return Pillow's image of the file, for what is not stored as numbers."""
         return self._with_directory(
-            {tag: self._entry(tag) for tag in _KEPT if tag in self.tags.entries}
+            {tag: self._entry(tag) for tag in exif.STORAGE if tag in self.tags.entries}
         )
 
     def image_of_bytes(self, plane):
@@ -231,7 +222,7 @@ class Tiff:
     def _entry(self, tag):
         """Return an entry as an ordinary directory has it: BigTIFF's numbers are wider."""
         kind, count, raw, _ = self.tags.entries[tag]
-        if tag in _SINGLE:
+        if tag in exif.SINGLE:
             count, raw = 1, raw[: exif.SIZES[kind]]
         if kind in (13, 16, 18):
             order = self.tags.order
