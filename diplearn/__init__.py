@@ -7,13 +7,13 @@
     run = dip.fit(problem)
     run.output, run.psnr, run.stopped_at
 
-What is observed:  images, operators, degrade, problems, energy
-What fits it:      networks, optimisers, recipes, stopping, fitting, run, checkpoint
-                   (inside: inputs, prepare, state, rollback, hardware, memory)
-What compares:     metrics, baselines, sweep
-What shows it:     figures, film, widgets, cli
-Only the course:   course
-Small helpers:     errors, files, interrupts, progress, randomness
+What is observed:   images, operators, degrade, problems, energy
+What fits it:       networks, optimisers, recipes, stopping, fitting (the loop), run
+Beside the loop:    prepare, inputs, state, rollback, checkpoint, hardware, memory
+What compares fits: metrics, baselines, sweep with results
+What shows them:    figures, film, widgets, cli with streams
+The lessons' own:   course
+Small helpers:      errors, files, interrupts, progress, randomness
 
 Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), doi:10.1007/s11263-020-01303-4.
 """
@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "degrade",
         "energy",
         "figures",
+        "film",
         "images",
         "metrics",
         "networks",

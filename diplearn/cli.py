@@ -363,8 +363,6 @@ class Outputs:
 
     def _check(self):
         """Refuse now what could not be written later, or would overwrite what is read."""
-        from .run import check_film
-
         if self.path is not None:
             dip.images.check_suffix(self.path)
             files.check_writable(self.path)
@@ -373,7 +371,7 @@ class Outputs:
         _check_overwriting(self.options, self.path)
         film, save = self.options.film, self.options.save
         if film is not None:
-            check_film(film)
+            dip.film.check(film)
         if save is not None and dip.images.image_format(save) is not None:
             raise InputError(f"--save {save} would hold the fit, not an image: --out names that")
         if self.default is not None and self.path != self.default:

@@ -7,7 +7,7 @@ import skimage  # loads its submodules on first use: the one with SSIM takes 65 
 import torch
 
 from .errors import InputError, whole
-from .images import as_tensor, to_array
+from .images import check_form, to_array
 
 __all__ = ["band_correspondence", "luminance", "psnr", "ssim"]
 
@@ -76,7 +76,7 @@ def ssim(image, truth, *, luma=False, shave=0):
 
 
 def _pair(image, truth, luma, shave, smallest=1):
-    image, truth = _checked(image, "the image"), _checked(truth, "the truth")
+    image, truth = check_form(image, "the image"), check_form(truth, "the truth")
     if image.shape != truth.shape:
         raise InputError(
             f"cannot compare an image of shape {tuple(image.shape)} "
@@ -92,18 +92,6 @@ def _pair(image, truth, luma, shave, smallest=1):
     if shave:
         image, truth = (p[:, shave:-shave, shave:-shave] for p in (image, truth))
     return to_array(image).astype(np.float64), to_array(truth).astype(np.float64)
-
-
-def _checked(image, what):
-    image = as_tensor(image, what)
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        shape = tuple(image.shape)
-        raise InputError(f"{what} has shape {shape}; an image is (C, H, W) with C = 1 or 3")
-    if not image.is_floating_point():
-        raise InputError(
-            f"{what} holds {image.dtype}; divide by its largest possible value to get [0, 1]"
-        )
-    return image
 
 
 def luminance(image):
@@ -126,7 +114,7 @@ def luminance(image):
     >>> round(255 * white.max().item())
     235
     """
-    image = _checked(image, "the image")
+    image = check_form(image, "the image")
     if image.shape[0] == 1:
         return image
     weights = image.new_tensor([65.481, 128.553, 24.966])
@@ -162,7 +150,7 @@ def band_correspondence(image, target, bands=5):
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
     bands = whole(bands, "bands", 1)
-    image, target = _checked(image, "the image"), _checked(target, "the target")
+    image, target = check_form(image, "the image"), check_form(target, "the target")
     if image.shape != target.shape:
         raise InputError(f"shapes differ: {tuple(image.shape)} and {tuple(target.shape)}")
     spectrum, reference = (

@@ -460,7 +460,7 @@ def test_a_folder_that_refuses_is_found_out_before_the_fit(refused):
 
 
 def test_too_little_memory_is_one_line_with_advice(refused, monkeypatch):
-    monkeypatch.setattr("diplearn.memory.available", lambda device: 300_000_000)
+    monkeypatch.setattr("diplearn.hardware.available", lambda device: 300_000_000)
     images.write(torch.rand(3, 400, 400), "large.png")
     refused("denoise", "large.png", saying="--longest")
 

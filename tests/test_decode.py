@@ -18,7 +18,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from diplearn import images, memory
+from diplearn import hardware, images
 from diplearn.errors import ImageError
 from diplearn.images.decoding import exif as exif_module
 from diplearn.images.decoding import limits, pixels
@@ -928,21 +928,21 @@ def test_the_memory_that_reading_takes_is_known_beforehand(tmp_path, name):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peak = int(done.stdout.split()[0]) * (1 if sys.platform == "darwin" else 1024)
     assert 30e6 < peak < 18 * side**2 + 60e6
-    with mock.patch.object(memory, "available", return_value=2 * peak):
+    with mock.patch.object(hardware, "available", return_value=2 * peak):
         with pytest.raises(ImageError, match="of memory, and"):
             images.read(path, longest=512)
-    with mock.patch.object(memory, "available", return_value=2 * (peak + 120e6)):
+    with mock.patch.object(hardware, "available", return_value=2 * (peak + 120e6)):
         assert images.read(path, longest=512).shape == (3, 512, 512)
 
 
 def test_more_than_half_of_the_free_memory_is_refused():
     content = palette_bomb(10_000)
     assert len(content) < 13_000
-    with mock.patch.object(memory, "available", return_value=2e9):
+    with mock.patch.object(hardware, "available", return_value=2e9):
         with mock.patch.object(PillowImage, "load", side_effect=AssertionError("decoded")):
             with pytest.raises(ImageError, match=r"10000x10000 pixels; .* 1\.4 GB .* 2\.0 GB"):
                 images.read(content)
-    with mock.patch.object(memory, "available", return_value=1):  # what is small is never refused
+    with mock.patch.object(hardware, "available", return_value=1):  # what is small is never refused
         assert images.read(saved(Image.new("RGB", (600, 400)), "PNG")).shape == (3, 400, 600)
 
 

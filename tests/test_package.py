@@ -50,24 +50,35 @@ def test_the_core_needs_no_matplotlib_and_no_widgets():
     assert python(f"{code}; print(sorted({drawn}))") == "[]"
 
 
+def imported(module, files):
+    """The modules of the package that a module imports at its top."""
+    package = module.split(".")
+    if files[module].name != "__init__.py":
+        package.pop()
+    for node in ast.parse(files[module].read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            parents = package[: len(package) + 1 - node.level]
+            base = ".".join(parents + ([node.module] if node.module else []))
+            for alias in node.names:
+                yield name if (name := f"{base}.{alias.name}") in files else base
+
+
 def test_there_are_no_circles_between_the_modules():
     """Data flows one way: nobody imports, at the top, what imports them."""
-    imports = {}
+    files = {}
     for path in ROOT.rglob("*.py"):
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        imports[module.removesuffix(".__init__")] = {
-            alias
-            for node in ast.parse(path.read_text("utf-8")).body
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and "." not in module
-            for alias in ([node.module] if node.module else [n.name for n in node.names])
-        }
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        files[".".join(parts).removesuffix(".__init__")] = path
+    passed = set()
 
     def reach(module, path=()):
         assert module not in path, f"a circle: {' -> '.join((*path, module))}"
-        for other in imports.get(module, ()):
-            reach(other, (*path, module))
+        if module not in passed:
+            for other in imported(module, files):
+                reach(other, (*path, module))
+            passed.add(module)
 
-    for module in imports:
+    for module in files:
         reach(module)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from ... import hardware
 from ...errors import ImageError
 from .. import resizing
 from . import limits
@@ -46,8 +47,6 @@ def _bring_down(encoded, plan):
 
 def _check_memory(encoded, part, sides):
     """Refuse what would take more than half of the memory that is free."""
-    from ... import memory  # not above: it imports networks, which need no images
-
     per_pixel = encoded.bytes_per_pixel
     if encoded.orientation > 1:  # a copy of the rows is turned
         sample = 1 if encoded.white == 255 else 2
@@ -57,7 +56,7 @@ def _check_memory(encoded, part, sides):
     rows = part[2] + (sides[0] if sides[0] != part[2] else 0)
     result = 4 * (1 if encoded.bands == 1 else 3) * sides[1] * rows
     needed = max(2 * encoded.held, stored + max(encoded.held, result)) + 100 * _BAND
-    room = memory.available(torch.device("cpu"))
+    room = hardware.available(torch.device("cpu"))
     if needed > room / 2 and needed > 100_000_000:
         raise ImageError(
             f"{encoded.name} has {encoded.width}x{encoded.height} pixels; to read them takes "
