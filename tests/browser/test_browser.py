@@ -174,7 +174,7 @@ def test_watch_starts_stops_pauses_and_goes_on(page, lab, desk):
     path = notebook(
         desk, "watch.ipynb",
         WATCH.format("size=128, iterations=60"),
-        "panel._fresh()",
+        "panel.running",
     )  # fmt: skip
     desk_book = Notebook(page, lab, path)
     desk_book.run_all(60)
