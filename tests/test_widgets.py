@@ -46,7 +46,7 @@ def test_scrub_holds_frames_captions_and_marks(run):
     data = widgets.scrub(run, marks={"mine": 5}, frames=8).data
     assert data["positions"] == sorted(set(data["positions"])) and data["positions"][0] == 1
     observation, restored, truth = data["panes"]
-    assert [observation["still"], truth["still"]] == ["observation", "truth"]
+    assert observation["subtracted"] and truth["subtracted"] and "subtracted" not in restored
     assert len(restored["frames"]) == len(restored["captions"]) == len(data["positions"])
     assert len(data["positions"]) <= 8 + 3
     assert jumps(data) == {"count": run.chosen_at, "oracle": run.oracle_at, "mine": 5}
@@ -84,7 +84,10 @@ def test_without_a_truth_there_is_no_psnr_and_no_oracle():
 def test_a_smaller_observation_is_shown_but_not_subtracted():
     problem = dip.super_resolution(images.load("camera", size=64))
     run = fit(problem, recipes.lab("super_resolution", members=1), iterations=3, progress=False)
-    assert widgets.scrub(run).data["panes"][0]["still"] == "small"
+    data = widgets.scrub(run).data
+    assert [pane.get("subtracted") for pane in data["panes"]] == [False, None, True]
+    assert "its difference from the truth" in data["markup"]
+    assert "its difference from the observation" not in data["markup"]
     assert widgets.compare(problem.observation, run.output).data["width"] == 64
 
 

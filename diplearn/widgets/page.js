@@ -29,11 +29,11 @@ function scrub(root, data) {
   scratch.canvas.height = data.height;
 
   const panes = all("figure").map((figure, i) => {
-    const { title, frames, captions, still } = data.panes[i];
+    const { title, frames, captions, subtracted } = data.panes[i];
     const images = frames.map(loaded);
-    if (still) stills[still] = images[0];
+    if (subtracted) stills[title] = images[0];
     const [canvas, words] = ["canvas", "span"].map((tag) => figure.querySelector(tag));
-    return { title, images, captions, still, canvas, words };
+    return { title, images, captions, canvas, words };
   });
   const charts = all("svg").map((svg, i) => ({
     svg, paths: data.charts[i], parts: svg.querySelectorAll(".dip-moves"),
@@ -92,7 +92,7 @@ function scrub(root, data) {
     const image = pane.images[Math.min(now, pane.images.length - 1)];
     if (!image.complete) return void image.ready.then(() => draw(pane));
     const { canvas } = pane, context = canvas.getContext("2d");
-    const reference = !pane.still && stills[shown.value];
+    const reference = pane.captions && stills[shown.value];
     const source = reference ? difference(image, reference) : image;
     const width = source.naturalWidth || source.width, height = source.naturalHeight || source.height;
     context.imageSmoothingEnabled = false;

@@ -140,7 +140,8 @@ def scrub(run, marks=None, frames=32):
     20
     """
     runs = {str(name): each for name, each in run.items()} if isinstance(run, dict) else {"": run}
-    _check_runs(runs, whole(frames, "frames", 2))
+    whole(frames, "frames", 2)
+    _check_runs(runs)
     first = next(iter(runs.values()))
     single = first if len(runs) == 1 else None
     marks = _marks(single, first.stopped_at, marks or {})
@@ -165,7 +166,7 @@ def scrub(run, marks=None, frames=32):
     return Page("scrub", data, moving[0]["frames"][-1], alt)
 
 
-def _check_runs(runs, frames):
+def _check_runs(runs):
     if not runs:
         raise InputError("there is no run to show")
     for each in runs.values():
@@ -232,18 +233,23 @@ def _beside(run, moving):
     words = f"{observed.shape[-1]}×{observed.shape[-2]} pixels"
     if truth is not None and alike:
         words = f"{psnr(observed, truth):.2f} dB"
-    left = {"title": "observation", "frames": [_source(observed, 92)], "words": words}
-    left["still"] = "observation" if alike else "small"  # too small to be subtracted
-    if truth is None:
-        return [left, *moving]
-    return [left, *moving, {"title": "truth", "frames": [_source(truth, 92)], "still": "truth"}]
+    panes = [_still("observation", observed, words, alike), *moving]
+    if truth is not None:
+        panes.append(_still("truth", truth, "", True))
+    return panes
+
+
+def _still(title, image, words, subtracted):
+    """Return a pane that does not move; it may be `subtracted` from those that do."""
+    source = _source(image, 92)
+    return {"title": title, "frames": [source], "words": words, "subtracted": subtracted}
 
 
 def _scrub_markup(data, marks, drawn):
     enlarged = max(1, 256 // max(data["width"], data["height"]))
     width, height = data["width"] * enlarged, data["height"] * enlarged
     places = [data["positions"].index(k) for _, k, _ in marks]
-    stills = [pane["still"] for pane in data["panes"] if pane.get("still", "small") != "small"]
+    stills = [pane["title"] for pane in data["panes"] if pane.get("subtracted")]
     return filled(
         "scrub.html",
         row="dip-row" if len(data["panes"]) <= 4 else "",

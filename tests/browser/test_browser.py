@@ -117,12 +117,37 @@ def test_difference_zoom_keys_and_play(page, run, tmp_path):
     assert np.abs(pixels(page, "figure:nth-of-type(3) canvas") - truth).mean() > 1  # all panes move
     page.click("text=whole image")
     assert np.abs(pixels(page, iterate) - plain).mean() < 1
+    page.locator(iterate).press("+")
+    assert np.abs(pixels(page, iterate) - plain).mean() > 5
+    page.locator(iterate).press("-")
+    assert np.abs(pixels(page, iterate) - plain).mean() < 1
     slide(page, 0)
     page.click("[aria-label=play]")
     wait(page, "Number(document.querySelector('input[type=range]').value) > 3")
     page.click("[aria-label=pause]")
     page.locator("input[type=range]").press("End")
     assert f"iteration {run.stopped_at} " in page.locator("output").inner_text()
+    assert not page.errors
+
+
+def test_the_curves_follow_the_slider_and_a_click_on_them_moves_it(page, run, tmp_path):
+    shown = scrub({"a": run, "b": run})
+    shown.save(tmp_path / "scrub.html")
+    page.goto(f"file://{tmp_path}/scrub.html")
+    curves = page.locator(".dip-chart svg").first
+    moved = """svg => [...svg.querySelectorAll('.dip-moves')]
+        .map(part => part.transform.baseVal[0].matrix).map(({e, f}) => [e, f])"""
+    paths = shown.data["charts"][0]  # of the line and of two dots
+    last = len(shown.data["positions"]) - 1
+    for position in (0, last):
+        slide(page, position)
+        wanted = [path[position] for path in paths]
+        assert np.allclose(curves.evaluate(moved), wanted, atol=1e-3)
+    box = curves.bounding_box()
+    for position in (last // 2, last, 0):
+        x = paths[0][position][0] * box["width"] / 400
+        curves.click(position={"x": x, "y": 60})
+        assert page.locator("input[type=range]").input_value() == str(position)
     assert not page.errors
 
 
