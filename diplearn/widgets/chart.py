@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..figures import BLUE, COLOURS, GREEN, ORANGE  # noqa: F401  (all widgets take them from here)
+from ..figures import COLOURS, GREEN, ORANGE  # noqa: F401  (all widgets take them from here)
 from .markup import element
 
 WIDTH, HEIGHT = 400, 176
@@ -81,9 +81,8 @@ class Chart:
         return element("div", element("div", *legend, class_="dip-legend"), svg, class_="dip-chart")
 
     def _axes(self):
-        for tick in (
-            _log_ticks(self._low, self._high) if self.log else _ticks(self._low, self._high)
-        ):
+        ticks = _log_ticks if self.log else _ticks
+        for tick in ticks(self._low, self._high):
             y = self.y(tick)
             yield element("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, stroke="#8884")
             yield element("text", f"{tick:g}", x=LEFT - 5, y=y + 4, text_anchor="end")
@@ -102,9 +101,9 @@ class Chart:
         if line:
             yield _vertical(x=0, stroke="currentColor", class_="dip-moves")
         for curve in self.curves:
-            x, y = self._nearest(curve, math.exp(self._end))
+            k, value = curve.points[-1]
             looks = {"r": 4, "fill": curve.colour, "stroke": "#fff", "class_": "dip-moves"}
-            yield element("circle", transform=f"translate({x},{y})", **looks)
+            yield element("circle", transform=f"translate({self.x(k)},{self.y(value)})", **looks)
 
 
 def dot(colour):

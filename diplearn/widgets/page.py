@@ -346,7 +346,11 @@ def compare(a, b, names=("before", "after")):
     height, width = (max(sides) for sides in zip(*sizes))
     ratios = [(height / h, width / w) for h, w in sizes]
     if any(abs(across - down) / across > 0.1 for across, down in ratios):
-        raise InputError(f"images of {sizes[0]} and {sizes[1]} pixels cannot be laid over another")
+        first, second = (f"{w}x{h}" for h, w in sizes)
+        raise InputError(
+            f"images of {first} and {second} pixels cannot be laid over each other: their "
+            "proportions differ"
+        )
     left, right = (html.escape(str(name)) for name in names)
     over, under = (_source(each.detach(), 95) for each in (a, b))
     enlarged = width * max(1, round(384 / max(width, height)))

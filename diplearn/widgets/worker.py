@@ -80,14 +80,18 @@ class Worker:
             self._halt.set()
 
     def join(self):
-        """Wait until the fit rests."""
-        if threading.current_thread() is not self._thread:  # which would wait for itself
+        """Wait until the fit rests; its own thread, which would wait for itself, goes on."""
+        if not self._is_here:
             self._resting.wait()
 
     def wait(self, going_on):
-        """Wait as long as `going_on()` is true; a KeyboardInterrupt gets through."""
-        while threading.current_thread() is not self._thread and going_on():
+        """Wait while `going_on()` is true; the kernel's interrupt ends that with its error."""
+        while not self._is_here and going_on():
             time.sleep(0.02)
+
+    @property
+    def _is_here(self):
+        return threading.current_thread() is self._thread
 
     @contextlib.contextmanager
     def _alone(self):
@@ -95,7 +99,7 @@ class Worker:
         while True:
             with self._lock:
                 other = Worker._latest and Worker._latest()
-                if other is None or other is self or not other.running:
+                if other is None or other is self or not other.running or other._is_here:
                     yield
                     return
                 other.displaced_by = self
