@@ -16,7 +16,7 @@ from PIL import Image
 import diplearn as dip
 from diplearn import images, operators, recipes, widgets
 from diplearn.fitting import fit
-from diplearn.widgets import live, page, play, plot
+from diplearn.widgets import chart, controls, live, page, play
 from diplearn.widgets import upload as upload_module
 
 ipywidgets = pytest.importorskip("ipywidgets")
@@ -36,20 +36,24 @@ def decoded(source):
 # Pages.
 
 
+def jumps(data):
+    """The buttons of a page: name -> the iteration that they go to."""
+    found = re.findall(r'data-at="(\d+)" data-jump="([^"]*)"', data["markup"])
+    return {name: data["positions"][int(at)] for at, name in found}
+
+
 def test_scrub_holds_frames_captions_and_marks(run):
     data = widgets.scrub(run, marks={"mine": 5}, frames=8).data
     assert data["positions"] == sorted(set(data["positions"])) and data["positions"][0] == 1
     observation, restored, truth = data["panes"]
-    assert [observation["still"], truth["still"]] == ["observation", "truth"]
+    assert observation["subtracted"] and truth["subtracted"] and "subtracted" not in restored
     assert len(restored["frames"]) == len(restored["captions"]) == len(data["positions"])
     assert len(data["positions"]) <= 8 + 3
-    marks = {mark["name"]: mark for mark in data["marks"]}
-    assert set(marks) == {"count", "oracle", "mine"} and marks["mine"]["iteration"] == 5
-    assert data["positions"][marks["mine"]["at"]] == 5
-    chosen = decoded(restored["frames"][marks["count"]["at"]]).astype(int)
-    assert np.abs(chosen - images.to_uint8(run.output)).mean() < 5
-    assert f"{run.psnr:.2f} dB" in restored["captions"][marks["count"]["at"]]
+    assert jumps(data) == {"count": run.chosen_at, "oracle": run.oracle_at, "mine": 5}
     assert data["positions"][data["start"]] == run.chosen_at
+    chosen = decoded(restored["frames"][data["start"]]).astype(int)
+    assert np.abs(chosen - images.to_uint8(run.output)).mean() < 5
+    assert f"{run.psnr:.2f} dB" in restored["captions"][data["start"]]
 
 
 def test_frames_are_the_runs_own_snapshots(run):
@@ -62,23 +66,28 @@ def test_frames_are_the_runs_own_snapshots(run):
 def test_scrub_lays_runs_side_by_side(run):
     data = widgets.scrub({"a": run, "b": run}, frames=5).data
     assert [pane["title"] for pane in data["panes"]] == ["a", "b"]
-    assert data["marks"] == []
-    assert [series["name"] for series in data["charts"][0]["series"]] == ["a", "b"]
+    assert jumps(data) == {} and "</i>a</span>" in data["markup"]
+    [energy, psnr] = data["charts"]
+    assert len(energy) == len(psnr) == 1 + 2  # the line, and a dot for each run
+    assert all(len(path) == len(data["positions"]) for path in energy)
 
 
 def test_without_a_truth_there_is_no_psnr_and_no_oracle():
     problem = dip.Problem(images.load("camera", size=32))
     run = fit(problem, recipes.lab(members=1), iterations=5, progress=False)
     data = widgets.scrub(run).data
-    assert [chart["label"] for chart in data["charts"]] == ["energy E"]
-    assert [mark["name"] for mark in data["marks"]] == ["count"]
+    assert len(data["charts"]) == 1 and "energy E" in data["markup"]
+    assert list(jumps(data)) == ["count"]
     assert len(data["panes"]) == 2
 
 
 def test_a_smaller_observation_is_shown_but_not_subtracted():
     problem = dip.super_resolution(images.load("camera", size=64))
     run = fit(problem, recipes.lab("super_resolution", members=1), iterations=3, progress=False)
-    assert widgets.scrub(run).data["panes"][0]["still"] == "small"
+    data = widgets.scrub(run).data
+    assert [pane.get("subtracted") for pane in data["panes"]] == [False, None, True]
+    assert "its difference from the truth" in data["markup"]
+    assert "its difference from the observation" not in data["markup"]
     assert widgets.compare(problem.observation, run.output).data["width"] == 64
 
 
@@ -139,21 +148,33 @@ def test_names_may_be_anything(run):
     """Numbers, as dip.fits is often given; and what would be markup, were it not escaped."""
     shown = widgets.scrub({0: run, 1: run, "<b>": run}, marks={3: 2}, frames=4)
     assert [pane["title"] for pane in shown.data["panes"]] == ["0", "1", "<b>"]
-    assert [mark["name"] for mark in shown.data["marks"]] == ["3"]
+    assert list(jumps(shown.data)) == ["3"]
     html = shown._html()
-    assert "<b>" not in html.replace(page._asset("page.js"), "") and "0, 1, &lt;b&gt;" in html
-    drawn = plot.plot("<i>", [{"name": "<b>", "colour": "red", "points": [[1, 2.0]]}], marks=[
-        ("<u>", 1, "red")
-    ])  # fmt: skip
-    assert not re.search("<[ibu]>", drawn) and "&lt;b&gt;" in drawn and "&lt;u&gt;" in drawn
+    assert "<b>" not in html.replace(page.asset("page.js"), "") and "0, 1, &lt;b&gt;" in html
+    markup = widgets.scrub({"<u>": run, "<s>": run}, marks={"<tt>": 2}, frames=4).data["markup"]
+    assert not re.search("<(u|s|tt)>", markup) and {"&lt;u&gt;", "&lt;tt&gt;"} <= set(
+        re.findall("&lt;[a-z]*&gt;", markup)
+    )
+    assert "<u>" not in widgets.compare(run.output, run.output, ("<u>", "b")).data["markup"]
 
 
-@pytest.mark.parametrize("values", [[1.0], [3.0, 3.0], [1e-9, 5.0], [-2.0, 40.0]])
-def test_a_plot_survives_its_values(values):
-    series = [{"name": "a", "colour": "red", "points": list(enumerate(values, 1))}]
-    drawn = plot.plot("PSNR", series, log=min(values) > 0)
-    assert "nan" not in drawn and "polyline" in drawn
-    assert plot.plot("PSNR", []).startswith("<svg")
+@pytest.mark.parametrize("values", [[1.0], [3.0, 3.0], [1e-9, 5.0], [0.02, 0.03], [-2.0, 40.0]])
+def test_a_chart_survives_its_values(values):
+    curve = chart.Curve("a", "red", list(enumerate(values, 1)))
+    drawn = chart.Chart("PSNR", [curve], log=min(values) > 0)
+    words = drawn.draw()
+    assert "nan" not in words and "<polyline" in words and 'text-anchor="end">' in words
+    assert drawn.draw(line=True).count("dip-moves") == words.count("dip-moves") + 1
+    line, dots = drawn.paths([1, 2, 9])
+    assert [x for x, _ in line] == [drawn.x(1), drawn.x(2), drawn.x(9)]
+    assert dots[0] == [drawn.x(1), drawn.y(values[0])]
+    assert dots[2] == [drawn.x(len(values)), drawn.y(values[-1])]  # the nearest there is
+
+
+def test_the_parts_that_a_page_moves_are_as_many_as_their_paths(run):
+    for shown in (widgets.scrub(run, frames=4), widgets.scrub({"a": run, "b": run}, frames=4)):
+        drawn = shown.data["markup"].split("<svg")[1:]
+        assert [svg.count("dip-moves") for svg in drawn] == list(map(len, shown.data["charts"]))
 
 
 def test_runs_side_by_side_rest_half_way_where_they_differ():
@@ -171,27 +192,27 @@ def test_runs_side_by_side_rest_half_way_where_they_differ():
 
 
 def status(panel):
-    return re.sub("<.*?>", "", panel.status.value)
+    return re.sub("<.*?>", "", panel.views.status.value)
 
 
 @pytest.fixture
 def panel():
     made = live.watch(size=64, iterations=12)
-    made.recipe.value = "lab"
-    made.iterations.value = 12
+    made.controls.recipe.value = "lab"
+    made.controls.iterations.value = 12
     yield made
     made.stop.click()
-    made._join()
+    made.worker.join()
 
 
 def test_start_fits_and_shows(panel):
-    before = panel.restored.value
+    before = panel.views.restored.value
     assert panel.pause.disabled and panel.stop.disabled and not panel.start.disabled
     panel.start.click()
     assert panel.start.disabled and not panel.stop.disabled
     run = panel.run
     assert run.stopped_at == 12 and status(panel).startswith("iteration 12: done")
-    assert panel.restored.value != before and "<polyline" in panel.curves.value
+    assert panel.views.restored.value != before and "<polyline" in panel.views.curves.value
     assert not panel.start.disabled and panel.stop.disabled
 
 
@@ -205,8 +226,8 @@ def test_a_watched_fit_is_the_same_fit(panel):
 def test_a_larger_count_goes_on_with_the_same_fit(panel):
     first = panel.fit().history.copy()
     panel.start.click()
-    assert "12 iterations are made" in status(panel)
-    panel.iterations.value = 20
+    assert "12 iterations have been made" in status(panel)
+    panel.controls.iterations.value = 20
     panel.start.click()
     history = panel.run.history
     assert len(history) == 20 and history.loss[:12].equals(first.loss)
@@ -222,16 +243,16 @@ def until(condition, seconds=60):
 
 
 def test_pause_step_and_stop(panel):
-    panel.iterations.value = 2000
+    panel.controls.iterations.value = 2000
     panel.start.click()
-    until(lambda: panel._run is not None and panel._run.stopped_at > 3)
+    until(lambda: panel.worker.run is not None and panel.worker.run.stopped_at > 3)
     panel.pause.click()
     paused = panel.run.stopped_at
     assert 3 < paused < 2000 and "paused" in status(panel)
     panel.step.click()
     assert panel.run.stopped_at == paused + 1 and "paused" in status(panel)
     panel.start.click()
-    until(lambda: panel._run.stopped_at > paused + 3)
+    until(lambda: panel.worker.run.stopped_at > paused + 3)
     panel.stop.click()
     stopped = panel.run.stopped_at
     assert paused + 3 < stopped < 2000 and len(panel.run.history) == stopped
@@ -239,21 +260,21 @@ def test_pause_step_and_stop(panel):
 
 
 def test_the_slider_reaches_a_running_fit(panel):
-    panel.iterations.value = 2000
+    panel.controls.iterations.value = 2000
     panel.start.click()
-    until(lambda: panel._run is not None and panel._run.stopped_at > 3)
-    panel.iterations.value = panel._run.stopped_at + 5
+    until(lambda: panel.worker.run is not None and panel.worker.run.stopped_at > 3)
+    panel.controls.iterations.value = panel.worker.run.stopped_at + 5
     until(lambda: not panel.running)
     assert panel.run.stopped_at < 100
     assert "done" in status(panel)
 
 
 def test_a_fit_that_waits_ends_with_stop_even_when_paused(panel):
-    panel.iterations.value = 2000
+    panel.controls.iterations.value = 2000
     panel.start.click()
-    until(lambda: panel._run is not None)
+    until(lambda: panel.worker.run is not None)
     panel.pause.click()
-    panel._join()
+    panel.worker.join()
     waiting = threading.Thread(target=panel.fit, daemon=True)
     waiting.start()
     waiting.join(0.3)
@@ -265,7 +286,7 @@ def test_a_fit_that_waits_ends_with_stop_even_when_paused(panel):
 
 def test_other_settings_begin_another_fit(panel):
     panel.fit()
-    panel.seed.value = 1
+    panel.controls.seed.value = 1
     assert "new fit" in status(panel)
     panel.start.click()
     run = panel.run
@@ -280,19 +301,19 @@ def test_restart_begins_again(panel):
 
 
 def test_every_task_and_recipe_can_be_shown(panel):
-    for task in panel.task.options:
-        panel.task.value = task
+    for task in panel.controls.task.options:
+        panel.controls.task.value = task
         assert "Start" in status(panel), task
-    panel.recipe.value = "paper"
-    assert panel.iterations.value == recipes.paper("jpeg").iterations
-    panel.network.value = "decoder"
-    assert panel._recipe(panel._problem()).network == "decoder"
+    panel.controls.recipe.value = "paper"
+    assert panel.controls.iterations.value == recipes.paper("jpeg").iterations
+    panel.controls.network.value = "decoder"
+    assert panel.controls.recipe_for(panel.controls.problem()).network == "decoder"
 
 
 def test_what_goes_wrong_is_said_and_the_panel_lives_on():
     broken = live.watch(dip.Problem(torch.rand(1, 32, 32)), recipes.lab(z="given"), iterations=3)
     broken.start.click()
-    broken._join()
+    broken.worker.join()
     assert "hand it in" in status(broken) and not broken.start.disabled
     with pytest.raises(dip.InputError, match="hand it in"):
         broken.fit()
@@ -301,7 +322,7 @@ def test_what_goes_wrong_is_said_and_the_panel_lives_on():
 def test_one_panel_at_a_time(panel):
     other = live.watch(size=64, iterations=2000)
     other.start.click()
-    until(lambda: other._run is not None)
+    until(lambda: other.worker.run is not None)
     panel.start.click()
     assert not other.running and "paused" in status(other)
     assert panel.run.stopped_at == 12
@@ -352,7 +373,7 @@ def test_buttons_of_three_panels_pressed_at_once_leave_one_fit_running():
     in_threads(*(p.pause.click for p in panels), *(p.step.click for p in panels))
     in_threads(*(p.stop.click for p in panels))
     for each in panels:
-        each._join()
+        each.worker.join()
         assert each.run is not None
 
 
@@ -362,7 +383,7 @@ def test_who_looks_on_can_start_another_panel():
     seen = []
     one.on_rest(lambda run: (seen.append((run, one.run)), other.start.click()))
     one.fit()
-    until(lambda: other._run is not None and not other.running)
+    until(lambda: other.worker.run is not None and not other.running)
     assert other.run.stopped_at == 8 and seen == [(one.run, one.run)]
 
 
@@ -384,16 +405,16 @@ def test_a_fit_that_gave_up_is_not_said_to_have_stopped_by_itself(alone):
     broken = Breaks(range(10, 10**6), lambda image: image * float("nan"))
     problem = dip.Problem(images.load("camera", size=32), broken, sigma=0.1)
     panel = live.watch(problem, recipes.lab(members=1), iterations=50)
-    panel.alone.value = alone
+    panel.controls.alone.value = alone
     run = panel.fit()
     assert run.stopped_by == "diverged"
     assert "gave up" in status(panel) and "learning rate" in status(panel)
-    assert "by itself" not in status(panel) and "rule" not in panel.captions[1].value
+    assert "by itself" not in status(panel) and "rule" not in panel.views.captions[1].value
     for button in (panel.start, panel.step):
         button.click()
         assert not panel.running and "gave up" in status(panel)
     problem.operator.at = ()
-    panel.rate.value /= 2
+    panel.controls.rate.value /= 2
     panel.start.click()
     assert panel.run.stopped_at == 50 or alone
 
@@ -411,7 +432,7 @@ def test_after_an_error_start_makes_the_same_fit():
     panel.start.click()
     with pytest.raises(RuntimeError, match="all"):
         _ = panel.run
-    assert "&lt;b&gt;disk" in panel.status.value and not panel.start.disabled
+    assert "&lt;b&gt;disk" in panel.views.status.value and not panel.start.disabled
     panel.start.click()
     run = panel.run
     straight = fit(dip.Problem(run.problem.observation), iterations=12, progress=False)
@@ -425,7 +446,7 @@ def test_after_an_error_start_goes_on_with_the_run_that_the_error_holds(panel, m
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(live, "fit", fails)
+        patched.setattr(controls, "fit", fails)
         panel.start.click()
         with pytest.raises(RuntimeError, match="no more") as told:
             _ = panel.run
@@ -438,11 +459,11 @@ def test_after_an_error_start_goes_on_with_the_run_that_the_error_holds(panel, m
 def test_it_may_stop_by_itself():
     problem = dip.denoising(images.load("rocket", size=48), sigma=50 / 255)
     panel = live.watch(problem, recipes.lab(members=2), iterations=400)
-    panel.alone.value = True
+    panel.controls.alone.value = True
     run = panel.fit()
     assert run.stopped_by == "sure" and run.stopped_at < 400
     assert "stopped by itself (sure)" in status(panel)
-    assert panel.image not in panel.controls.children  # the problem was given
+    assert panel.controls.image not in panel.controls.children  # the problem was given
 
 
 @pytest.mark.parametrize(
@@ -463,7 +484,7 @@ def test_watch_refuses_before_it_shows(arguments, words):
 def test_looking_on_costs_little(panel, monkeypatch):
     """At most eight images a second are drawn, and of a long fit no more than of a short one."""
     run, painted, now = panel.fit(), [], [0.0]
-    monkeypatch.setattr(panel, "_paint", lambda run, standing: painted.append(now[0]))
+    monkeypatch.setattr(panel.views, "paint", lambda run, words: painted.append(now[0]))
     monkeypatch.setattr(live.time, "perf_counter", lambda: now[0])
     panel._seen = []
     for k in range(1, 1001):  # a hundred iterations a second
@@ -472,15 +493,15 @@ def test_looking_on_costs_little(panel, monkeypatch):
     assert 70 <= len(painted) <= 81
     rows = [(k, 0.0, 1 / k, 20.0, 25.0) for k in range(1, 5001)]
     long = types.SimpleNamespace(problem=run.problem, rows=rows)
-    lines = [series["points"] for chart in page.charts({"": long}) for series in chart["series"]]
-    assert len(lines) == 3 and all(len(points) <= page.POINTS for points in lines)
+    curves = [curve for each in chart.charts({"": long}) for curve in each.curves]
+    assert len(curves) == 3 and all(len(curve.points) <= chart.POINTS for curve in curves)
 
 
 def test_moving_sliders_leaves_no_memory_behind(panel):
     known = ipywidgets.Widget.widgets if SEVEN else ipywidgets.widgets.widget._instances
     before = len(known)
     for value in range(200):
-        panel.noise.value = 5 * (value % 15)
+        panel.controls.noise.value = 5 * (value % 15)
     assert len(known) == before
 
 
@@ -521,7 +542,7 @@ def test_playground_uploads_marks_fits_and_offers():
     assert "Paint the hole first" in status(page_.panel)
     page_.mark.hole = painted(64, 64)
     assert "Start begins" in status(page_.panel)
-    page_.panel.iterations.value = 8
+    page_.panel.controls.iterations.value = 8
     assert "download=" not in page_.download.value
     page_.panel.start.click()
     run = page_.panel.run
@@ -540,7 +561,7 @@ def test_playground_gives_back_the_depth_and_the_resolution_of_the_upload():
     scan = images.About(16, None, (300.0, 300.0))
     upload(page_, images.encode(images.load("coffee", size=64), "PNG", scan))
     page_.task.value = play.NOISE
-    page_.panel.iterations.value = 4
+    page_.panel.controls.iterations.value = 4
     page_.panel.start.click()
     until(lambda: "download=" in page_.download.value)
     address = re.search(r'href="([^"]*)"', page_.download.value).group(1)
@@ -620,10 +641,10 @@ def test_a_bad_upload_is_said_and_changes_nothing():
         for bad in (b"no image", b"", as_png(np.zeros((8, 8), np.uint8))):
             upload(page_, bad)
             assert "the uploaded file" in page_.told.value and "/tmp" not in page_.told.value
-            assert "still the one before" in page_.told.value
+            assert "still the previous one" in page_.told.value
             assert page_.bundled.value == before
             page_.longest.value = 128 if page_.longest.value == 96 else 96
-            assert "pixels are worked on" in page_.told.value
+            assert "is fitted at" in page_.told.value
         upload(page_, as_png(mine))
     assert np.array_equal(shown_by(page_), mine)
 
@@ -675,7 +696,7 @@ def test_a_hole_is_a_png_of_the_images_size_and_nothing_else(hole):
 def test_playground_makes_each_problem(task):
     page_ = play.playground(size=96)
     page_.task.value = task
-    problem = page_.panel._problem()
+    problem = page_.panel.controls.problem()
     assert (problem.truth is not None) == (task == play.NOISE)
     assert problem.shape[-1] == (192 if task == play.SMALL else 96)
 

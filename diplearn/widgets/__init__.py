@@ -1,7 +1,7 @@
-"""A hand on the iterations: pages that need no kernel, and panels that watch a fit live.
+"""Widgets that put the iterations of a fit into the reader's hand.
 
-`scrub`, `compare` and `impedance` make pages of HTML that stay alive when exported. `watch` and
-`playground` are ipywidgets, and need a running kernel.
+`scrub`, `compare` and `impedance` make pages of HTML that need no kernel, and so stay alive in an
+exported notebook. `watch` and `playground` make panels of ipywidgets, which need a running kernel.
 """
 
 import lazy_loader
@@ -10,8 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "live": ["Panel", "watch"],
-        "play": ["Mark", "Playground", "playground"],
         "page": ["Page", "compare", "impedance", "scrub"],
-        "upload": ["Upload"],
+        "play": ["playground"],
     },
 )

@@ -1,6 +1,6 @@
-"""Pages: images that move under the hand without a kernel, in a notebook or an exported page.
+"""Pages: images to move through without a kernel, in a notebook or in an exported page.
 
-Python gathers what there is to see (plain data: images, curves, marks), `page.js` shows it.
+Python writes the markup and gathers the data; `page.js` moves what is there.
 """
 
 import base64
@@ -9,40 +9,44 @@ import html
 import io
 import json
 import math
-from importlib import resources
 
 import numpy as np
 from PIL import Image
 
 from .. import images, problems, recipes
 from ..errors import InputError, whole
-from ..figures import BLUE, COLOURS, GREEN, ORANGE
 from ..files import check_writable, replacing
 from ..fitting import fit
 from ..images import to_uint8
 from ..metrics import psnr
 from ..run import Run
-
-POINTS = 160
-"""Points of a curve that are drawn, evenly spread over the logarithm of the iteration."""
+from .chart import COLOURS, GREEN, ORANGE, charts, dot
+from .markup import asset, element, filled
 
 
 class Page:
     """Something to look at and to move: HTML with its own script, which needs no kernel.
 
-    A notebook shows it at the end of a cell, and an exported page keeps it alive. Where scripts do
-    not run (GitHub, a notebook that is not trusted), a still image stands in its place.
+    A notebook shows the page at the end of a cell, and keeps it alive when the notebook is
+    exported. Where scripts do not run (on GitHub, or in a notebook that is not trusted), a still
+    image is shown instead. `scrub`, `compare` and `impedance` make pages.
 
     Parameters
     ----------
     kind : {"scrub", "compare"}
-        Which function of the script shows it.
+        Which function of the script moves the page.
     data : dict
-        What that function takes.
+        The argument of that function; its entry ``"markup"`` is the page's HTML.
     still : str
-        The image that stands in, as a data URL.
+        The still image, as a data URL.
     alt : str
-        What is to be seen, for a reader who does not see it.
+        What the page shows, in words, for screen readers.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> image = images.load("camera", size=64)
+    >>> compare(image, 1 - image, ("image", "negative")).save("compare.html")  # doctest: +SKIP
     """
 
     def __init__(self, kind, data, still, alt):
@@ -54,17 +58,17 @@ class Page:
     def _html(self):
         data = json.dumps(self.data, separators=(",", ":"), sort_keys=True).replace("<", "\\u003c")
         key = hashlib.sha256(f"{self.kind}{data}".encode()).hexdigest()[:12]
-        code, style = (_asset(name) for name in ("page.js", "page.css"))
-        alt = html.escape(self.alt, quote=True)
+        alt = html.escape(self.alt)
         return (
-            f"<style>{style}</style>"
+            f"<style>{asset('style.css')}</style>"
             f'<div class="dip" data-key="{key}" role="group" aria-label="{alt}">'
             f'<img src="{self.still}" alt="{alt}"><p>Run this cell to move it.</p></div>'
-            f'<script>(() => {{\n{code}\nstart("{self.kind}", "{key}", {data});\n}})();</script>'
+            f"<script>(() => {{\n{asset('page.js')}\n"
+            f'start("{self.kind}", "{key}", {data});\n}})();</script>'
         )
 
     def save(self, path):
-        """Write a page of its own, to be opened in any browser.
+        """Write the page to a file of its own, which any browser can open.
 
         Parameters
         ----------
@@ -77,23 +81,19 @@ class Page:
             The folder cannot be written.
         """
         check_writable(path)
-        title = html.escape(self.alt)
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
-            f"<title>{title}</title><style>:root {{ color-scheme: light dark; }}</style>"
+            f"<title>{html.escape(self.alt)}</title>"
+            "<style>:root { color-scheme: light dark; }</style>"
             f"<body>{self._html()}</body></html>"
         )
         with replacing(path) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
 
-def _asset(name):
-    return (resources.files(__package__) / name).read_text("utf-8")
-
-
 def jpeg_bytes(image, quality=88):
-    """Turn an image, a tensor or uint8 as snapshots are, into the bytes of a JPEG."""
+    """Encode an image, a tensor or a uint8 array as in `Run.snapshots`, as JPEG."""
     array = image if isinstance(image, np.ndarray) else to_uint8(image)
     memory = io.BytesIO()
     Image.fromarray(array).save(memory, format="JPEG", quality=quality, subsampling=0)
@@ -105,21 +105,23 @@ def _source(image, quality=88):
 
 
 def scrub(run, marks=None, frames=32):
-    """Move through the iterations of a fit: the image, its curves, and what a rule chose.
+    """Move through the iterations of a fit: its images, its curves, and what the rule chose.
 
-    Drag over an image to look closer, click on a curve to go there. No kernel is needed.
+    Drag over an image to look closer, and click on a curve to go to that iteration. No kernel is
+    needed.
 
     Parameters
     ----------
     run : Run or dict
-        One run, shown beside observation and truth, at first where a rule stopped it; or name ->
-        run, side by side, at first half-way (of the logarithm), where they differ.
+        One run, shown between observation and truth; the slider stands first at the iteration that
+        the stopping rule chose. Or name -> run: the runs are shown side by side, and the slider
+        stands first half-way through the iterations (on a logarithmic scale), where runs differ.
     marks : dict, optional
-        Name -> iteration: places to jump to. What a single run's own rule chose, and the oracle
-        where the truth is known, are among them anyway.
+        Name -> iteration: buttons that go to that iteration. For a single run, its rule's choice
+        and, where the truth is known, the oracle's have buttons anyway.
     frames : int, optional
-        How many iterations are kept, evenly spread over the logarithm: each costs its JPEG's size
-        in the notebook, some 10 kB at 128x128 pixels.
+        How many iterations are kept, evenly spread over the logarithm. Each takes the size of its
+        JPEG in the notebook, about 10 kB at 128x128 pixels.
 
     Returns
     -------
@@ -128,7 +130,7 @@ def scrub(run, marks=None, frames=32):
     Raises
     ------
     InputError
-        A run has not begun, there is none, or runs of different sizes shall be side by side.
+        There is no run, a run has made no iteration yet, or the runs' images differ in size.
 
     Examples
     --------
@@ -138,62 +140,58 @@ def scrub(run, marks=None, frames=32):
     20
     """
     runs = {str(name): each for name, each in run.items()} if isinstance(run, dict) else {"": run}
-    marks = {str(name): k for name, k in (marks or {}).items()}
     whole(frames, "frames", 2)
-    if not runs:
-        raise InputError("there is no run to show")
-    for each in runs.values():
-        if not isinstance(each, Run) or each.last is None:
-            raise InputError("scrub shows runs that have begun: what dip.fit returns")
-    if len({each.problem.shape[-2:] for each in runs.values()}) > 1:
-        raise InputError("runs side by side must be of images of one size")
+    _check_runs(runs)
     first = next(iter(runs.values()))
     single = first if len(runs) == 1 else None
-    places = _places(single, first.stopped_at, marks)
+    marks = _marks(single, first.stopped_at, marks or {})
     chosen = _chosen(single) if single else {}
-    positions = _positions(runs, frames, {k for _, k in places} | set(chosen))
+    positions = _positions(runs, frames, {k for _, k, _ in marks} | set(chosen))
+    # The end would be no good place to start for several runs: there all of them look finished.
+    start = min(chosen, default=positions[len(positions) // 2 if len(runs) > 1 else -1])
     moving = [_moving(name, each, positions, chosen) for name, each in runs.items()]
+    panes = _beside(single, moving) if single else moving
+    drawn = charts(runs)
     data = {
         "width": first.problem.shape[-1],
         "height": first.problem.shape[-2],
         "positions": positions,
-        "start": positions.index(_rest(runs, chosen, positions)),
-        "panes": _beside(single, moving) if single else moving,
-        "charts": charts(runs),
-        "marks": [
-            {"name": name, "iteration": k, "at": positions.index(k), "colour": colour}
-            for (name, k), colour in zip(places, _mark_colours())
-        ],
+        "start": positions.index(start),
+        "panes": panes,
+        "charts": [chart.paths(positions) for chart in drawn],
     }
+    data["markup"] = _scrub_markup(data, marks, drawn)
     what = ", ".join(name for name in runs if name) or first.problem.task.replace("_", "-")
-    alt = f"The iterations of a fit ({what}), to be moved through with a slider"
+    alt = f"The iterations of a fit ({what}), with a slider to move through them"
     return Page("scrub", data, moving[0]["frames"][-1], alt)
 
 
-def _rest(runs, chosen, positions):
-    """Where the slider rests at first: at what was chosen, or where runs differ, half-way."""
-    half_way = positions[len(positions) // 2]  # at the end all of them look finished
-    return min(chosen, default=half_way if len(runs) > 1 else positions[-1])
+def _check_runs(runs):
+    if not runs:
+        raise InputError("there is no run to show")
+    for each in runs.values():
+        if not isinstance(each, Run) or each.last is None:
+            raise InputError("scrub shows runs that have begun: hand in what dip.fit returns")
+    if len({each.problem.shape[-2:] for each in runs.values()}) > 1:
+        raise InputError("the images of runs side by side must have the same size")
 
 
-def _mark_colours():
-    yield from (ORANGE, GREEN, *COLOURS[3:], *COLOURS[3:] * 3)
-
-
-def _places(run, last, marks):
-    """Names and iterations to jump to: a single run's own choice and oracle, and the caller's."""
-    for name, k in marks.items():
-        whole(k, f"the mark {name!r}", 1, last)
-    own = {}
+def _marks(run, last, wanted):
+    """Return (name, iteration, colour) of a single run's own choice and oracle, and of `wanted`."""
+    for name, k in wanted.items():
+        whole(k, f"the mark {str(name)!r}", 1, last)
+    marks = {}
     if run is not None:
-        own[run.stopped_by or "last"] = run.chosen_at or run.stopped_at
+        marks[run.stopped_by or "last"] = run.chosen_at or run.stopped_at
         if run.problem.truth is not None:
-            own["oracle"] = run.oracle_at
-    return list((own | marks).items())
+            marks["oracle"] = run.oracle_at
+    marks |= {str(name): k for name, k in wanted.items()}
+    colours = (ORANGE, GREEN, *COLOURS[3:] * 4)
+    return [(name, k, colour) for (name, k), colour in zip(marks.items(), colours)]
 
 
 def _chosen(run):
-    """Images that are averages, not single iterates: what the rule and the oracle chose."""
+    """Return the images that are averages, not single iterates: the rule's and the oracle's."""
     chosen = {run.chosen_at or run.stopped_at: run.output}
     if run.problem.truth is not None:
         chosen[run.oracle_at] = run.oracle
@@ -201,81 +199,90 @@ def _chosen(run):
 
 
 def _positions(runs, frames, also):
-    """Iterations to stop at: snapshots spread over the logarithm, and those that are marked."""
+    """Return the slider's iterations: snapshots spread over the logarithm, and those in `also`."""
     kept = sorted(set().union(*(each.snapshots for each in runs.values())))
     wanted = np.geomspace(kept[0], kept[-1], frames)
-    return sorted({min(kept, key=lambda k: abs(math.log(k / w))) for w in wanted} | also)
+    return sorted({_nearest(kept, iteration) for iteration in wanted} | also)
+
+
+def _nearest(iterations, wanted):
+    return min(iterations, key=lambda k: abs(math.log(k / wanted)))
 
 
 def _moving(name, run, positions, chosen):
+    """Return the pane of a run: an image and its caption for every position of the slider."""
     snapshots = run.snapshots
     rows = {int(row[0]): row for row in run.rows}
     frames, captions = [], []
     for position in positions:
-        k = min(snapshots, key=lambda kept: abs(math.log(kept / position)))
-        averaged = position in chosen
-        frames.append(_source(chosen[position] if averaged else snapshots[k]))
-        words = f"average up to iteration {position}" if averaged else f"iteration {k}"
-        quality = rows[position if averaged else k][4 if averaged else 3]
-        captions.append(words if math.isnan(quality) else f"{words}\n{quality:.2f} dB")
-    return {"title": name or "restored", "frames": frames, "captions": captions, "words": ""}
+        if position in chosen:
+            frame, words, quality = chosen[position], "average up to iteration", rows[position][4]
+            k = position
+        else:
+            k = _nearest(snapshots, position)
+            frame, words, quality = snapshots[k], "iteration", rows[k][3]
+        frames.append(_source(frame))
+        captions.append(f"{words} {k}" + ("" if math.isnan(quality) else f"\n{quality:.2f} dB"))
+    return {"title": name or "restored", "frames": frames, "captions": captions}
 
 
 def _beside(run, moving):
-    """Put observation and truth on the two sides of what moves."""
-    problem = run.problem
-    observed, truth = problem.observation, problem.truth
-    alike = tuple(observed.shape) == tuple(problem.shape)
-    words = f"{psnr(observed, truth):.2f} dB" if truth is not None and alike else ""
-    size = f"{observed.shape[-1]}×{observed.shape[-2]} pixels"
-    panes = [
-        {
-            "title": "observation",
-            "frames": [_source(observed, 92)],
-            "words": words or size,
-            "still": "observation" if alike else "small",
-        },
-        *moving,
-    ]
+    """Put the observation on the left of the moving pane and the truth, if known, on its right."""
+    observed, truth = run.problem.observation, run.problem.truth
+    alike = tuple(observed.shape) == tuple(run.problem.shape)
+    words = f"{observed.shape[-1]}×{observed.shape[-2]} pixels"
+    if truth is not None and alike:
+        words = f"{psnr(observed, truth):.2f} dB"
+    panes = [_still("observation", observed, words, alike), *moving]
     if truth is not None:
-        still = {"title": "truth", "frames": [_source(truth, 92)], "words": "", "still": "truth"}
-        panes.append(still)
+        panes.append(_still("truth", truth, "", True))
     return panes
 
 
-def charts(runs):
-    """Energy, and PSNR where the truth is known."""
-    energies, qualities = [], []
-    for (name, run), colour in zip(runs.items(), COLOURS * 3):
-        history = np.array(run.rows)
-        energies.append(_series(name, colour, history[:, 0], history[:, 2]))
-        if run.problem.truth is not None:
-            averaged = name or "average"
-            if len(runs) == 1:
-                single = _series("single iterate", "#56B4E9", history[:, 0], history[:, 3])
-                qualities.append(single | {"thin": True})
-            qualities.append(
-                _series(averaged, BLUE if not name else colour, history[:, 0], history[:, 4])
-            )
-    drawn = [{"label": "energy E", "log": True, "series": energies}]
-    if len(qualities) >= len(runs):
-        drawn.append({"label": "PSNR in dB", "log": False, "series": qualities})
-    return drawn
+def _still(title, image, words, subtracted):
+    """Return a pane that does not move; it may be `subtracted` from those that do."""
+    source = _source(image, 92)
+    return {"title": title, "frames": [source], "words": words, "subtracted": subtracted}
 
 
-def _series(name, colour, iterations, values):
-    good = np.isfinite(values)
-    iterations, values = iterations[good], np.maximum(values[good], 1e-12)
-    if not len(values):
-        raise InputError("the history of a run holds no finite numbers")
-    wanted = np.geomspace(iterations[0], iterations[-1], POINTS)
-    kept = np.unique(np.searchsorted(iterations, wanted).clip(max=len(iterations) - 1))
-    points = [[int(iterations[i]), float(f"{values[i]:.4g}")] for i in kept]
-    return {"name": name, "colour": colour, "points": points}
+def _scrub_markup(data, marks, drawn):
+    enlarged = max(1, 256 // max(data["width"], data["height"]))
+    width, height = data["width"] * enlarged, data["height"] * enlarged
+    places = [data["positions"].index(k) for _, k, _ in marks]
+    stills = [pane["title"] for pane in data["panes"] if pane.get("subtracted")]
+    return filled(
+        "scrub.html",
+        row="dip-row" if len(data["panes"]) <= 4 else "",
+        panes="".join(_pane(pane, width, height) for pane in data["panes"]),
+        last=len(data["positions"]) - 1,
+        ticks=f"dip-ticks-{'-'.join(map(str, places))}",  # one id on two pages: the same ticks
+        options="".join(element("option", value=place) for place in places),
+        jumps="".join(_jump(*mark, place) for mark, place in zip(marks, places)),
+        hidden="" if stills else "hidden",
+        differences="".join(
+            element("option", f"4 × its difference from the {still}", value=still)
+            for still in stills
+        ),
+        charts="".join(chart.draw(marks, line=True) for chart in drawn),
+    )
+
+
+def _pane(pane, width, height):
+    canvas = element("canvas", width=width, height=height, tabindex=0, role="img")
+    title = element("b", html.escape(pane["title"]))
+    caption = element("figcaption", title, element("span", pane.get("words", "")))
+    return element("figure", canvas, caption, style=f"flex: 0 1 {width}px")
+
+
+def _jump(name, iteration, colour, place):
+    words = html.escape(f"{name}: {iteration}")
+    return element("button", dot(colour), words, data_at=place, data_jump=name)
 
 
 def impedance(runs=None, frames=24, progress=True):
-    """Show the impedance experiment: four targets, one slider, four curves.
+    """Show the impedance experiment: one network architecture fitted to four targets.
+
+    The four fits stand side by side under one slider, with their four curves of the energy.
 
     Parameters
     ----------
@@ -285,7 +292,7 @@ def impedance(runs=None, frames=24, progress=True):
     frames : int, optional
         How many iterations are kept.
     progress : bool, optional
-        Show a bar for each fit.
+        Show a progress bar for each fit.
 
     Returns
     -------
@@ -309,15 +316,15 @@ def impedance(runs=None, frames=24, progress=True):
 
 
 def compare(a, b, names=("before", "after")):
-    """Lay two images under one divider, to be dragged, zoomed and moved with the keyboard.
+    """Lay two images over each other under a divider, which mouse and keyboard move.
 
     Parameters
     ----------
     a, b : torch.Tensor
-        Two images (C, H, W) in [0, 1]. A smaller one, as the observation of a super-resolution,
-        is enlarged.
+        Two images (C, H, W) in [0, 1]. If one is smaller, such as the observation of a
+        super-resolution, it is enlarged.
     names : tuple of str, optional
-        What to call them.
+        The names of the images, shown above them.
 
     Returns
     -------
@@ -326,7 +333,7 @@ def compare(a, b, names=("before", "after")):
     Raises
     ------
     InputError
-        They are not of one shape, nor one a smaller version of the other.
+        The images have different proportions, so that one cannot be laid over the other.
 
     Examples
     --------
@@ -339,8 +346,18 @@ def compare(a, b, names=("before", "after")):
     height, width = (max(sides) for sides in zip(*sizes))
     ratios = [(height / h, width / w) for h, w in sizes]
     if any(abs(across - down) / across > 0.1 for across, down in ratios):
-        raise InputError(f"images of {sizes[0]} and {sizes[1]} pixels cannot be laid over another")
-    sources = [_source(each.detach(), 95) for each in (a, b)]
-    data = {"width": width, "height": height, "names": list(map(str, names)), "images": sources}
-    alt = f"{names[0]} and {names[1]} under one divider"
-    return Page("compare", data, sources[1], alt)
+        first, second = (f"{w}x{h}" for h, w in sizes)
+        raise InputError(
+            f"images of {first} and {second} pixels cannot be laid over each other: their "
+            "proportions differ"
+        )
+    left, right = (html.escape(str(name)) for name in names)
+    over, under = (_source(each.detach(), 95) for each in (a, b))
+    enlarged = width * max(1, round(384 / max(width, height)))
+    markup = filled(
+        "compare.html",
+        width=width, height=height, enlarged=enlarged,
+        left=left, right=right, over=over, under=under,
+    )  # fmt: skip
+    data = {"width": width, "height": height, "markup": markup}
+    return Page("compare", data, under, f"{names[0]} and {names[1]} under one divider")

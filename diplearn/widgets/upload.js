@@ -9,10 +9,7 @@ function megabytes(bytes) {
 }
 
 function render({ model, el }) {
-  const button = document.createElement("button");
-  const icon = document.createElement("i");
-  const input = document.createElement("input");
-  const note = document.createElement("div");
+  const [button, icon, input, note] = ["button", "i", "input", "div"].map((tag) => document.createElement(tag));
   let upload = null; // the one that is under way
 
   button.className = "jupyter-widgets jupyter-button widget-button";
@@ -36,14 +33,10 @@ function render({ model, el }) {
 
   button.onclick = () => input.click();
   input.onchange = () => {
-    const file = input.files[0];
+    const file = input.files[0], most = model.get("largest");
     input.value = ""; // so that the same file can be chosen again
-    if (file) take(file);
-  };
-
-  function take(file) {
+    if (!file) return;
     upload = null;
-    const most = model.get("largest");
     if (file.size > most) {
       refuse(`${file.name} has ${megabytes(file.size)} MB, and at most ${megabytes(most)} MB can be `
         + "uploaded: make the image smaller, or save it as a JPEG.");
@@ -51,14 +44,13 @@ function render({ model, el }) {
       upload = { id: `${Date.now()}-${Math.random()}`, file };
       send(upload);
     }
-  }
+  };
 
   async function send(mine) {
     const { id, file } = mine;
     let at = 0;
     do {
       const words = `Sending ${file.name}: ${megabytes(at)} of ${megabytes(file.size)} MB`;
-      const late = () => { if (upload === mine) say(`${words}; the kernel is busy, or gone`); };
       let piece;
       try {
         piece = await file.slice(at, at + PIECE).arrayBuffer();
@@ -68,7 +60,9 @@ function render({ model, el }) {
       }
       if (upload !== mine) return; // another file was chosen meanwhile
       say(words);
-      const waiting = setTimeout(late, PATIENCE);
+      const waiting = setTimeout(() => {
+        if (upload === mine) say(`${words}; the kernel is busy, or gone`);
+      }, PATIENCE);
       const answered = new Promise((answer) => { mine.answer = answer; });
       model.send({ id, name: file.name, type: file.type, size: file.size, at }, undefined, [piece]);
       at = await answered;

@@ -1,6 +1,6 @@
-"""A button that uploads a file of any size up to a limit, whatever the server's own limit is."""
+"""A button that uploads a file of any size up to a limit, whatever limit the server has."""
 
-from importlib import resources
+from pathlib import Path
 
 import anywidget
 import traitlets
@@ -12,18 +12,13 @@ LARGEST = 100_000_000
 class Upload(anywidget.AnyWidget):
     """A button that uploads a file, in pieces that no server refuses.
 
-    ipywidgets' FileUpload sends a file as one message. Jupyter's server takes messages of 10 MiB at
-    most, and drops the connection at a larger one.
-
-    Attributes
-    ----------
-    value : tuple of dict
-        What FileUpload calls its value: nothing, or one file with its name, type, size and content.
-    note : str
-        What the page says below the button: how far an upload is, or why a file is refused.
+    The FileUpload of ipywidgets sends a file as one message. Jupyter's server takes messages of
+    10 MiB at most, and drops the connection at a larger one. Here `value` is a tuple as that of
+    FileUpload: empty, or one dict with the file's name, type, size and content. `note` is shown
+    below the button: how far an upload is, or why a file is refused.
     """
 
-    _esm = (resources.files(__package__) / "upload.js").read_text("utf-8")
+    _esm = Path(__file__).with_name("upload.js")
     description = traitlets.Unicode("Upload").tag(sync=True)
     accept = traitlets.Unicode("").tag(sync=True)
     largest = traitlets.Int(LARGEST).tag(sync=True)

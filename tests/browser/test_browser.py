@@ -12,6 +12,7 @@ from PIL import Image
 
 import diplearn as dip
 from diplearn.widgets import compare, scrub
+from diplearn.widgets.mark import Mark, png_url
 
 WITH_WIDGETS = [
     path.stem
@@ -117,12 +118,37 @@ def test_difference_zoom_keys_and_play(page, run, tmp_path):
     assert np.abs(pixels(page, "figure:nth-of-type(3) canvas") - truth).mean() > 1  # all panes move
     page.click("text=whole image")
     assert np.abs(pixels(page, iterate) - plain).mean() < 1
+    page.locator(iterate).press("+")
+    assert np.abs(pixels(page, iterate) - plain).mean() > 5
+    page.locator(iterate).press("-")
+    assert np.abs(pixels(page, iterate) - plain).mean() < 1
     slide(page, 0)
     page.click("[aria-label=play]")
     wait(page, "Number(document.querySelector('input[type=range]').value) > 3")
     page.click("[aria-label=pause]")
     page.locator("input[type=range]").press("End")
     assert f"iteration {run.stopped_at} " in page.locator("output").inner_text()
+    assert not page.errors
+
+
+def test_the_curves_follow_the_slider_and_a_click_on_them_moves_it(page, run, tmp_path):
+    shown = scrub({"a": run, "b": run})
+    shown.save(tmp_path / "scrub.html")
+    page.goto(f"file://{tmp_path}/scrub.html")
+    curves = page.locator(".dip-chart svg").first
+    moved = """svg => [...svg.querySelectorAll('.dip-moves')]
+        .map(part => part.transform.baseVal[0].matrix).map(({e, f}) => [e, f])"""
+    paths = shown.data["charts"][0]  # of the line and of two dots
+    last = len(shown.data["positions"]) - 1
+    for position in (0, last):
+        slide(page, position)
+        wanted = [path[position] for path in paths]
+        assert np.allclose(curves.evaluate(moved), wanted, atol=1e-3)
+    box = curves.bounding_box()
+    for position in (last // 2, last, 0):
+        x = paths[0][position][0] * box["width"] / 400
+        curves.click(position={"x": x, "y": 60})
+        assert page.locator("input[type=range]").input_value() == str(position)
     assert not page.errors
 
 
@@ -174,7 +200,7 @@ def test_watch_starts_stops_pauses_and_goes_on(page, lab, desk):
     path = notebook(
         desk, "watch.ipynb",
         WATCH.format("size=128, iterations=60"),
-        "panel._fresh()",
+        "panel.running",
     )  # fmt: skip
     desk_book = Notebook(page, lab, path)
     desk_book.run_all(60)
@@ -314,6 +340,69 @@ def test_voila_uploads_marks_fits_and_downloads(page, voila, tmp_path):
     error = np.abs(restored - truth).mean(axis=2)
     assert error[:20].mean() < 4, "far from the hole the image is as it was"
     assert error.max() > 4 and np.median(error) < 4
+    assert not page.errors
+
+
+MARK = """async ([script, image]) => {
+    const {default: {render}} = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+    const state = {image, hole: "", brush: 12}, changed = {};
+    window.model = {
+        get: name => state[name],
+        set: (name, value) => { state[name] = value; (changed[`change:${name}`] || (() => {}))(); },
+        on: (event, call) => { changed[event] = call; },
+        save_changes: () => {},
+    };
+    render({model, el: document.body});
+}"""
+
+
+def test_a_hole_is_painted_with_mouse_pen_finger_and_keyboard(page):
+    url = png_url(dip.images.load("camera", size=64))
+    page.goto("data:text/html,<body style='margin: 0'>")
+    page.evaluate(MARK, [(ROOT / "diplearn" / "widgets" / "mark.js").read_text("utf-8"), url])
+    wait(page, "document.querySelector('canvas').width === 256")
+    session, mark = page.context.new_cdp_session(page), Mark()
+
+    def painted():
+        """The rows of the image that have paint on them."""
+        mark.hole = page.evaluate("model.get('hole')")
+        return np.flatnonzero((mark.known(64, 64)[0] == 0).any(dim=1))
+
+    def pen(kind, x, y):
+        about = {"button": "left", "buttons": int(kind != "mouseReleased"), "pointerType": "pen"}
+        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y} | about)
+
+    def finger(kind, *points):
+        points = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def by_mouse():
+        page.mouse.move(40, 40)
+        page.mouse.down()
+        page.mouse.move(200, 40, steps=4)
+        page.mouse.up()
+
+    def by_pen():
+        pen("mousePressed", 40, 120)
+        pen("mouseMoved", 200, 120)
+        pen("mouseReleased", 200, 120)
+
+    def by_finger():
+        finger("touchStart", (40, 200))
+        finger("touchMove", (200, 200))
+        finger("touchEnd")
+
+    for stroke, row in ((by_mouse, 10), (by_pen, 30), (by_finger, 50)):
+        stroke()
+        assert abs(painted().mean() - row) < 1 and len(painted()) in range(11, 15)
+        assert 400 < (mark.known(64, 64) == 0).sum() < 700
+        page.evaluate("model.set('hole', '')")
+        assert len(painted()) == 0
+    page.evaluate("model.set('image', model.get('image'))")  # the cursor is in the middle again
+    page.wait_for_timeout(300)
+    for key in ("ArrowUp", "ArrowUp", " ", "ArrowUp"):
+        page.locator("canvas").press(key)
+    assert abs(painted().mean() - (32 - 12)) < 1 and len(painted()) in range(11, 15)
     assert not page.errors
 
 
