@@ -655,7 +655,9 @@ def test_what_a_decoder_says_is_no_markup(monkeypatch):
 
     page_ = play.playground(size=96)
     monkeypatch.setattr(images, "read", read)
-    upload(page_, b"anything")
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    upload(page_, png.getvalue())
     assert "<img" not in page_.told.value and "&lt;img src=x" in page_.told.value
 
 

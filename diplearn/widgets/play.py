@@ -1,7 +1,6 @@
 """The playground: upload an image, say what is wrong with it, restore it, download the result."""
 
 import html
-import io
 
 import ipywidgets as w
 
@@ -87,9 +86,8 @@ class Playground(Box):
         longest = self.longest.value
         try:
             if isinstance(source, bytes):
-                file = io.BytesIO(source)
-                file.name = "the uploaded file"  # the name that messages use
-                image, about = images.read(file, longest=longest), images.about(source)
+                file = images.opened(source, "the uploaded file")
+                image, about = images.read(file, longest=longest), images.about(file)
             else:
                 image, about = images.shrink(images.load(source), longest), None
         except InputError as error:
