@@ -1,5 +1,11 @@
 """The errors that diplearn raises on purpose: one sentence each, what was wrong and what to do."""
 
+import sys
+import warnings
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).parent)
+
 
 class InputError(ValueError):
     """An argument or a file cannot be used; the message says what was found and what to do."""
@@ -53,3 +59,11 @@ def lookup(table, name, what):
     if isinstance(name, str) and name in table:
         return table[name]
     raise InputError(f"no {what} is called {name!r}; there are {', '.join(table)}")
+
+
+def warn(words):
+    """Issue a RuntimeWarning at the line of the user's code that called the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(words, RuntimeWarning, stacklevel=level)

@@ -24,7 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 import diplearn as dip
-from diplearn import checkpoint, fitting, hardware, images, operators, recipes, stopping
+from diplearn import fitting, hardware, images, operators, recipes, stopping
 from diplearn.errors import InputError
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -79,7 +79,7 @@ def assert_same(run, other, but=()):
     if run.problem.truth is not None:
         assert torch.equal(run.oracle, other.oracle)
         assert (run.oracle_psnr, run.oracle_at) == (other.oracle_psnr, other.oracle_at)
-    (tensors, numbers), (other_tensors, other_numbers) = checkpoint.of(run), checkpoint.of(other)
+    (tensors, numbers), (other_tensors, other_numbers) = run.packed, other.packed
     assert tensors.keys() == other_tensors.keys()
     assert {**numbers, "rule": None} == {**other_numbers, "rule": None}
     for name in tensors:  # weights, Adam's moments, average, generator, the last good state
@@ -208,7 +208,7 @@ def test_the_rule_that_was_handed_in_goes_on(name, tmp_path):
         dip.resume(run, progress=False)
         assert_same(whole, run, but=["seconds"])
         assert (run.stopped_by, run.chosen_at) == (whole.stopped_by, whole.chosen_at)
-        assert checkpoint.of(run)[1]["rule"] == checkpoint.of(whole)[1]["rule"]
+        assert run.packed[1]["rule"] == whole.packed[1]["rule"]
 
 
 def test_a_rule_with_other_settings_begins_anew():
@@ -573,7 +573,7 @@ def test_a_second_ctrl_c_in_the_middle_of_an_iteration(rule):
     with pytest.raises(KeyboardInterrupt) as caught:
         quick(noisy(), SHORT, network=Thirty(6, interrupt_twice), stop=rule)
     run = caught.value.run
-    assert run.stopped_at == run.state.iteration == run.rule.state["steps"] == 6
+    assert run.stopped_at == run.packed[1]["iteration"] == run.rule.state["steps"] == 6
     dip.resume(run, network=run.network, progress=False)
     assert_same(whole, run, but=["seconds"])
 
@@ -900,7 +900,7 @@ def go_on(path):
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (16,), (), (4, 4, 3, 3), (99, 2, 1, 1)])
-@pytest.mark.parametrize("where", ["state.moments", "state.good.moments"])
+@pytest.mark.parametrize("where", ["state.moments", "state.checkpoint.moments"])
 def test_moments_that_are_not_their_parameters(saved, where, shape):
     """A fused optimiser reads as many numbers as the parameter has, wherever they end."""
     _, tensors = contents(saved)
@@ -928,12 +928,12 @@ def test_moments_that_are_not_their_parameters(saved, where, shape):
         (("numbers", "iteration"), 1),
         (("numbers", "iteration"), 10**15),
         (("spacing",), 1e308),
-        (("numbers", "setbacks"), 10**9),
+        (("numbers", "rollbacks"), 10**9),
         (("numbers", "rate_factor"), 1e30),
         (("numbers", "seed"), -1),
         (("numbers", "rule", "settings"), {"iterations": "many"}),
         (("numbers", "rule", "settings"), {"nonsense": 1}),
-        (("numbers", "good_loss"), "low"),
+        (("numbers", "checkpoint_loss"), "low"),
     ],
 )
 def test_numbers_that_no_fit_has(saved, path, value):
