@@ -1,6 +1,6 @@
-"""What degrades an image besides a forward operator: three noise models, and JPEG compression.
+"""Degradations other than forward operators: three noise models, and JPEG compression.
 
-The same seed gives the same noise; the global random state is left alone.
+The same seed gives the same noise; the global random state does not change.
 """
 
 import io
@@ -26,7 +26,6 @@ def gaussian_noise(image, sigma=25 / 255, seed=0, clip=True):
     sigma : float, optional
         Standard deviation in units of [0, 1]: 25/255 is the "σ = 25" of published tables.
     seed : int, optional
-        Seed of the noise.
     clip : bool, optional
         Clip the result to [0, 1], as a camera does and as the published inputs are.
 
@@ -64,16 +63,15 @@ def check_sigma(sigma):
 
 
 def poisson_noise(image, peak=30.0, seed=0):
-    """Count photons: the variance of Poisson noise is proportional to the brightness.
+    """Add photon noise, whose variance is proportional to the brightness.
 
     Parameters
     ----------
     image : torch.Tensor
         (C, H, W) in [0, 1].
     peak : float, optional
-        Mean number of photons that a white pixel receives, above 0; fewer mean more noise.
+        Mean number of photons in a white pixel, above 0; fewer photons mean more noise.
     seed : int, optional
-        Seed of the noise.
 
     Returns
     -------
@@ -103,7 +101,6 @@ def salt_and_pepper(image, amount=0.1, seed=0):
     amount : float, optional
         Fraction of the pixels that are replaced, in [0, 1].
     seed : int, optional
-        Seed of the noise.
 
     Returns
     -------

@@ -16,7 +16,6 @@ from torch.func import functional_call, replace_all_batch_norm_modules_, vjp, vm
 from ..errors import InputError, whole
 
 __all__ = [
-
     "alignment",
     "bias_variance",
     "energy_curve",
