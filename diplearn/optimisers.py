@@ -15,7 +15,7 @@ _ADAM_SIZE = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalized momentum: a step has about equal length along every singular vector of a layer.
+    """Orthogonalized momentum: equally long steps along all singular vectors of a layer.
 
     The weights of a layer form a matrix with one row per output channel. Muon keeps a running mean
     of the gradients (the momentum), looks ahead as Nesterov's method does, and replaces the result
