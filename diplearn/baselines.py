@@ -28,7 +28,6 @@ __all__ = [
     "median_filter",
     "non_local_means",
     "tv",
-    "wavelets",
 ]
 
 
@@ -88,22 +87,7 @@ def non_local_means(problem):
 
 
 def wavelets(problem):
-    """Denoise by wavelet shrinkage (Chang, Yu & Vetterli 2000, doi:10.1109/83.862633).
-
-    Parameters
-    ----------
-    problem : Problem
-
-    Returns
-    -------
-    torch.Tensor
-
-    Examples
-    --------
-    >>> from diplearn import denoising, images
-    >>> wavelets(denoising(images.load("camera", size=64))).shape
-    torch.Size([1, 64, 64])
-    """
+    """Denoise by wavelet shrinkage (Chang, Yu & Vetterli 2000, doi:10.1109/83.862633)."""
     sigma = problem.noise_level()
     if sigma == 0:  # scikit-image divides by the coefficients, which are 0 for a constant image
         return problem.observation.cpu()
@@ -127,7 +111,7 @@ def bm3d(problem):
     Raises
     ------
     InputError
-        The package bm3d, which the extra ``compare`` installs, is missing.
+        The package bm3d is missing: pip install 'diplearn[compare]'.
 
     Examples
     --------

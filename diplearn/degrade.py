@@ -21,8 +21,7 @@ def gaussian_noise(image, sigma=25 / 255, seed=0, clip=True):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     sigma : float, optional
         Standard deviation in units of [0, 1]: 25/255 is the "σ = 25" of published tables.
     seed : int, optional
@@ -32,11 +31,9 @@ def gaussian_noise(image, sigma=25 / 255, seed=0, clip=True):
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
-    >>> import torch
     >>> noisy = gaussian_noise(torch.full((1, 64, 64), 0.5), sigma=25 / 255)
     >>> round(255 * noisy.std().item())
     25
@@ -67,20 +64,17 @@ def poisson_noise(image, peak=30.0, seed=0):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     peak : float, optional
         Mean number of photons in a white pixel, above 0; fewer photons mean more noise.
     seed : int, optional
 
     Returns
     -------
-    torch.Tensor
-        (C, H, W), clipped to [0, 1].
+    torch.Tensor, clipped to [0, 1]
 
     Examples
     --------
-    >>> import torch
     >>> poisson_noise(torch.full((1, 16, 16), 0.5), peak=1).unique().tolist()  # photons
     [0.0, 1.0]
     """
@@ -96,8 +90,7 @@ def salt_and_pepper(image, amount=0.1, seed=0):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     amount : float, optional
         Fraction of the pixels that are replaced, in [0, 1].
     seed : int, optional
@@ -105,11 +98,9 @@ def salt_and_pepper(image, amount=0.1, seed=0):
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
-    >>> import torch
     >>> salt_and_pepper(torch.full((1, 64, 64), 0.5)).unique().tolist()
     [0.0, 0.5, 1.0]
     """
@@ -126,19 +117,16 @@ def jpeg(image, quality=10):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     quality : int, optional
         1 (worst) to 95, as libjpeg defines it.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W) in [0, 1].
 
     Examples
     --------
-    >>> import torch
     >>> jpeg(torch.full((3, 16, 16), 0.5), quality=10).shape
     torch.Size([3, 16, 16])
     """

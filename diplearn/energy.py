@@ -23,10 +23,8 @@ def data_term(image, problem, kind="mse"):
 
     Parameters
     ----------
-    image : torch.Tensor
-        x, (C, H, W).
-    problem : Problem
-        Holds x0 and A.
+    image : torch.Tensor, x of shape (C, H, W)
+    problem : Problem, with x0 and A
     kind : {"mse", "l1"}, optional
         Mean of the squares of A x − x0 (for Gaussian noise) or of their absolute values (for
         outliers, such as salt and pepper).
@@ -38,7 +36,6 @@ def data_term(image, problem, kind="mse"):
 
     Examples
     --------
-    >>> import torch
     >>> from diplearn.problems import Problem
     >>> x0 = torch.full((1, 16, 16), 0.5)
     >>> data_term(x0 + 0.1, Problem(x0)).item()  # doctest: +ELLIPSIS
@@ -59,8 +56,7 @@ def total_variation(image, smoothing=1e-12):
 
     Parameters
     ----------
-    image : torch.Tensor
-        x, (..., H, W).
+    image : torch.Tensor, x of shape (..., H, W)
     smoothing : float, optional
         Added under the square root, so that constant regions have a gradient.
 
@@ -71,7 +67,6 @@ def total_variation(image, smoothing=1e-12):
 
     Examples
     --------
-    >>> import torch
     >>> step = torch.zeros(1, 17, 17)
     >>> step[..., 9:] = 1
     >>> round(total_variation(step).item(), 2)  # an edge of height 1, 16 pixels long
@@ -94,12 +89,10 @@ def energy(image, problem, kind="mse", tv_weight=0.0):
 
     Returns
     -------
-    torch.Tensor
-        A scalar.
+    torch.Tensor, a scalar
 
     Examples
     --------
-    >>> import torch
     >>> from diplearn.problems import Problem
     >>> x0 = torch.full((1, 16, 16), 0.5)
     >>> round(energy(x0, Problem(x0), tv_weight=0.1).item(), 3)  # constant, and fitted perfectly

@@ -31,7 +31,6 @@ def psnr(image, truth, *, luma=False, shave=0):
 
     Examples
     --------
-    >>> import torch
     >>> round(psnr(torch.zeros(1, 32, 32), torch.full((1, 32, 32), 0.1)), 4)
     20.0
     """
@@ -58,7 +57,6 @@ def ssim(image, truth, *, luma=False, shave=0):
 
     Examples
     --------
-    >>> import torch
     >>> ssim(torch.zeros(1, 32, 32), torch.zeros(1, 32, 32))
     1.0
     """
@@ -96,7 +94,6 @@ def luminance(image):
 
     Published tables use this range. A grey image is returned as it is.
 
-    >>> import torch
     >>> round(255 * luminance(torch.ones(3, 16, 16)).max().item())
     235
     """
@@ -130,7 +127,6 @@ def band_correspondence(image, target, bands=5):
 
     Examples
     --------
-    >>> import torch
     >>> image = torch.rand(1, 32, 32)
     >>> band_correspondence(image, image).round(6).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]

@@ -31,7 +31,6 @@ class Operator:
     --------
     The camera moved by five pixels during the exposure. The task selects the recipe:
 
-    >>> import torch
     >>> from diplearn import Problem
     >>> class MotionBlur(Operator):
     ...     def __call__(self, image):
@@ -79,7 +78,6 @@ class Identity(Operator):
 
     Examples
     --------
-    >>> import torch
     >>> x = torch.rand(3, 16, 16)
     >>> Identity()(x) is x
     True
@@ -107,7 +105,6 @@ class Mask(Operator):
 
     Examples
     --------
-    >>> import torch
     >>> mask = Mask(torch.tensor([[1, 1], [1, 0]]))
     >>> mask(torch.full((1, 2, 2), 0.5)).tolist()
     [[[0.5, 0.5], [0.5, 0.0]]]
@@ -352,7 +349,6 @@ class Downsample(Separable):
 
     Examples
     --------
-    >>> import torch
     >>> A, x, truth = Downsample(4), torch.rand(3, 64, 48), torch.rand(3, 64, 48)
     >>> A(x).shape
     torch.Size([3, 16, 12])
@@ -401,7 +397,6 @@ class Blur(Separable):
 
     Examples
     --------
-    >>> import torch
     >>> Blur(2.0)(torch.ones(1, 16, 16)).std().item() < 1e-6  # a constant image stays constant
     True
     """

@@ -105,8 +105,7 @@ def orthogonalize(matrices):
 
     Parameters
     ----------
-    matrices : sequence of torch.Tensor
-        (m, n) each.
+    matrices : sequence of torch.Tensor, (m, n)
 
     Returns
     -------

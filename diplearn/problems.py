@@ -60,7 +60,6 @@ class Problem:
     --------
     A photograph of your own, without a clean version:
 
-    >>> import torch
     >>> photo = torch.rand(3, 64, 64)  # or images.read("photo.jpg")
     >>> Problem(photo)
     <Problem denoising: image of shape (3, 64, 64), truth unknown, sigma unknown>
@@ -230,14 +229,13 @@ def _check_mask(mask, observation):
 
 
 def denoising(clean, sigma=25 / 255, seed=0):
-    """Make a denoising problem from a clean image.
+    """Make a denoising problem from a clean image, which becomes its truth.
 
     The noisy image is clipped to [0, 1], as a camera does and as the published inputs are.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        The truth, (C, H, W) in [0, 1].
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     sigma : float, optional
         Standard deviation of the Gaussian noise, in units of [0, 1].
     seed : int, optional
@@ -257,19 +255,17 @@ def denoising(clean, sigma=25 / 255, seed=0):
 
 
 def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
-    """Make a super-resolution problem from a clean image.
+    """Make a super-resolution problem from a clean image, which becomes its truth.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        The truth, (C, H, W) in [0, 1].
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     factor : int, optional
         How many times smaller the observation is on each side; its sides are rounded up.
     kernel : str, optional
         The antialiasing filter; see `operators.Downsample`.
-    sigma : float, optional
-        Standard deviation of Gaussian noise on the small image.
-    seed : int, optional
+    sigma, seed
+        Noise on the small image, as in `denoising`.
 
     Returns
     -------
@@ -294,19 +290,17 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
 
 
 def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
-    """Make an inpainting problem from a clean image; warn if its mask leaves nothing to fill in.
+    """Make an inpainting problem from a clean image; warn if no pixel is missing.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        The truth, (C, H, W) in [0, 1]. If it has missing pixels that are NaN, the truth is unknown.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
+        If missing pixels are NaN, the truth is unknown.
     mask : Mask, torch.Tensor or float, optional
         An operator; an argument of `Mask`, such as a tensor of 0 (missing) and 1 (known); or the
         fraction of pixels that are missing at random.
-    sigma : float, optional
-        Standard deviation of Gaussian noise on the known pixels.
-    seed : int, optional
-        Seed of the noise and of a random mask.
+    sigma, seed
+        Noise on the known pixels, as in `denoising`; the seed is also that of a random mask.
 
     Returns
     -------
@@ -332,17 +326,15 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
 
 
 def deblurring(clean, width=1.5, sigma=0.0, seed=0):
-    """Make a deblurring problem from a clean image.
+    """Make a deblurring problem from a clean image, which becomes its truth.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        The truth, (C, H, W) in [0, 1].
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     width : float, optional
         Standard deviation of the Gaussian blur in pixels.
-    sigma : float, optional
-        Standard deviation of the Gaussian noise on the blurred image.
-    seed : int, optional
+    sigma, seed
+        Noise on the blurred image, as in `denoising`.
 
     Returns
     -------
@@ -361,15 +353,14 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
 
 
 def jpeg(clean, quality=10):
-    """Make a problem from a clean image by strong JPEG compression.
+    """Make a problem by compressing a clean image, which becomes the truth, strongly with JPEG.
 
     The operator is the identity, since the restoration does not know how JPEG works. The noise
     level is unknown, as in practice.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        The truth, (C, H, W) in [0, 1].
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     quality : int, optional
         1 (worst) to 95.
 
@@ -392,11 +383,9 @@ def impedance(clean, sigma=25 / 255, seed=0):
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1].
-    sigma : float, optional
-        Standard deviation of the noise in "image + noise", in units of [0, 1].
-    seed : int, optional
+    clean : torch.Tensor, (C, H, W) in [0, 1]
+    sigma, seed
+        Noise in "image + noise", as in `denoising`.
 
     Returns
     -------

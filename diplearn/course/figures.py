@@ -56,10 +56,8 @@ def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
         Name -> position of a vertical line, in the unit of `over`.
     floor : float, optional
         Energy of a horizontal line, such as σ², the energy of the noise alone.
-    alt : str, optional
-        Alternative text.
-    width : float, optional
-        Width of the figure in inches.
+    alt, width
+        As in `contact_sheet`.
     over : {"iteration", "seconds"}, optional
         Unit of the horizontal axis, which is logarithmic.
 
@@ -118,10 +116,8 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     chosen : dict
         Rule -> iteration. A rule has the same colour and marker in every figure; a variant of a
         rule, named like "sure, wrong σ", has a hollow marker.
-    alt : str, optional
-        Alternative text.
-    width : float, optional
-        Width of the figure in inches.
+    alt, width
+        As in `contact_sheet`.
     below : float, optional
         Least range of the axis below the best PSNR, in decibels; a lower choice extends the range.
 

@@ -39,8 +39,7 @@ def jacobian(network, z, chunk=64):
     network : torch.nn.Module
         f_θ, with at least one trainable weight; the network is not changed. In training mode, batch
         norm uses the statistics of this one image, as in a fit.
-    z : torch.Tensor
-        Input of the network, (1, C, H, W).
+    z : torch.Tensor, (1, C, H, W)
     chunk : int, optional
         Number of pixels differentiated at once; a larger chunk needs more memory.
 
@@ -77,13 +76,11 @@ def kernel(jacobian):
 
     Parameters
     ----------
-    jacobian : torch.Tensor
-        J, (N, p).
+    jacobian : torch.Tensor, (N, p)
 
     Returns
     -------
-    torch.Tensor
-        K, (N, N), float64.
+    torch.Tensor, (N, N), float64
 
     Examples
     --------
@@ -162,15 +159,13 @@ def gradient_flow(values, time):
 
     Parameters
     ----------
-    values : torch.Tensor
-        Eigenvalues λ_i.
+    values : torch.Tensor, the eigenvalues λ_i
     time : float
         t, the step size η times the number of steps.
 
     Returns
     -------
-    torch.Tensor
-        Filter factors, in [0, 1].
+    torch.Tensor of filter factors, in [0, 1]
 
     Examples
     --------
@@ -187,17 +182,14 @@ def landweber(values, steps, rate):
 
     Parameters
     ----------
-    values : torch.Tensor
-        Eigenvalues λ_i.
-    steps : int
-        Number of steps k.
+    values : torch.Tensor, the eigenvalues λ_i
+    steps : int, k
     rate : float
         Step size η; gradient descent diverges if η is 2 / λ_1 or more.
 
     Returns
     -------
-    torch.Tensor
-        Filter factors.
+    torch.Tensor of filter factors
 
     Examples
     --------
@@ -215,15 +207,12 @@ def tikhonov(values, weight):
 
     Parameters
     ----------
-    values : torch.Tensor
-        Eigenvalues λ_i.
-    weight : float
-        α, above 0.
+    values : torch.Tensor, the eigenvalues λ_i
+    weight : float, α > 0
 
     Returns
     -------
-    torch.Tensor
-        Filter factors, in [0, 1).
+    torch.Tensor of filter factors, in [0, 1)
 
     Examples
     --------
@@ -247,8 +236,7 @@ def energy_curve(spectrum, residual, times):
 
     Returns
     -------
-    numpy.ndarray
-        The energy at each time.
+    numpy.ndarray, the energy at each time
 
     Examples
     --------
@@ -294,8 +282,7 @@ def alignment(a, b):
 
     Parameters
     ----------
-    a, b : torch.Tensor
-        (N, N).
+    a, b : torch.Tensor, (N, N)
 
     Returns
     -------
@@ -320,10 +307,8 @@ def stationary(kernel, shape):
 
     Parameters
     ----------
-    kernel : torch.Tensor
-        (N, N).
-    shape : tuple of int
-        (1, H, W): only images with one channel.
+    kernel : torch.Tensor, (N, N)
+    shape : tuple of int, (1, H, W)
 
     Returns
     -------
@@ -357,10 +342,9 @@ def from_stationary(one, two, shape):
 
     Parameters
     ----------
-    one, two : torch.Tensor
-        (N, N), two estimates of the same covariance, from different draws.
-    shape : tuple of int
-        (1, H, W).
+    one, two : torch.Tensor, (N, N)
+        Estimates from different draws.
+    shape : tuple of int, (1, H, W)
 
     Returns
     -------
@@ -386,8 +370,7 @@ def mean_frequency(images):
 
     Parameters
     ----------
-    images : torch.Tensor
-        (..., H, W).
+    images : torch.Tensor, (..., H, W)
 
     Returns
     -------

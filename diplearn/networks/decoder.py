@@ -16,16 +16,12 @@ class DeepDecoder(nn.Module):
 
     Parameters
     ----------
-    inputs : int, optional
-        Channels of z; k in the paper.
-    outputs : int, optional
-        Channels of the image: 1 or 3.
+    inputs, outputs, sigmoid
+        As in `Hourglass`; `inputs` is k in the paper.
     width : int, optional
         Channels of each layer.
     layers : int, optional
         Number of layers; each but the last doubles the size.
-    sigmoid : bool, optional
-        Map the output into (0, 1).
 
     Examples
     --------

@@ -53,7 +53,7 @@ class Chart:
     def paths(self, iterations):
         """Return the positions of each movable part: the vertical line, then a dot per curve.
 
-        Each part has one position per iteration; a dot is on its curve's point nearest to the iteration.
+        Each part has one position per iteration. A dot is at the nearest point of its curve.
         """
         line = [[self.x(k), 0] for k in iterations]
         return [line, *([self._nearest(c, k) for k in iterations] for c in self.curves)]

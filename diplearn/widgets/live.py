@@ -109,7 +109,7 @@ class Panel(Box):
         return self.run
 
     def on_rest(self, callback):
-        """Call ``callback(run)`` on the fit's thread whenever a fit with the present settings rests."""
+        """Call ``callback(run)`` on the fit's thread when a fit with the present settings rests."""
         self.worker.callbacks.append(lambda run: self.controls.changed or callback(run))
 
     def renew(self):

@@ -260,7 +260,7 @@ def impedance(runs=None, frames=24, progress=True):
         Name -> run. By default the four targets of `problems.impedance` are fitted now, from an
         image of 128x128 pixels, in less than a minute.
     frames : int, optional
-        Number of iterations to keep.
+        As in `scrub`.
     progress : bool, optional
         Show a progress bar for each fit.
 
