@@ -166,12 +166,12 @@ def function(
     """
     returned = answer(*copy.deepcopy(inputs))
     if returned is None:
-        return no("the function returns nothing; has it a return?")
+        return no("the function returns nothing; does it have a return statement?")
     right = _double(right)
     given = _double(returned if right.ndim else float(returned))
     if given.shape != right.shape:
         shapes = f"{tuple(given.shape)}, not {tuple(right.shape)}"
-        return no(f"what the function returns has the shape {shapes}")
+        return no(f"the returned value has the shape {shapes}")
 
     def close(value, atol):
         return torch.allclose(given, _double(value), rtol=rtol, atol=atol)
