@@ -24,8 +24,8 @@ class Operator:
 
     A user-defined operator implements ``__call__`` with differentiable PyTorch functions. If it
     changes the size of the image, it also implements `observed_shape` and `image_shape`; if it
-    holds tensors, `to`. A fit needs no adjoint, since PyTorch differentiates A x. To save its runs,
-    implement `settings` and add the class to `BY_NAME`.
+    holds tensors, `to`. A fit needs no adjoint, since PyTorch differentiates A x. To save a run
+    with the operator, implement `settings` and add the class to `BY_NAME`.
 
     Examples
     --------

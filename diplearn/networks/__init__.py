@@ -85,7 +85,7 @@ def build(name, inputs, shape, **options):
 class Ensemble(nn.Module):
     """Several networks with the same z, fitted separately; the output is the mean of their images.
 
-    The paper averages two runs (in its section on denoising), with the same effect.
+    The paper averages two runs (in its section on denoising), which has the same effect.
     """
 
     def __init__(self, members):

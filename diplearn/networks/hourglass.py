@@ -24,7 +24,7 @@ class Hourglass(nn.Module):
         Channels of each level of the encoder (n_d) and decoder (n_u), from the full resolution to
         the coarsest; of equal length. By default `up` equals `down`.
     skip : sequence of int, optional
-        Channels of each level's skip connection (n_s), as many as levels; 0 for none.
+        Channels of each level's skip connection (n_s), one number per level; 0 for none.
     down_filter, up_filter, skip_filter : int, optional
         Odd filter sizes in the encoder (k_d), decoder (k_u) and skip connections (k_s).
     pointwise : bool, optional
@@ -35,8 +35,8 @@ class Hourglass(nn.Module):
         ``"reflect"`` as published, ``"zeros"`` or ``"replicate"``.
     merge_norm : bool, optional
         Normalise the concatenated skip connection and coarser level before the convolution, as
-        published. Without this, and with ``padding="zeros"``, an iteration takes about half the
-        time and the images are as good.
+        published. Without this layer, and with ``padding="zeros"``, an iteration takes about half
+        the time and the images are as good.
     sigmoid : bool, optional
         Map the output into (0, 1).
 

@@ -141,7 +141,7 @@ def _check_runs(runs):
         raise InputError("there is no run to show: the dict of runs is empty")
     for each in runs.values():
         if not isinstance(each, Run) or each.last is None:
-            raise InputError("scrub shows runs that have begun: pass a run that dip.fit returned")
+            raise InputError("scrub shows runs that have begun: pass what dip.fit returns")
     if len({each.problem.shape[-2:] for each in runs.values()}) > 1:
         raise InputError("the images of runs side by side must have the same size")
 
