@@ -275,9 +275,9 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
     """Return the recipe that the authors published for a task.
 
     All these recipes have Adam, mean squared error, z ~ U(0, 0.1), reflection padding, float32 and
-    an average with weight 0.99 (Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), appendix, and
-    the authors' code). The paper does not treat deblurring, which gets the settings of
-    super-resolution.
+    an average with weight 0.99 (Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020),
+    appendix, and the authors' code). The paper does not treat deblurring, which gets the settings
+    of super-resolution.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 A button's event reaches the `Worker`, which sets an `Event` that the fit reads between two
 iterations; the worker's thread then calls the panel, which updates its `Views`. No button touches
-a network. With ipykernel 7, a button's message arrives on another thread while a cell runs. Older
-kernels deliver the message when the cell has ended; until then, the kernel's interrupt acts as
+a network. With ipykernel 7, a button's message arrives on another thread while a cell runs.
+Otherwise the message arrives when the cell has ended; until then, the kernel's interrupt acts as
 Stop.
 """
 
@@ -87,9 +87,9 @@ class Panel(Box):
     def run(self):
         """The run so far; None before the first iteration.
 
-        While a fit is running, this waits until the fit rests, so that "Run All" cannot overtake
-        the fit. If the fit failed, its error is raised here; Start continues from the iterations
-        made so far.
+        While a fit is running, this property waits until the fit rests, so that "Run All" cannot
+        overtake the fit. If the fit failed, its error is raised here; Start continues from the
+        iterations made so far.
         """
         self._wait(lambda: self.running)
         if self.worker.error is not None:

@@ -273,7 +273,7 @@ def impedance(runs=None, frames=24, progress=True):
     >>> page = impedance()  # doctest: +SKIP
     """
     if runs is None:
-        # The experiment is about plain gradient descent: one network, no noise on its input.
+        # The experiment needs a plain fit: one network, without noise on its input.
         recipe = recipes.lab(members=1, input_noise=0.0, iterations=400, stop="count")
         targets = problems.impedance(images.load("astronaut", size=128))
         runs = {name: fit(each, recipe, progress=progress) for name, each in targets.items()}
