@@ -76,7 +76,7 @@ def test_shaving_leaves_the_edges_out():
 @pytest.mark.parametrize(
     ("measure", "shave", "words"),
     [
-        (metrics.psnr, 8, "16x16 pixels without 8"),
+        (metrics.psnr, 8, "16x16 pixels are too few with shave=8"),
         (metrics.ssim, 3, "at least 11 must be left"),
         (metrics.psnr, -1, "shave=-1"),
         (metrics.psnr, 0.5, "shave=0.5"),
