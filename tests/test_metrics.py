@@ -131,7 +131,7 @@ def test_arrays_are_compared_as_tensors_are(pair, measure):
     ("broken", "words"),
     [
         (lambda p: p[0], "an image is .C, H, W."),
-        (lambda p: p.permute(1, 2, 0), "an image is .C, H, W."),
+        (lambda p: p.permute(1, 2, 0), r"looks like \(H, W, C\)"),
         (lambda p: p[None], "an image is .C, H, W."),
         (lambda p: (255 * p).to(torch.uint8), "holds torch.uint8; divide"),
         (lambda p: np.ma.array(p.numpy(), mask=p.numpy() > 0.5), "masked array"),
