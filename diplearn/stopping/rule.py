@@ -222,8 +222,8 @@ class EarlyStopping(Rule):
     ...         return step.output.diff(dim=-1).abs().mean()
     >>> from diplearn import denoising, fit, images
     >>> problem = denoising(images.load("camera", size=64))
-    >>> fit(problem, stop=Rough(start=2), iterations=60, progress=False).chosen_at
-    2
+    >>> fit(problem, stop=Rough(), iterations=200, progress=False).stopped_by
+    'rough'
     """
 
     LEAST = 30  # the shortest wait in iterations: scores are noisy

@@ -437,9 +437,9 @@ class Plateau(Rule):
 
     Examples
     --------
-    >>> from diplearn import denoising, images, super_resolution
-    >>> exact = super_resolution(images.load("camera", size=64))
-    >>> choose("auto", exact, None).name
+    >>> from diplearn import fit, images, super_resolution
+    >>> problem = super_resolution(images.load("camera", size=64))
+    >>> fit(problem, stop=Plateau(tolerance=0.02), progress=False).stopped_by
     'plateau'
     """
 
