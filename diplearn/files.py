@@ -137,7 +137,7 @@ def check_readable(path):
 
 
 def _target(path):
-    """Return the file to which `path` leads and its stat, None for a new file; refuse other kinds."""
+    """Return the file behind a link or path and its stat, or None for a new file, if writable."""
     try:
         # Not of the resolved path: the links in /dev/fd show their kind only to stat.
         earlier = os.stat(path)

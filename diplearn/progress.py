@@ -51,7 +51,7 @@ class Progress:
 
     @contextlib.contextmanager
     def _or_lines(self):
-        """Switch to lines if the bar fails: if the terminal is gone or TQDM_BAR_FORMAT is invalid."""
+        """Switch to lines if the bar fails: the terminal is gone, or TQDM_BAR_FORMAT is invalid."""
         try:
             yield
         except Exception:

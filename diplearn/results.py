@@ -54,7 +54,7 @@ class Store:
             raise InputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
 
     def get(self, key, parts=None):
-        """Return the result, or None if one of its parts (by default, all) is missing or damaged."""
+        """Return the result, or None if one of its parts (default: all) is missing or damaged."""
         try:
             result = Result(**{part: self._read(key, part) for part in parts or self.parts})
             return result if self.check(key, result) else None
