@@ -27,7 +27,10 @@ WARM = 5  # first iterations, which are timed separately
 
 
 def measure_plain(problem, recipe, seed, device):
-    """Return a row for the published loop: float32, default layout and Adam, loss read each time."""
+    """Return a row for the published loop without any optimisation for speed.
+
+    It has float32, the default memory layout, fresh noise, and reads the loss in each iteration.
+    """
     torch.manual_seed(seed)
     network = networks.build(recipe.network, recipe.z_channels, problem.shape, **recipe.options)
     network = network.to(device)

@@ -39,7 +39,7 @@ def make_problem(task, image, size, sigma, factor, seed):
         return dip.super_resolution(clean, factor=factor)
     if task == "inpainting":
         return dip.inpainting(clean, mask=0.5, seed=seed)
-    raise typer.BadParameter(f"task is one of {', '.join(TASKS)}, not {task}")
+    raise typer.BadParameter(f"task must be one of {', '.join(TASKS)}, not {task}")
 
 
 def is_curve(_, result):

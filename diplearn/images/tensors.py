@@ -110,7 +110,7 @@ def _numbers(values, what):
         pass
     words = f"{what} is a {type(values).__name__}, not a tensor"
     if isinstance(values, np.ndarray):
-        words = f"{what} is an array of {values.dtype} values, which are not numbers"
+        words = f"{what} is an array of {values.dtype}, not a tensor, and holds no numbers"
     elif isinstance(values, str | os.PathLike):
         reader = "read_mask" if what == "the mask" else "read"
         words += f"; images.{reader}(path) reads a file"

@@ -189,8 +189,8 @@ class _Keeper:
     def tally(self):
         """Return a sentence: how many cases are done, and how to continue."""
         return (
-            f"the results of {self.done} of {self.total} cases are in {self.store.folder}; run the "
-            "same sweep again for the others"
+            f"{self.done} of {self.total} cases are kept in {self.store.folder}; run the same "
+            "sweep again for the others"
         )
 
 

@@ -118,4 +118,4 @@ def _format(head, name):
             return kind
     nameless = {"the image": "the data are", "the mask": "the data of the mask are"}
     subject = nameless.get(name, f"{name} is")
-    raise ImageError(f"{subject} not an image of a known format ({', '.join(_FORMATS)})")
+    raise ImageError(f"{subject} not an image that can be read (known: {', '.join(_FORMATS)})")
