@@ -34,7 +34,7 @@ MISSING = (
 )  # fmt: skip
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 
-# Published PSNR: denoising from the authors' result files, the rest from the paper's tables 1 and 2.
+# Published PSNR: denoising from the authors' files, the rest from the paper's tables 1 and 2.
 PUBLISHED = {
     "denoising": [33.69, 24.51, 32.09, 28.44, 32.71, 33.79, 32.68, 32.56, 31.15],
     "missing": [32.22, 33.06, 39.16, 36.16, 33.05, 29.80, 32.52, 32.84, 32.77, 32.20, 34.54],

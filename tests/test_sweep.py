@@ -282,7 +282,7 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
 @pytest.mark.parametrize(
     "wrong, saying",
     [
-        ({"image": "camra"}, "no image is called 'camra'; the bundled ones are astronaut"),
+        ({"image": "camra"}, "no image is called 'camra'; the bundled images are astronaut"),
         ({"image": "none.png"}, "no image is called 'none.png'"),
         ({"size": 1000}, "size=1000 must be a whole number from 16 to 512"),
         ({"task": "painting"}, "no task is called 'painting'; there are denoising, jpeg"),
@@ -717,7 +717,7 @@ def test_a_file_may_name_several_problems_and_another_recipe_for_a_level(tmp_pat
         ("images = 'camera'\n[vary.depth]", "vary.depth is empty"),
         ("images = 'camera'\n[vary.depth]\n2 = {dwn = 1}", "vary.depth.2 has no 'dwn'"),
         ("images = 'camera'\n[vary.depth]\n2 = 3", "vary.depth.2 takes a table"),
-        ("images = ['camera', 'camra']", "no image is called 'camra'; the bundled ones are"),
+        ("images = ['camera', 'camra']", "no image is called 'camra'; the bundled images are"),
         ("images = 'camera'\nsize = 5000", "size=5000 must be a whole number"),
         ("images = ", "cannot be read as TOML"),
         (f"images = 'camera'\nseeds = {10**12}", "seeds=1000000000000 must be a whole number"),
@@ -1039,7 +1039,7 @@ def test_a_scheduler_that_goes_away_is_one_line_and_the_results_are_kept(
     kept = after(2, dask.scheduler.kill)
     assert diplearn("sweep", "many.toml", "--scheduler", dask.address) == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if "s left" not in line]
-    assert f"Dask does when its scheduler goes away; {len(kept)} of 12 cases are kept" in errors[-1]
+    assert f"Dask does if its scheduler is gone; {len(kept)} of 12 cases are kept" in errors[-1]
     assert len(errors) == 1 and errors[0].startswith("diplearn: "), errors
     assert len(stored(tmp_path / "many")) == len(kept) >= 2
 

@@ -30,11 +30,6 @@ def check(image, what="the image", smallest=SMALLEST_SIDE):
     torch.Tensor
         The image as contiguous float32.
 
-    Raises
-    ------
-    ImageError
-        It is not an image; the message names the shape, the type or the range that was found.
-
     Examples
     --------
     >>> check(torch.rand(32, 32, 3))
