@@ -899,7 +899,7 @@ def test_ctrl_c_loses_nothing(tmp_path, command, workers):
     out, errors = process.communicate(timeout=PATIENCE)
     kept = len(stored(folder))
     assert process.returncode == 130 and 1 <= kept < 12, errors
-    assert f"diplearn: interrupted: {kept} of 12 cases are kept in many, and the same" in errors
+    assert f"diplearn: interrupted: {kept} of 12 cases are kept in many; run the same" in errors
     assert out == f"many/table.csv: {kept} of 12 cases, 0 failed\n"
     assert "Traceback" not in errors
     rows = sweep.table(folder)
