@@ -116,6 +116,11 @@ def _fill(state, tensors, numbers, shape):
     )
 
 
+def _on(values, device):
+    """Return a rule's state with its tensors on a device."""
+    return {k: v.to(device) if torch.is_tensor(v) else v for k, v in values.items()}
+
+
 def _kinds(tensors):
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
@@ -135,14 +140,15 @@ def restore_rule(run, recipe, stop, state):
                 "does not hold: hand it in again as stop="
             )
         if before["settings"] is None:
+            run.rule.recall(_on(run.rule.state, state.device))
             return run.rule
         rule = stopping.rebuild(before, run.problem, recipe)
     else:
         rule = stopping.choose(stop, run.problem, recipe)
     if stopping.describe(rule) == before:
-        there = {k: v.to(state.device) if torch.is_tensor(v) else v for k, v in remembered.items()}
-        rule.check_state(there, state.average)
-        rule.recall(there)
+        remembered = _on(remembered, state.device)
+        rule.check_state(remembered, state.average, exactly=stopping.is_ours(rule))
+        rule.recall(remembered)
     return rule
 
 
@@ -192,6 +198,25 @@ def _moments(state, flat):
 # The file.
 
 
+def check_rule(rule, image):
+    """Raise InputError now if the state that a rule declares could not be saved later."""
+    _check_state(rule, rule.initial(image))
+
+
+def _check_state(rule, state):
+    for name, value in state.items():
+        if torch.is_tensor(value) and value.layout == torch.strided:
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            again = json.loads(json.dumps({name: value}))
+            if again == {name: value} and type(again[name]) is type(value):
+                continue
+        raise InputError(
+            f"the rule {rule.name!r} cannot be saved with state[{name!r}] = {value!r}: tensors, "
+            "whole numbers and other plain values only"
+        )
+
+
 def check_savable(run, path):
     """Raise InputError now if `save` could not write this run to `path` later."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
@@ -210,6 +235,8 @@ def save(run, path):
     packed = pack(run.state, run.rule) if run.going_on else run.packed
     if packed is None:
         raise InputError(NOT_KEPT)
+    if run.rule is not None:
+        _check_state(run.rule, run.rule.state)
     tensors, numbers = packed
     psnr, iteration, oracle = run.best
     about = _settings(run) | {

@@ -275,6 +275,8 @@ def fit(
         problem, recipe, network, seed=seed, device=device, z=z, will_save=will_save
     )
     rule = stopping.choose(stop, problem, recipe)
+    if save is not None:
+        checkpoint.check_rule(rule, problem.observation.new_zeros(problem.shape))
     return _advance(run, state, rule, recipe.iterations, progress, halt, save, callback)
 
 
@@ -405,9 +407,11 @@ def _drive(run, threads, bar, ended_by, save, callback):
             callback(run, step)
         if reason := ended_by(step, stop):
             trouble = state.guard.read(state)  # on a GPU the fit may have to be rolled back first
-            if not trouble:
+            if trouble:
+                warn(trouble)
+            # A step may have been taken back, also by a callback that saved: then the fit goes on.
+            if state.iteration >= step.iteration and not trouble:
                 return reason
-            warn(trouble)
             if reason in ("interrupted", "halted"):
                 return reason
         if save is not None and time.perf_counter() - saved_at > SAVE_EVERY:

@@ -404,7 +404,7 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         (f"upscale small.png --factor {10**30}", "more than 100 million are refused"),
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
         ("denoise noisy.png --stop never", "'never'; there are auto, count"),
-        ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), of which"),
+        ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), from which"),
         ("inpaint holed.png --invert", "--invert inverts a mask: name the mask with --mask"),
         ("inpaint erased.png --invert", "--invert inverts a mask: name the mask with --mask"),
         ("inpaint grad.png", "grad.png does not show what was erased"),

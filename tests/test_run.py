@@ -1,6 +1,7 @@
 """A run on disk: what is saved comes back, and a fit goes on from it as if it had never stopped."""
 
 import dataclasses
+import gc
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 import zipfile
 
 import numpy as np
@@ -1048,3 +1050,80 @@ def test_loading_and_saving_again_changes_nothing(saved):
     again, other = contents(saved.with_name("again.dip"))
     assert about == again and tensors.keys() == other.keys()
     assert all(torch.equal(tensors[k], other[k]) for k in tensors)
+
+
+# What a run holds, and for how long.
+
+
+def test_a_run_is_not_changed_by_what_happens_to_its_network(tmp_path):
+    """The usual warm start: a second fit goes on with the network of the first."""
+    recipe = TINY.replace(iterations=9)
+    whole = quick(noisy(), recipe, network=Own())
+    network = Own()
+    run = quick(noisy(), recipe, network=network, stop=5)
+    quick(dip.denoising(image(), seed=3), recipe.replace(iterations=3), network=network)
+    run.save(tmp_path / "fit.dip")
+    for each in (run, Run.load(tmp_path / "fit.dip")):
+        dip.resume(each, network=Own(), progress=False)
+        assert_same(whole, each, but=["seconds"])
+
+
+@pytest.mark.parametrize("make", [quick, lambda *a, **b: list(dip.iterate(*a, **b))])
+def test_what_a_fit_held_is_freed_with_it(make):
+    """At once, and not when the garbage collector comes by: on a GPU it may not come in time."""
+    gc.collect()
+    gc.disable()
+    try:
+        made, network = [], Own()
+        alive = weakref.ref(network)
+        made.append(make(noisy(), TINY.replace(iterations=3), network=network))
+        del network
+        made.clear()
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_a_rule_whose_declared_state_no_file_can_hold(tmp_path, monkeypatch):
+    class Odd(stopping.Rule):
+        name = "odd"
+
+        def initial(self, image):
+            return super().initial(image) | {"seen": (1, 2)}
+
+    untouched(monkeypatch)
+    with pytest.raises(InputError, match="cannot be saved with state"):
+        quick(noisy(), stop=Odd(), save=tmp_path / "fit.dip")
+
+
+def test_a_rule_of_ones_own_goes_on_with_its_state(tmp_path):
+    class Third(stopping.Rule):
+        """Stops once it has seen 30 steps; remembers more than it declares."""
+
+        name = "third"
+
+        def look(self, step):
+            self.choose(step, np.bool_(step.iteration % 3 == 0))
+            self.state["seen"] = self.state.get("seen", 0) + 1
+            self.stop_when(np.bool_(self.state["seen"] == 30))
+
+    path = tmp_path / "fit.dip"
+    whole = quick(noisy(), SHORT, stop=Third())
+    assert (whole.stopped_at, whole.chosen_at) == (30, 30)
+    run = quick(noisy(), SHORT, stop=Third(), halt=After(11), save=path)
+    assert (run.stopped_at, run.chosen_at) == (11, 9)
+    from_file = dip.resume(Run.load(path), stop=Third(), progress=False)
+    for each in (dip.resume(run, progress=False), from_file):
+        assert_same(whole, each, but=["seconds"])
+
+
+def test_a_rule_that_never_chooses_gets_the_average():
+    class Silent(stopping.Rule):
+        name, last = "silent", None
+
+        def look(self, step):
+            self.stop_when(step.iteration == 4)
+
+    run = quick(noisy(), stop=Silent())
+    assert (run.stopped_by, run.chosen_at) == ("silent", 4)
+    assert torch.equal(run.output, run.average.clamp(0, 1))

@@ -29,7 +29,8 @@ class Rule:
         by `prepare`.
     state : dict
         Everything that changes from step to step, in tensors and whole numbers, as `initial`
-        declares it. A rollback restores the state, and a saved run contains it.
+        declares it. A rollback restores the state, and a saved run contains it: assign new tensors,
+        and do not write into the old ones.
 
     Notes
     -----
@@ -101,13 +102,13 @@ class Rule:
 
     def choose(self, step, where=True):
         """Choose the average of this step, unless the rule has already decided to stop."""
-        where = ~self.state["stop"] & where
+        where = ~self.state["stop"] & _condition(where)
         for name, value in (("chosen", step.average), ("chosen_at", step.iteration)):
             self.state[name] = torch.where(where, value, self.state[name])
 
     def stop_when(self, condition):
         """Decide to stop, once and for all, if the condition holds (a bool or a bool tensor)."""
-        self.state["stop"] = self.state["stop"] | condition
+        self.state["stop"] = self.state["stop"] | _condition(condition)
 
     def move(self, device):
         """Move the tensors that the rule compares with to the device of the fit."""
@@ -124,12 +125,17 @@ class Rule:
         """Restore an earlier state."""
         self.state = dict(state)
 
-    def check_state(self, state, image):
-        """Raise InputError if a state from a file does not contain what `initial` declares."""
+    def check_state(self, state, image, exactly):
+        """Raise InputError if a state does not contain (exactly) what `initial` declares."""
         wanted = {name: _kind(value) for name, value in self.initial(image).items()}
         found = {name: _kind(value) for name, value in state.items()}
-        if found and not wanted.items() <= found.items():
+        if found and not (found == wanted if exactly else wanted.items() <= found.items()):
             raise InputError(f"the saved state of the rule {self.name!r} does not fit the rule")
+
+
+def _condition(value):
+    """Return a condition as a bool tensor or a bool; NumPy's are neither."""
+    return value.bool() if torch.is_tensor(value) else bool(value)
 
 
 def _kind(value):

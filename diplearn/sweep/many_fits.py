@@ -247,15 +247,22 @@ def table(results, cases=None):
     if not store.folder.is_dir():
         raise InputError(f"there is no folder {store.folder}")
     if cases is None:
-        return pd.json_normalize(store.rows())
+        return pd.json_normalize([_renamed(row) for row in store.rows()])
     return _table(store, [(case.key(), case) for case in cases])
 
 
 def _table(store, keys):
     found = [(store.get(key, ("row",)), case) for key, case in keys]
     # Cases that differ only in label or spelling share a result; each row shows its own case.
-    rows = [result.row | json.loads(to_json(case.about())) for result, case in found if result]
+    rows = [
+        _renamed(result.row) | json.loads(to_json(case.about())) for result, case in found if result
+    ]
     return pd.json_normalize(rows)
+
+
+def _renamed(row):
+    """Return a row with the present names of its columns: an image was once called a picture."""
+    return {"image" if name == "picture" else name: value for name, value in row.items()}
 
 
 def _write_summary(store, keys, rows):
