@@ -1,10 +1,10 @@
-"""Fit far past the best image, and keep a small record of it: data for lessons 04 and 08.
+"""Fit far past the best image, and record the fit as data for lessons 04 and 08.
 
 python benchmarks/overfitting.py        (about half an hour on one core)
 
-One network of the lab recipe is fitted to a noisy cat of 128x128 pixels for 50,000 iterations. The
-record, diplearn/course/data/overfitting.npz, has the PSNR and the energy at log-spaced iterations,
-and the averaged output at a few of them.
+One network of the lab recipe is fitted to the noisy cat at 128x128 pixels for 50,000 iterations.
+The file, diplearn/course/data/overfitting.npz, holds the PSNR and the energy at log-spaced
+iterations, and the averaged output at a few of them.
 """
 
 from pathlib import Path
@@ -24,10 +24,10 @@ IMAGES = (100, 400, 2400, 10_000, 50_000)
 
 
 def main(
-    iterations: Annotated[int, typer.Option(help="How far.")] = 50_000,
-    out: Annotated[Path, typer.Option(help="The record.")] = RECORD,
+    iterations: Annotated[int, typer.Option(help="Iterations of the fit.")] = 50_000,
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")] = RECORD,
 ):
-    """Fit, and write the record."""
+    """Fit, and write the .npz file."""
     problem = dip.denoising(images.load("chelsea", size=128), sigma=25 / 255, seed=0)
     recipe = dip.lab(members=1, iterations=iterations, stop="count")
     rows, kept, due, bar = [], {}, 1, Progress(iterations)

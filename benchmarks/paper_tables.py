@@ -1,12 +1,12 @@
-"""The paper's three tables, measured again: our fits beside the published numbers.
+"""Repeat the paper's three tables, with the published numbers beside ours.
 
 python benchmarks/paper_tables.py --table denoising --limit 1 --size 64 --seeds 1
 
-The images, noise and masks are the authors' own. They are downloaded once (by checksum), or taken
-from the folder that DIPLEARN_DATA_DIR names. The paper's recipe at full size needs a GPU; --size
-and --recipe lab suit a laptop, and then the published numbers, which belong to the full images, are
-left out. Every case is stored as soon as it is done, so that the same command continues where it
-was stopped. The output is a CSV, a figure, and a section of RESULTS.md.
+The images, noise and masks are the authors' own, downloaded once and checked, or read from the
+folder DIPLEARN_DATA_DIR. The paper's recipe at full size needs a GPU; --size and --recipe lab suit
+a laptop. With --size, the published numbers are left out, since they belong to the full images.
+Each finished case is stored, so that the same command continues after a stop. The output is a CSV,
+a figure, and a section of RESULTS.md.
 """
 
 import itertools
@@ -34,7 +34,7 @@ MISSING = (
 )  # fmt: skip
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 
-# As published: the authors' result files for denoising, the paper's tables 1 and 2 for the others.
+# Published PSNR: denoising from the authors' files, the rest from the paper's tables 1 and 2.
 PUBLISHED = {
     "denoising": [33.69, 24.51, 32.09, 28.44, 32.71, 33.79, 32.68, 32.56, 31.15],
     "missing": [32.22, 33.06, 39.16, 36.16, 33.05, 29.80, 32.52, 32.84, 32.77, 32.20, 34.54],
@@ -43,7 +43,7 @@ PUBLISHED = {
 
 
 def denoising(name, size):
-    """Denoising at σ = 25, with the authors' own noise if the image has its full size."""
+    """Return denoising at σ = 25, with the authors' noise if the image has its full size."""
     clean = images.load(f"denoising/{name}_GT.png", size=size)
     if size:
         return dip.denoising(clean, sigma=25 / 255)
@@ -52,7 +52,7 @@ def denoising(name, size):
 
 
 def missing(name, size):
-    """Inpainting; the pixels that are black in the authors' file, half of them, are missing."""
+    """Return inpainting of half of the pixels: those that are black in the authors' file."""
     clean = images.load(f"restoration/{name}_GT.png", size=size)
     if size:
         return dip.inpainting(clean, 0.5)
@@ -62,13 +62,13 @@ def missing(name, size):
 
 
 def super_resolution(name, size):
-    """Super-resolution by four; sides are cut to a multiple of four before."""
+    """Return super-resolution by four, after cropping the sides to multiples of four."""
     clean = images.load(f"super-resolution/{name}_GT.png", size=size)
     height, width = (4 * (side // 4) for side in clean.shape[-2:])
     return dip.super_resolution(clean[..., :height, :width].contiguous(), factor=4)
 
 
-# table: images, problem, the recipe's name for it, iterations as published, how PSNR is measured
+# table: images, problem, its name in recipes.paper, published iterations, arguments of metrics.psnr
 TABLES = {
     "denoising": (DENOISING, denoising, "denoising", 1800, {}),
     "missing": (MISSING, missing, "missing_pixels", 11000, {}),
@@ -79,7 +79,7 @@ TABLES = {
 
 
 def recipe_for(table, name, iterations):
-    """Return the paper's recipe for a table, with its own number of iterations, or the lab's."""
+    """Return the recipe for a table: the paper's, with the published iterations, or the lab's."""
     _, _, task, published, _ = TABLES[table]
     if name == "paper":
         return recipes.paper(task).replace(iterations=iterations or published, stop="count")
@@ -88,13 +88,13 @@ def recipe_for(table, name, iterations):
 
 
 def measure(table, image, size, seed, recipe, iterations, device):
-    """Fit once; return the row, and the image whose PSNR is in it."""
+    """Fit once; return the row and the image that it scores."""
     _, problem_for, _, _, how = TABLES[table]
     problem = problem_for(image, size)
     run = dip.fit(
         problem, recipe_for(table, recipe, iterations), seed=seed, device=device, progress=False
     )
-    # A rule's choice where there is one; else what the paper reports, the average at the end.
+    # The stopping rule's choice; without a rule, the average at the end, as in the paper.
     result = run.output if run.recipe.stop != "count" else run.average
     row = {
         "table": table, "image": image, "size": size, "seed": seed, "recipe": recipe,
@@ -106,7 +106,7 @@ def measure(table, image, size, seed, recipe, iterations, device):
 
 
 def classics(table, image, size):
-    """Return a row for each classical method, and one for pixels without any prior."""
+    """Return a row for each classical method, and in super-resolution one without a prior."""
     _, problem_for, _, _, how = TABLES[table]
     problem = problem_for(image, size)
     restored, timed = baselines.compare(problem)
@@ -123,7 +123,7 @@ def classics(table, image, size):
 
 
 def are_rows(_, result):
-    """Return whether a stored result is a list of this benchmark's rows."""
+    """Return whether a stored result holds rows of this benchmark."""
     return result.row and all("psnr" in row and "method" in row for row in result.row)
 
 
@@ -133,7 +133,7 @@ def scores(rows):
 
 
 def mean_of_runs(rows, store):
-    """Add a row an image: the PSNR of the mean of its runs' outputs, as the paper does with two."""
+    """Add a row per image: the PSNR of the mean of its runs' outputs (the paper takes two runs)."""
     added = []
     fits = rows[rows.method == "deep image prior"]
     for (table, image), group in fits.groupby(["table", "image"], sort=False):
@@ -148,7 +148,7 @@ def mean_of_runs(rows, store):
 
 
 def by_image(rows, table, full):
-    """Return a table, a method a line and an image a column; `full` adds the published numbers."""
+    """Return a table of methods by images; if `full` is true, with the published numbers."""
     of_table = rows[rows.table == table]
     wide = of_table.pivot_table("psnr", "method", "image", aggfunc="mean", sort=False)
     names = [name for name in TABLES[table][0] if name in wide.columns]
@@ -162,7 +162,7 @@ def by_image(rows, table, full):
 
 
 def about(fits, recipe):
-    """Return a paragraph: what ran, where, when, with which versions."""
+    """Return a sentence: the settings, the machine, the versions and the date."""
     sides = {f"{int(side)}x{int(side)}" if side else "full size" for side in fits["size"].fillna(0)}
     return (
         f"PSNR in dB at {', '.join(sorted(sides))}; recipe `{recipe}`, "
@@ -174,15 +174,15 @@ def about(fits, recipe):
 def main(
     table: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(TABLES)}.")] = None,
     recipe: Annotated[str, typer.Option(help="paper or lab.")] = "paper",
-    limit: Annotated[int | None, typer.Option(min=1, help="Images of each table.")] = None,
-    size: Annotated[int | None, typer.Option(min=32, help="A smaller square.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Fits of each image.")] = 2,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Other than published.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; what is there.")] = None,
-    results: Annotated[Path, typer.Option(help="Where to store.")] = HERE / "results" / "paper",
+    limit: Annotated[int | None, typer.Option(min=1, help="Images per table.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Side of a smaller square.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits per image.")] = 2,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: the best.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder to store in.")] = HERE / "results" / "paper",
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
-    """Measure the paper's tables."""
+    """Repeat the paper's tables."""
     if unknown := set(table or ()) - set(TABLES):
         raise typer.BadParameter(f"no table is called {unknown.pop()!r}: {', '.join(TABLES)}")
     if recipe not in recipes.NAMES:
@@ -193,7 +193,7 @@ def main(
     for name in table or TABLES:
         names = TABLES[name][0][:limit]
         for image in names:
-            TABLES[name][1](image, size)  # an image that is missing must not cost an hour first
+            TABLES[name][1](image, size)  # finds a missing image now, not after an hour
         end = f"-{size or 'full'}-{recipe}-{iterations or 'published'}"
         compared = {
             f"{name}-{image}-{size or 'full'}-classics": partial(classics, name, image, size)
@@ -213,7 +213,7 @@ def main(
 
 
 def tell(table, keys, recipe, full, store, out):
-    """Print a table, and write its CSV, its figure and its section."""
+    """Print a table, and write its CSV, its figure and its section of RESULTS.md."""
     stored = {key: store.get(key, ("row",)).row for key in keys}
     rows = pd.DataFrame([row | {"key": key} for key, rows in stored.items() for row in rows])
     fits = rows[rows.method == "deep image prior"]

@@ -1,4 +1,4 @@
-"""RESULTS.md has a section for each benchmark, which is replaced when it is measured again."""
+"""Helpers of the benchmarks; each one writes, and later replaces, its section of RESULTS.md."""
 
 import datetime
 import platform
@@ -25,7 +25,7 @@ def markdown(frame, digits=2):
 
 
 def machine(on_gpu=False):
-    """Return a sentence: the processor or GPU, the versions and the day of a measurement."""
+    """Return a sentence: the processor or GPU, the versions and the date."""
     place = f"{platform.machine()}, {torch.get_num_threads()} CPU threads"
     if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
         place += f" ({torch.backends.cpu.get_cpu_capability()})"
@@ -38,7 +38,7 @@ def machine(on_gpu=False):
 
 
 def put_section(path, title, text):
-    """Replace one section of the Markdown file, or add it; the others stay as they are."""
+    """Replace one section of a Markdown file, or add it."""
     old = path.read_text("utf-8") if path.exists() else "# Results\n"
     section = f"## {title}\n\n{text.strip()}\n"
     pattern = rf"(?ms)^## {re.escape(title)}\n.*?(?=^## |\Z)"
@@ -51,7 +51,7 @@ def put_section(path, title, text):
 
 
 def run_missing(wanted, store, words):
-    """Run the cases that are not stored yet, one after the other; `words` describes a result."""
+    """Run the cases that are not stored yet; print each one's row in the words of `words(row)`."""
     missing = store.missing(wanted)
     for key, work in tqdm(missing.items(), "cases", disable=not missing):
         result = work()
@@ -60,7 +60,7 @@ def run_missing(wanted, store, words):
 
 
 def start(command):
-    """Run a benchmark from the command line; a mistake in its input ends it with one line."""
+    """Run a benchmark from the command line; show an InputError as one line."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
     try:

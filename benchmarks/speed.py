@@ -1,12 +1,11 @@
-"""How fast is an iteration of the published recipe? A plain loop, ours, compiled, several at once.
+"""Measure the seconds per iteration of the published recipe: plain loop, fit, compiled, parallel.
 
 python benchmarks/speed.py --image denoising/F16_GT.png --size 512 --iterations 3000
 
-All variants fit the same noisy image with the same network for the same number of iterations, one
-after the other in this process. The table has the seconds per iteration of each variant, and the
-PSNR of its result. The first iterations, in which a GPU's libraries choose their algorithms and
-`torch.compile` compiles, are reported apart. The output is a CSV, a figure, and a section of
-RESULTS.md.
+All variants fit the same noisy image with the same network and number of iterations, in this
+process. The table has the seconds per iteration and the PSNR of each variant. The first
+iterations, in which GPU libraries choose algorithms and `torch.compile` compiles, are a column of
+their own. The output is a CSV, a figure, and a section of RESULTS.md.
 """
 
 import time
@@ -24,14 +23,13 @@ from diplearn.figures import COLOURS, Figure
 from diplearn.files import replacing
 
 HERE = Path(__file__).resolve().parent
-WARM = 5  # iterations that do not count
+WARM = 5  # first iterations, which are timed separately
 
 
 def measure_plain(problem, recipe, seed, device):
-    """Return a row for the published loop as it is, with nothing done for speed.
+    """Return a row for the published loop without any optimisation for speed.
 
-    Full precision, PyTorch's default memory layout and Adam, fresh Gaussian noise, and the loss
-    read in every iteration.
+    It has float32, the default memory layout, fresh noise, and reads the loss in each iteration.
     """
     torch.manual_seed(seed)
     network = networks.build(recipe.network, recipe.z_channels, problem.shape, **recipe.options)
@@ -61,7 +59,7 @@ def measure(problem, recipe, seed, device):
 
 
 def measure_together(problem, recipe, seed, device, count):
-    """Return a row for several fits at once; their seconds are divided by their number."""
+    """Return a row for several fits at once, with the seconds divided by their number."""
     wanted = {
         number: {"problem": problem, "recipe": recipe, "seed": seed + number, "device": device}
         for number in range(count)
@@ -69,14 +67,14 @@ def measure_together(problem, recipe, seed, device, count):
     begun = time.perf_counter()
     runs = dip.fits(wanted, progress=False)
     spent = time.perf_counter() - begun
-    # All of the time counts: the fits do not start and end together.
+    # The first iterations count, too, since the fits do not start and end together.
     scores = [quality(problem, run.average) for run in runs.values()]
     each = spent / recipe.iterations / count
     return {"s/iteration": each, "first s": None, "PSNR": sum(scores) / count}
 
 
 def row(problem, seconds, average):
-    """Return the seconds per iteration without the first ones, those of the first, and the PSNR."""
+    """Return the seconds per iteration after the first ones, the seconds of those, and the PSNR."""
     return {
         "s/iteration": (seconds[-1] - seconds[WARM - 1]) / (len(seconds) - WARM),
         "first s": seconds[WARM - 1],
@@ -85,12 +83,12 @@ def row(problem, seconds, average):
 
 
 def quality(problem, image):
-    """Return the PSNR of the image that a fit ended with."""
+    """Return the PSNR of a fit's final image."""
     return metrics.psnr(image.cpu().clamp(0, 1), problem.truth)
 
 
 def ways(recipe, at_once, compiled):
-    """Return the variants: name -> function, recipe, further arguments."""
+    """Return the variants: name -> (function, recipe, further arguments)."""
     auto = recipe.replace(precision="auto")
     found = {
         "plain loop": (measure_plain, recipe, {}),
@@ -105,7 +103,7 @@ def ways(recipe, at_once, compiled):
 
 
 def draw(table, path, title):
-    """Draw a bar for each variant: how many times faster than the plain loop it is."""
+    """Draw a bar for each variant: its speed relative to the plain loop."""
     figure = Figure(f"Speed of an iteration against the plain loop: {title}", figsize=(7, 2.6))
     axis = figure.subplots()
     bars = axis.barh(table.index, table["times faster"], color=COLOURS[0])
@@ -119,24 +117,24 @@ def draw(table, path, title):
 
 
 def main(
-    image: Annotated[str, typer.Option(help="A name as images.load takes.")] = "camera",
+    image: Annotated[str, typer.Option(help="A name for images.load.")] = "camera",
     size: Annotated[int, typer.Option(min=32, help="Side of the image in pixels.")] = 128,
-    iterations: Annotated[int, typer.Option(min=WARM + 1, help="Of each fit.")] = 60,
+    iterations: Annotated[int, typer.Option(min=WARM + 1, help="Iterations of each fit.")] = 60,
     at_once: Annotated[int, typer.Option(min=1, help="Fits at once, in the last row.")] = 2,
-    compiled: Annotated[bool, typer.Option(help="Also with torch.compile.")] = True,
-    seed: Annotated[int, typer.Option(help="Of noise and weights.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; what is there.")] = None,
-    results: Annotated[Path, typer.Option(help="Folder.")] = HERE / "results" / "speed",
+    compiled: Annotated[bool, typer.Option(help="Also measure torch.compile.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of noise and weights.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: the best.")] = None,
+    results: Annotated[Path, typer.Option(help="Folder to store in.")] = HERE / "results" / "speed",
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
-    """Measure the seconds that an iteration takes."""
+    """Measure the seconds per iteration."""
     problem = dip.denoising(images.load(image, size=size), sigma=25 / 255, seed=seed)
     recipe = recipes.paper("denoising").replace(iterations=iterations, stop="count")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rows = {}
     for name, (way, chosen, more) in ways(recipe, at_once, compiled).items():
         rows[name] = way(problem, chosen, seed, device, **more)
-        print(f"{name}: {rows[name]['s/iteration']:.4f} s an iteration", flush=True)
+        print(f"{name}: {rows[name]['s/iteration']:.4f} s per iteration", flush=True)
     table = pd.DataFrame(rows).T.astype(float)
     table.insert(1, "times faster", table["s/iteration"].iloc[0] / table["s/iteration"])
     print(table.round(3).to_string())
@@ -145,7 +143,7 @@ def main(
     with replacing(results / f"{case}.csv") as temporary:
         table.to_csv(temporary)
     draw(table, results / f"{case}.png", f"{case}, {iterations} iterations")
-    about = f"{iterations} iterations of the published recipe for denoising; one fit a row; "
+    about = f"{iterations} iterations of the published recipe for denoising; one fit per row; "
     text = f"{about}{report.machine(device.type == 'cuda')}\n\n{report.markdown(table, 3)}"
     report.put_section(out, f"seconds an iteration, {case}", text)
 

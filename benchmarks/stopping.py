@@ -1,11 +1,10 @@
-"""Where does each stopping rule stop, and what does that cost against the best image on the way?
+"""Measure where each stopping rule stops, and how far below the best PSNR of the fit its image is.
 
 python benchmarks/stopping.py --seeds 1 --task gaussian-25 --image camera
 
-A case is an image, a degradation and a seed. One fit to well past the peak of the PSNR feeds all
-rules that only observe; a rule that hides something from the networks gets a fit of its own. Every
-case is stored under --results as soon as it is done, so that the same command continues where it
-was stopped.
+A case is an image, a degradation and a seed. One fit, well past the peak of the PSNR, serves all
+rules that only observe it; a rule that hides data from the networks gets its own fit. Each finished
+case is stored in --results, so that the same command continues after a stop.
 """
 
 import time
@@ -24,7 +23,7 @@ from diplearn.figures import COLOURS, Figure
 from diplearn.files import replacing
 from diplearn.results import Result, Store
 
-TUNING = ("astronaut", "chelsea", "coffee", "rocket")  # the rules' numbers were chosen on these
+TUNING = ("astronaut", "chelsea", "coffee", "rocket")  # the rules were tuned on these
 REPORTING = ("camera", "motorcycle", "hubble", "coins", "moon")
 TASKS = {
     "gaussian-10": lambda clean, seed: dip.denoising(clean, sigma=10 / 255, seed=seed),
@@ -45,13 +44,13 @@ TASKS = {
 
 
 class Watched:
-    """A rule that never ends the fit: what the rule would have done is recorded instead."""
+    """Records where a rule would stop, without ending the fit."""
 
     def __init__(self, rule):
         self.rule, self.seconds, self.row = rule, 0.0, None
 
     def __call__(self, step, truth):
-        """Feed the rule until it stops."""
+        """Call the rule until it stops."""
         if self.row is not None:
             return
         begun = time.perf_counter()
@@ -61,7 +60,7 @@ class Watched:
             self.close(step, truth)
 
     def close(self, step, truth):
-        """Record the choice: when the rule stops, or at the end of the fit."""
+        """Record the rule's choice when the rule stops, or at the end of the fit."""
         if self.row is None:
             self.row = {
                 "rule": self.rule.name,
@@ -73,7 +72,7 @@ class Watched:
 
 
 def follow(problem, recipe, rules, length, seed, problems=None):
-    """Make one fit; return a row for each rule, and the PSNR of the averages by iteration."""
+    """Make one fit; return a row for each rule, and the PSNR of the average at each iteration."""
     watched, curve, begun = [Watched(rule) for rule in rules], [], time.perf_counter()
     for step in dip.iterate(
         problem, recipe.replace(iterations=length), seed=seed, problems=problems
@@ -90,7 +89,7 @@ def follow(problem, recipe, rules, length, seed, problems=None):
 
 
 def prepared(names, problem, recipe):
-    """Return the rules of these names that apply to a problem, ready for a fit."""
+    """Return those of the named rules that apply to a problem, prepared for a fit."""
     rules = []
     for name in names:
         rule = stopping.BY_NAME[name]()
@@ -122,21 +121,21 @@ def measure(task, image, size, seed, name, times):
 
 
 def is_case(_, result):
-    """Return whether a stored result is one that `measure` made."""
+    """Return whether a stored result is from `measure`."""
     return result.row["rows"] and "curves" in result.row
 
 
 def default_gap(case):
-    """Return in words what the default rule lost."""
+    """Return in words how far the default rule is below the best PSNR."""
     chosen = next(row for row in case["rows"] if row["default"])
     return f"{chosen['rule']}, gap {chosen['best'] - chosen['psnr']:.2f}"
 
 
 def collect(cases):
-    """Return a table of all cases: a row for each rule, with what it lost in dB.
+    """Return a table with a row for each case and rule, and two losses in dB.
 
-    gap: against the best image of the fit that the rule watched. price: against the best of the
-    fit from which nothing was hidden.
+    gap: below the best PSNR of the fit that the rule observed. price: below the best PSNR of the
+    undisturbed fit, from which no data were hidden.
     """
     rows = pd.DataFrame([row for case in cases for row in case["rows"]])
     key = ["task", "image", "seed", "recipe", "size"]
@@ -148,7 +147,7 @@ def collect(cases):
 
 
 def summary(rows, by):
-    """Return what the rules lost and what they cost: the mean, the worst, how often too early."""
+    """Return the rules' mean and worst gaps, how often they stopped too early, and their cost."""
     rows = rows.assign(
         early=rows.chosen_at < rows.best_at / 10,
         fraction=rows.stopped_at / rows.best_at,
@@ -167,16 +166,16 @@ def summary(rows, by):
 
 
 def draw(cases, path):
-    """Draw, for each task's first case, PSNR over iterations with each rule's choice on it.
+    """Draw the first case of each task: PSNR over iterations, with the choice of each rule.
 
-    A rule that changes the fit (it hides or disturbs something) has a curve of its own, thin.
+    A rule that hides data from the networks has a thin curve of its own.
     """
     first = {}
     for case in cases:
         first.setdefault(case["rows"][0]["task"], case)
     columns, down = min(3, len(first)), -(-len(first) // 3)
     size = (4 * columns + 1.5, 2.6 * down + 0.4)
-    figure = Figure("PSNR over iterations, with every rule's choice", figsize=size)
+    figure = Figure("PSNR over iterations, with the choice of each rule", figsize=size)
     axes = figure.subplots(down, columns, squeeze=False).ravel()
     rules = [name for name in stopping.BY_NAME if name != "oracle"]
     colours = dict(zip(rules, COLOURS))
@@ -202,21 +201,21 @@ def draw(cases, path):
 
 def main(
     task: Annotated[list[str] | None, typer.Option(help=f"Some of {', '.join(TASKS)}.")] = None,
-    image: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Images at most.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Names for images.load.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of images.")] = None,
     size: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 128,
-    seeds: Annotated[int, typer.Option(help="Fits a case.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Fits per image and task.")] = 3,
     recipe: Annotated[str, typer.Option(help="lab or paper.")] = "lab",
-    times: Annotated[float, typer.Option(help="Length of a fit, in the recipe's own.")] = 1.0,
+    times: Annotated[float, typer.Option(help="Iterations, as a multiple of the recipe's.")] = 1.0,
     threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
-    results: Annotated[Path, typer.Option(help="Where to store.")] = Path(
+    results: Annotated[Path, typer.Option(help="Folder to store in.")] = Path(
         "benchmarks/results/stopping"
     ),
-    table: Annotated[Path | None, typer.Option(help="The rows, as CSV.")] = None,
-    stored: Annotated[bool, typer.Option(help="Only read what is stored.")] = False,
+    table: Annotated[Path | None, typer.Option(help="The CSV file for the rows.")] = None,
+    stored: Annotated[bool, typer.Option(help="Only report the stored cases.")] = False,
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
-    """Measure the stopping rules, on images that they were not tuned on."""
+    """Measure the stopping rules on images on which they were not tuned."""
     if threads:
         torch.set_num_threads(threads)
     if unknown := set(task or ()) - set(TASKS):
@@ -234,7 +233,7 @@ def main(
     }
     if not stored and store.missing(wanted):
         for shown in names:
-            images.load(shown, size=size)  # an image that is missing must not cost an hour first
+            images.load(shown, size=size)  # finds a missing image now, not after an hour
         report.run_missing(wanted, store, default_gap)
     cases = [result.row for key in wanted if (result := store.get(key))]
     if not cases:
@@ -245,19 +244,19 @@ def main(
 
 
 def section(rows):
-    """Return the Markdown of one recipe and size: the rules, and what "auto" chose."""
+    """Return the Markdown for one recipe and size: all rules, and the choice of "auto"."""
     seeds, names = rows.seed.nunique(), ", ".join(rows.image.unique())
     return (
         f"Images: {names}; {seeds} seed(s); {report.machine()}\n\n"
-        "All rules, where they apply; gaps in dB below the best image of the same fit:\n\n"
+        "All rules that apply; gaps in dB below the best image of the same fit:\n\n"
         f"{report.markdown(summary(rows[rows.rule != 'oracle'], 'rule'), 3)}\n"
-        'What `stop="auto"` takes, by task:\n\n'
+        'The rule that `stop="auto"` chooses, by task:\n\n'
         f"{report.markdown(summary(rows[rows.default], ['task', 'rule']), 3)}"
     )
 
 
 def tell(cases, table, figure):
-    """Print what the rules reached, and write the table and the figure."""
+    """Print the summaries, and write the table and the figure."""
     rows = collect(cases)
     with pd.option_context("display.width", 200, "display.max_columns", 20):
         print(summary(rows, "rule").round(3).to_string(), end="\n\n")

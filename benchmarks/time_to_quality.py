@@ -1,12 +1,12 @@
-"""How long does a recipe take to a given quality? Seconds to each decibel, and the published fit.
+"""Measure how long a recipe takes to reach a given PSNR, compared with the published fit.
 
 make bench ARGS="--image denoising/F16_GT.png --task denoising"
 
-Each fit starts from scratch, in this process, one after the other. It is stored under --results on
-the way, so that the same command continues where it was stopped, and measures nothing twice. The
-published fit takes half an hour an image. With --against-stored, its curve (PSNR by iteration) is
-the one that an earlier run or another machine stored, and only its seconds per iteration are
-measured; the other recipes are measured anew, so that all seconds come from one machine and hour.
+The fits run one after another in this process, and are stored in --results as they run, so that the
+same command continues after a stop. The published fit takes half an hour per image. With
+--against-stored, its PSNR by iteration comes from an earlier run, perhaps on another machine, and
+only its seconds per iteration are measured; the other recipes are fitted again, so that all times
+come from the same machine and hour.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ IMAGES = ("motorcycle", "camera", "coins")  # no recipe was tuned on these
 
 
 def make_problem(task, image, size, sigma, factor, seed):
-    """Return the problem to solve; in inpainting, half of the pixels are missing at random."""
+    """Return the problem; in inpainting, a random half of the pixels is missing."""
     clean = images.load(image, size=size)
     if task == "denoising":
         return dip.denoising(clean, sigma=sigma / 255, seed=seed)
@@ -39,20 +39,20 @@ def make_problem(task, image, size, sigma, factor, seed):
         return dip.super_resolution(clean, factor=factor)
     if task == "inpainting":
         return dip.inpainting(clean, mask=0.5, seed=seed)
-    raise typer.BadParameter(f"task is one of {', '.join(TASKS)}, not {task}")
+    raise typer.BadParameter(f"task must be one of {', '.join(TASKS)}, not {task}")
 
 
 def is_curve(_, result):
-    """Return whether a stored result is one that `measure` made."""
+    """Return whether a stored result is from `measure`."""
     return set(STORED) <= set(result.curve.columns)
 
 
 def measure(problem, recipe, seed, store, key, anew=False):
-    """Fit, or resume a fit that was cut off; return its curve, a row for each iteration."""
+    """Fit, or resume an interrupted fit; return its curve, a row for each iteration."""
     if not anew and (stored := store.get(key)):
         return stored.curve[STORED]
     run, kept = None, store.folder / f"{key}.dip"
-    with contextlib.suppress(OSError, dip.InputError):  # none there, or damaged
+    with contextlib.suppress(OSError, dip.InputError):  # missing or damaged
         run = dip.Run.load(kept)
     if run is not None:
         if run.cut_short or run.stopped_by == "unfinished":
@@ -68,7 +68,7 @@ def measure(problem, recipe, seed, store, key, anew=False):
 
 
 def pace(problem, recipe, iterations=10):
-    """Return the median seconds of an iteration, without the first two."""
+    """Return the median seconds per iteration, without the first two."""
     seconds, before = [], time.perf_counter()
     for step in dip.iterate(problem, recipe):
         now = time.perf_counter()
@@ -80,7 +80,7 @@ def pace(problem, recipe, iterations=10):
 
 
 def seconds_to(curve, level):
-    """Return the seconds after which the averaged output first reached a PSNR, or NaN."""
+    """Return the seconds until the averaged output reached a PSNR, or NaN."""
     there = curve.index[curve.psnr_average >= level]
     return curve.seconds[there[0]] if len(there) else float("nan")
 
@@ -106,7 +106,7 @@ def draw(curves, path, title):
 
 
 def summary(curves, published):
-    """Return a row for each fit, with the seconds to levels that the published fit sets."""
+    """Return a row for each fit, with the seconds to PSNR levels near the published fit's best."""
     best = published.psnr_average.max()
     levels = {"best - 1 dB": best - 1, "best - 0.1 dB": best - 0.1, "best": best}
     rows = []
@@ -127,29 +127,29 @@ def summary(curves, published):
 
 
 def main(
-    image: Annotated[list[str] | None, typer.Option(help="Names as images.load takes.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Images at most: they take long.")] = 1,
+    image: Annotated[list[str] | None, typer.Option(help="Names for images.load.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of images.")] = 1,
     task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "denoising",
-    sigma: Annotated[float, typer.Option(help="Noise, on the scale of 0 to 255.")] = 25,
-    factor: Annotated[int, typer.Option(help="Of super-resolution.")] = 4,
+    sigma: Annotated[float, typer.Option(help="Noise level, 0 to 255.")] = 25,
+    factor: Annotated[int, typer.Option(help="Factor of super-resolution.")] = 4,
     size: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 256,
-    recipe: Annotated[list[str] | None, typer.Option(help="May be given again.")] = None,
-    seeds: Annotated[int, typer.Option(help="Fits a recipe; the published one gets one.")] = 3,
-    iterations: Annotated[int | None, typer.Option(help="Instead of each recipe's own.")] = None,
+    recipe: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    seeds: Annotated[int, typer.Option(help="Fits per recipe; the published one has 1.")] = 3,
+    iterations: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores to use.")] = None,
-    results: Annotated[Path, typer.Option(help="Where to store.")] = Path("benchmarks/results"),
+    results: Annotated[Path, typer.Option(help="Folder to store in.")] = Path("benchmarks/results"),
     against_stored: Annotated[
-        bool, typer.Option(help="Take the published curve by iteration from a file.")
+        bool, typer.Option(help="Use the stored curve of the published fit.")
     ] = False,
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = report.RESULTS,
 ):
-    """Measure seconds to quality for some recipes, and against the published one."""
+    """Measure the seconds to a given PSNR, for some recipes and the published one."""
     if threads:
         torch.set_num_threads(threads)
     detail = {"denoising": f"{sigma:g}", "super_resolution": f"x{factor}"}.get(task, "half")
     names = (image or IMAGES)[:limit]
     for name in names:
-        make_problem(task, name, size, sigma, factor, 0)  # a missing image must not cost an hour
+        make_problem(task, name, size, sigma, factor, 0)  # finds a missing image now
     store = Store(results, ("curve",), is_curve)
     store.make_folder()
     for name in names:
@@ -180,7 +180,7 @@ def published(store, key, problem):
         missing = store.path(key, "curve")
         raise typer.BadParameter(f"there is no {missing}; measure once without --against-stored")
     each = pace(problem, recipes.choose("paper", problem))
-    print(f"published recipe: {each:.3f} s an iteration, measured now; its curve was stored")
+    print(f"published recipe: {each:.3f} s per iteration, measured now; its curve was stored")
     return stored.curve.assign(seconds=stored.curve.index * each)
 
 
@@ -195,7 +195,9 @@ def tell(curves, case, results, out, against_stored):
     print(f"figure: {results / case}.png")
     text = f"{report.machine()}\n\n"
     if against_stored:
-        words = "The published recipe's curve is an earlier one; its pace was measured with these."
+        words = (
+            "The published fit's curve was stored earlier; its speed was measured with these fits."
+        )
         text += f"{words}\n\n"
     text += report.markdown(table.set_index("recipe"))
     report.put_section(out, f"time to quality, {case}", text)

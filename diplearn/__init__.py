@@ -8,7 +8,7 @@
     run.output, run.psnr, run.stopped_at
 
 What is observed:   images, operators, degrade, problems, energy
-What fits it:       networks, optimisers, recipes, stopping, fitting (the loop), run
+What fits it:       networks, optimisers, recipes, stopping, fitting (the loop), run, many
 Beside the loop:    prepare, inputs, state, rollback, checkpoint, hardware, memory
 What compares fits: metrics, baselines, sweep with results
 What shows them:    figures, film, widgets, cli with streams
@@ -43,7 +43,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={
         "errors": ["ImageError", "InputError", "MemoryShortage"],
-        "fitting": ["Step", "fit", "fits", "iterate", "resume"],
+        "fitting": ["Step", "fit", "iterate", "resume"],
+        "many": ["fits"],
         "metrics": ["psnr", "ssim"],
         "operators": ["Blur", "Downsample", "Identity", "Mask"],
         "problems": [

@@ -1,7 +1,7 @@
-"""What a user would try instead: the classical methods that lessons compare with the deep prior.
+"""Classical methods, with which the lessons compare the deep image prior.
 
-Each takes a `Problem` and returns an image. A method's parameter is set from the noise level, as
-its authors advise, and never with the truth.
+Each method takes a `Problem` and returns the restored image, (C, H, W). Its parameter is set from
+the noise level, as its authors advise, and never with the help of the truth.
 """
 
 import time
@@ -28,26 +28,23 @@ __all__ = [
     "median_filter",
     "non_local_means",
     "tv",
-    "wavelets",
 ]
 
 
 def tv(problem):
-    """Total variation (Chambolle 2004, doi:10.1023/B:JMIV.0000011325.36760.1e).
+    """Denoise by total variation (Chambolle 2004, doi:10.1023/B:JMIV.0000011325.36760.1e).
 
-    The weight is 0.8 sigma. On six bundled images of 256x256 it has the best mean PSNR of all
+    The weight is 0.8 sigma. On six bundled images of 256x256 its mean PSNR is the best of all
     weights from 0.5 to 1.4 sigma at sigma = 25/255 (29.8 dB), and is within 0.2 dB of the best at
     10/255 and 50/255.
 
     Parameters
     ----------
     problem : Problem
-        A denoising problem.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
@@ -63,20 +60,18 @@ def tv(problem):
 
 
 def non_local_means(problem):
-    """Non-local means (Buades, Coll & Morel 2005, doi:10.1109/CVPR.2005.38).
+    """Denoise by non-local means (Buades, Coll & Morel 2005, doi:10.1109/CVPR.2005.38).
 
-    The parameter h is 0.6 sigma. On six bundled images of 256x256 its mean PSNR is within 0.1 dB of
+    The parameter h is 0.6 sigma. On six bundled images of 256x256 the mean PSNR is within 0.1 dB of
     the best from 0.4 to 1.0 sigma, at sigma = 10/255, 25/255 (30.5 dB) and 50/255.
 
     Parameters
     ----------
     problem : Problem
-        A denoising problem.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
@@ -92,24 +87,7 @@ def non_local_means(problem):
 
 
 def wavelets(problem):
-    """Wavelet shrinkage (Chang, Yu & Vetterli 2000, doi:10.1109/83.862633).
-
-    Parameters
-    ----------
-    problem : Problem
-        A denoising problem.
-
-    Returns
-    -------
-    torch.Tensor
-        (C, H, W).
-
-    Examples
-    --------
-    >>> from diplearn import denoising, images
-    >>> wavelets(denoising(images.load("camera", size=64))).shape
-    torch.Size([1, 64, 64])
-    """
+    """Denoise by wavelet shrinkage (Chang, Yu & Vetterli 2000, doi:10.1109/83.862633)."""
     sigma = problem.noise_level()
     if sigma == 0:  # scikit-image divides by the coefficients, which are 0 for a constant image
         return problem.observation.cpu()
@@ -120,22 +98,20 @@ def wavelets(problem):
 
 
 def bm3d(problem):
-    """BM3D, or CBM3D for colour images (Dabov et al. 2007, doi:10.1109/TIP.2007.901238).
+    """Denoise by BM3D, or CBM3D for colour images (Dabov et al. 2007, doi:10.1109/TIP.2007.901238).
 
     Parameters
     ----------
     problem : Problem
-        A denoising problem.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Raises
     ------
     InputError
-        The package bm3d is not installed; it is in the extra ``compare``.
+        The package bm3d is missing: pip install 'diplearn[compare]'.
 
     Examples
     --------
@@ -168,17 +144,15 @@ def _bm3d_package():
 
 
 def median_filter(problem):
-    """Median of 3x3 pixels: the classical remedy for salt and pepper.
+    """Denoise by the median of 3x3 pixels, the classical remedy for salt and pepper.
 
     Parameters
     ----------
     problem : Problem
-        A denoising problem.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
@@ -192,19 +166,16 @@ def median_filter(problem):
 
 
 def interpolate(problem, kernel="cubic"):
-    """Enlarge a small image with a fixed kernel: bicubic or Lanczos interpolation.
+    """Enlarge a small image by bicubic or Lanczos interpolation.
 
     Parameters
     ----------
     problem : Problem
-        A super-resolution problem.
     kernel : {"cubic", "lanczos2", "lanczos3"}, optional
-        The kernel around every small pixel.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
@@ -226,12 +197,10 @@ def lanczos(problem):
     Parameters
     ----------
     problem : Problem
-        A super-resolution problem.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
@@ -245,18 +214,15 @@ def lanczos(problem):
 def biharmonic(problem):
     """Fill in missing pixels by the biharmonic equation (Damelin & Hoang 2018).
 
-    doi:10.1155/2018/3950312
+    Source: doi:10.1155/2018/3950312. A channel without any known pixel becomes mid-grey.
 
     Parameters
     ----------
     problem : Problem
-        An inpainting problem.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W). A channel without any known pixel becomes mid-grey, since the equation then
-        allows any value.
 
     Examples
     --------
@@ -305,18 +271,17 @@ def compare(problem, methods=None):
     Parameters
     ----------
     problem : Problem
-        What is to be restored.
     methods : dict, optional
         Name -> function. By default the methods of `BY_TASK` for the problem's task, without BM3D
-        if its package is not installed; none for a user-defined operator.
+        if its package is missing. A user-defined operator has no default methods.
 
     Returns
     -------
     images : dict
         Name -> image.
     table : pandas.DataFrame
-        One row per method: seconds and, where the truth is known, psnr in dB and ssim. Empty
-        without methods, as for deblurring.
+        One row per method: its seconds and, if the truth is known, psnr in dB and ssim. Without
+        methods, as for deblurring, the table is empty.
 
     Examples
     --------
@@ -338,7 +303,7 @@ def compare(problem, methods=None):
 
 
 def _methods(problem):
-    """Return the methods that can restore a problem, by name."""
+    """Return name -> method; without any for a user-defined operator."""
     if not isinstance(problem.operator, OPERATOR_OF[problem.task]):
         return {}
     methods = dict(BY_TASK[problem.task])

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import os
-import warnings
 import zipfile
 from importlib import metadata
 
@@ -19,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from . import hardware, images, inputs, operators, optimisers, prepare, rollback, stopping
-from .errors import InputError, one_line, whole
+from .errors import InputError, one_line, warn, whole
 from .files import check_readable, check_writable, replacing
 from .problems import Problem
 from .recipes import Recipe
@@ -29,48 +28,43 @@ from .state import State
 FORMAT = 5
 """The version of the file; a reader refuses the others."""
 
+NOT_KEPT = "the networks of this run were not kept: fits(..., resumable=True) keeps them"
+
 
 # The fit: networks, optimisers, noise, guard, rule.
 
 
 def pack(state, rule):
-    """Return a fit as `(tensors, numbers)`; the tensors are shared with the fit."""
+    """Return a copy of a fit as `(tensors, numbers)`, on the CPU."""
     device_type, generator = state.noise.position()
     guard, good = state.guard, state.guard.checkpoint
     tensors = {"z": state.z, "average": state.average, "generator": generator}
     tensors |= named("network", state.network.state_dict())
     tensors |= named("moments", _flat(state.moments()))
     if good is not None:
-        tensors |= named("good.network", good.weights) | named("good.moments", _flat(good.moments))
-        tensors["good.average"] = good.average
+        tensors |= named("checkpoint.network", good.weights) | named(
+            "checkpoint.moments", _flat(good.moments)
+        )
+        tensors["checkpoint.average"] = good.average
     tensors |= named("rule", {k: v for k, v in rule.state.items() if torch.is_tensor(v)})
     plain = {k: v for k, v in rule.state.items() if not torch.is_tensor(v)}
     numbers = {
         "iteration": state.iteration,
-        "setbacks": guard.rollbacks,
+        "rollbacks": guard.rollbacks,
         "rate_factor": guard.rate_factor,
-        "good_loss": good and good.loss,
-        "good_at": good.iteration if good else 0,
+        "checkpoint_loss": good and good.loss,
+        "checkpoint_at": good.iteration if good else 0,
         "own_network": state.own_network,
         "seed": state.seed,
         "generator": device_type,
         "rule": stopping.describe(rule) | {"now": plain},
     }
-    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}, numbers
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, numbers
 
 
-def of(run):
-    """Return the fit of a run as `(tensors, numbers)`; raise InputError if the run has none."""
-    if run.state is not None and run.state.average is not None:
-        return pack(run.state, run.rule)
-    if run.saved is None:
-        raise InputError("this run holds nothing to go on from")
-    return run.saved
-
-
-def restore_state(packed, run, recipe, network=None, device=None, saved=False):
+def restore_state(run, recipe, network=None, device=None, will_save=False):
     """Build the state of a fit again; raise InputError if it is damaged or the network differs."""
-    tensors, numbers = packed
+    tensors, numbers = run.packed
     problem, own, device = run.problem, network is not None, hardware.find(device)
     if numbers["own_network"] and not own:
         if run.network is None:
@@ -80,7 +74,7 @@ def restore_state(packed, run, recipe, network=None, device=None, saved=False):
         prepare.check_module(network)
     with _damage_is_an_input_error():
         z = inputs.check(tensors["z"], problem.shape)
-    prepare.check_memory(problem, recipe, network, z.shape[1], device, saved)
+    prepare.check_memory(problem, recipe, network, z.shape[1], device, will_save)
     if not own:
         network = prepare.build(problem, recipe, z.shape[1], seed=0)  # its weights are replaced
     prepare.place(network, device)
@@ -103,32 +97,37 @@ def _fill(state, tensors, numbers, shape):
     state.set_moments(_moments(state, under("moments", tensors)))
     state.average = _image(tensors["average"], shape).to(state.device)
     guard = state.guard
-    rollbacks = whole(numbers["setbacks"], "setbacks", 0, rollback.MOST)
+    rollbacks = whole(numbers["rollbacks"], "rollbacks", 0, rollback.MOST)
     guard.rollbacks = 0 if rollbacks == rollback.MOST else rollbacks  # resumed: try again
     guard.rate_factor = float(numbers["rate_factor"])
     if not 0 < guard.rate_factor <= 1:
         raise ValueError(f"rate_factor={guard.rate_factor}")
-    if numbers["good_loss"] is None:
+    if numbers["checkpoint_loss"] is None:
         return
-    weights = under("good.network", tensors)
+    weights = under("checkpoint.network", tensors)
     if _kinds(weights) != _kinds(state.network.state_dict()):
         raise ValueError("the weights of the checkpoint are those of another network")
     guard.checkpoint = rollback.Checkpoint(
-        float(numbers["good_loss"]),
-        whole(numbers["good_at"], "good_at", 1, state.iteration),
+        float(numbers["checkpoint_loss"]),
+        whole(numbers["checkpoint_at"], "checkpoint_at", 1, state.iteration),
         weights,
-        _moments(state, under("good.moments", tensors)),
-        _image(tensors["good.average"], shape).to(state.device),
+        _moments(state, under("checkpoint.moments", tensors)),
+        _image(tensors["checkpoint.average"], shape).to(state.device),
     )
+
+
+def _on(values, device):
+    """Return a rule's state with its tensors on a device."""
+    return {k: v.to(device) if torch.is_tensor(v) else v for k, v in values.items()}
 
 
 def _kinds(tensors):
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
-def restore_rule(packed, run, recipe, stop, state):
+def restore_rule(run, recipe, stop, state):
     """Return the rule for the iterations to come, with its state if it is the rule of the fit."""
-    tensors, numbers = packed
+    tensors, numbers = run.packed
     with _damage_is_an_input_error():
         before = {name: numbers["rule"][name] for name in ("name", "settings", "scale")}
         remembered = numbers["rule"]["now"] | under("rule", tensors)
@@ -141,14 +140,15 @@ def restore_rule(packed, run, recipe, stop, state):
                 "does not hold: hand it in again as stop="
             )
         if before["settings"] is None:
+            run.rule.recall(_on(run.rule.state, state.device))
             return run.rule
         rule = stopping.rebuild(before, run.problem, recipe)
     else:
         rule = stopping.choose(stop, run.problem, recipe)
     if stopping.describe(rule) == before:
-        there = {k: v.to(state.device) if torch.is_tensor(v) else v for k, v in remembered.items()}
-        with _damage_is_an_input_error():
-            rule.recall(there, state.average)
+        remembered = _on(remembered, state.device)
+        rule.check_state(remembered, state.average, exactly=stopping.is_ours(rule))
+        rule.recall(remembered)
     return rule
 
 
@@ -198,22 +198,46 @@ def _moments(state, flat):
 # The file.
 
 
+def check_rule(rule, image):
+    """Raise InputError now if the state that a rule declares could not be saved later."""
+    _check_state(rule, rule.initial(image))
+
+
+def _check_state(rule, state):
+    for name, value in state.items():
+        if torch.is_tensor(value) and value.layout == torch.strided:
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            again = json.loads(json.dumps({name: value}))
+            if again == {name: value} and type(again[name]) is type(value):
+                continue
+        raise InputError(
+            f"the rule {rule.name!r} cannot be saved with state[{name!r}] = {value!r}: tensors, "
+            "whole numbers and other plain values only"
+        )
+
+
 def check_savable(run, path):
     """Raise InputError now if `save` could not write this run to `path` later."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise InputError(f"save={path!r} is no name of a file")
+        raise InputError(f"save={path!r} is not a file name")
     check_writable(path)
     json.dumps(_settings(run), default=_plain)
 
 
 def save(run, path):
     """Write a run to a file, whole or not at all; see `Run.save`."""
-    if run.going_on and (trouble := run.state.guard.read()):
-        warnings.warn(trouble, RuntimeWarning, stacklevel=3)
+    if run.going_on and (trouble := run.state.guard.read(run.state)):
+        warn(trouble)
     if run.stopped_at == 0:
         raise InputError("this run has not begun: there is nothing to save")
     check_savable(run, path)
-    tensors, numbers = of(run)
+    packed = pack(run.state, run.rule) if run.going_on else run.packed
+    if packed is None:
+        raise InputError(NOT_KEPT)
+    if run.rule is not None:
+        _check_state(run.rule, run.rule.state)
+    tensors, numbers = packed
     psnr, iteration, oracle = run.best
     about = _settings(run) | {
         "stopped_at": run.stopped_at,
@@ -312,7 +336,7 @@ def _run(about, tensors):
     like = images.to_uint8(run.last)
     frames = {int(k): v.numpy() for k, v in under("frame", tensors).items()}
     run._frames = {k: _shaped(frames[k], like.shape).astype(like.dtype) for k in sorted(frames)}
-    run.saved = (under("state", tensors), _numbers(about["numbers"], run.stopped_at))
+    run.packed = (under("state", tensors), _numbers(about["numbers"], run.stopped_at))
     return run
 
 
@@ -326,8 +350,8 @@ def _problem(about, tensors):
 
 
 _NUMBERS = {
-    "iteration": int, "setbacks": int, "rate_factor": float, "good_loss": float | None,
-    "good_at": int, "own_network": bool, "seed": int, "generator": str, "rule": dict,
+    "iteration": int, "rollbacks": int, "rate_factor": float, "checkpoint_loss": float | None,
+    "checkpoint_at": int, "own_network": bool, "seed": int, "generator": str, "rule": dict,
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""The command line: `diplearn denoise photo.jpg` and its siblings.
+"""The command line: `diplearn denoise photo.jpg` and the other commands.
 
-The path of a command is `restore`: options -> problem -> fit -> outputs. PyTorch is imported only
-once a command has been understood, so that help appears at once.
+`restore` runs a command: options -> problem -> fit -> outputs. PyTorch is imported only after the
+options have been read, so that help appears at once.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from .interrupts import Guard
 from .streams import complain, say
 
 FAILED = 2
-"""Exit code where the input was refused, or an output could not be written."""
+"""Exit code if the input is refused or an output cannot be written."""
 
 EXAMPLES = """\
 Examples:
@@ -49,11 +49,11 @@ Ctrl-C stops a fit early and writes the result reached so far.
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-# The options and the commands.
+# Options and commands.
 
 
 def _option(kind, metavar, help, *names, **limits):
-    """Return an option as typer reads it; its value is None unless the user gives one."""
+    """Return an option for typer; its value is None unless the user gives one."""
     return Annotated[kind | None, typer.Option(*names, metavar=metavar, help=help, **limits)]
 
 
@@ -63,7 +63,7 @@ def _argument(kind, metavar, help):
 
 # fmt: off
 OPTIONS = {
-    # What is read.
+    # Input.
     "image": _argument(str, "IMAGE", "The degraded image; - reads it from standard input."),
     "sigma": _option(float, "LEVEL", "Noise level, 0 to 255. Default: estimated from the image.",
                      min=0, max=255),
@@ -73,36 +73,35 @@ OPTIONS = {
     "invert": _option(bool, None, "Invert the mask: fill in where it is white.", "--invert"),
     "longest": _option(int, "PIXELS", "First shrink a larger image until its longer side has "
                        "PIXELS pixels.", min=16),
-    "truth": _option(str, "FILE", "The clean image, if you have it: used to measure the result "
-                     "(PSNR), never to fit."),
+    "truth": _option(str, "FILE", "The clean image, if you have it. It is used to measure the "
+                     "result (PSNR), never to fit."),
     "resume": _option(str, "RUN", "Continue a fit that --save wrote, instead of reading IMAGE. The "
-                      "file stays as it is unless --save names it again."),
+                      "file is not changed unless --save names it again."),
     # The fit.
     "recipe": _option(str, "NAME", "lab (default; about a minute for 256x256 pixels on two cores) "
                       "or paper (as published; much slower)."),
-    "iterations": _option(int, "N", "How many iterations at most. Default: the recipe's.", min=1),
+    "iterations": _option(int, "N", "Largest number of iterations. Default: the recipe's.", min=1),
     "stop": _option(str, "RULE", "When to stop: auto (default), count, hold-out, sure, "
                     "discrepancy, es-wmv, es-emv, plateau, or oracle, which needs --truth."),
     "seed": _option(int, "N", "Seed of the random numbers (default: 0). The same seed on the same "
                     "machine gives the same result.", min=0),
-    # What is written.
+    # Output.
     "out": _option(str, "FILE", "The result; - writes it to standard output. Default: a new file "
                    "beside IMAGE.", "--out", "-o"),
-    "film": _option(str, "FILE", "Also write the iterations as a .gif, .webp or animated .png."),
+    "film": _option(str, "FILE", "Also write a film of the fit: .gif, .webp or animated .png."),
     "save": _option(str, "RUN", "Also save the fit in a file, to continue it later with --resume."),
     # Many fits.
     "file": _argument(Path, "FILE.toml", "The file that describes the fits."),
-    "results": _option(Path, "DIR", "Folder for the results. Default: beside FILE.toml, with its "
-                       "name."),
-    "workers": _option(int, "N", "Fit in N processes. Default: in this one.", min=1),
-    "scheduler": _option(str, "ADDRESS", "Fit on the workers of this Dask scheduler, such as "
-                         "tcp://127.0.0.1:8786."),
+    "results": _option(Path, "DIR", "Folder for the results. Default: FILE, beside FILE.toml."),
+    "workers": _option(int, "N", "Run the fits in N processes. Default: in this one.", min=1),
+    "scheduler": _option(str, "ADDRESS", "Run the fits on the workers of this Dask scheduler, such "
+                         "as tcp://127.0.0.1:8786."),
     "threads": _option(int, "N", "Cores for each fit (default: 1); another number changes the last "
                        "digits of the results.", min=1),
     "limit": _option(int, "N", "Fit only the first N cases.", min=1),
 }
 RESUMABLE = ("out", "iterations", "stop", "film", "save", "resume")
-"""Options that go with --resume: a saved fit keeps all its other settings."""
+"""Options that may be given with --resume: a saved fit keeps its other settings."""
 
 SHARED = ("out", "longest", "recipe", "iterations", "stop", "seed", "truth",
           "film", "save", "resume")
@@ -112,7 +111,7 @@ SWEEP = ("file", "results", "workers", "scheduler", "threads", "limit")
 
 
 class Command(NamedTuple):
-    """A command that restores an image: its problem's task, its result's name, its options."""
+    """A command that restores an image: its task, the ending of the result's name, its options."""
 
     task: str
     ending: str
@@ -126,13 +125,13 @@ COMMANDS = {
     "upscale": Command("super_resolution", "x{factor}", ("factor",),
                        "Enlarge an image (super-resolution)."),
     "inpaint": Command("inpainting", "inpainted", ("mask", "invert"),
-                       "Fill in the missing part of an image, which a mask shows."),
+                       "Fill in the missing part of an image."),
 }
 # fmt: on
 
 
 def _register(name, work, help, keys):
-    """Make a typer command that hands its options and the guard to a function."""
+    """Make a typer command that calls `work` with its options and the guard."""
 
     def run(context, **given):
         work(SimpleNamespace(command=name, **dict.fromkeys(OPTIONS) | given), context.obj)
@@ -160,7 +159,7 @@ def _diplearn(
 
 
 def main(arguments=None):
-    """Run the command line and exit; what the user can correct is one line and exit code 2."""
+    """Run the command line and exit; an error that the user can correct is one line and code 2."""
     streams.open_closed()
     guard = Guard()
     try:
@@ -176,7 +175,7 @@ def main(arguments=None):
     except Exception as error:
         guard.code, words = FAILED, _explained(error)
         if words is None:
-            raise  # a fault of the package deserves its traceback
+            raise  # a bug: show the traceback
         complain(words)
     finally:
         streams.flush()
@@ -184,22 +183,22 @@ def main(arguments=None):
 
 
 def _explained(error):
-    """Return a sentence if the user can do something about the error, else None."""
+    """Return a sentence on an error that the user can correct, and None for others."""
     if isinstance(error, InputError):
         return str(error)
     out_of_memory = isinstance(error, RuntimeError) and "memory" in str(error)  # torch's own error
     if isinstance(error, MemoryError) or out_of_memory:
         return "the memory ran out: --longest 512 shrinks the image first"
-    if hasattr(error, "format_message"):  # a mistake in the options, found by typer
+    if hasattr(error, "format_message"):  # typer found a mistake in the options
         command = getattr(getattr(error, "ctx", None), "command_path", "diplearn")
         return f"{error.format_message().rstrip('.')}; see {command} --help"
-    if isinstance(error, OSError):  # a full disk, a file that vanished
+    if isinstance(error, OSError):  # such as a full disk
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     return None
 
 
 def _import(module, guard):
-    """Import what needs PyTorch; if it fails, name the environment variables that may be why."""
+    """Import a module that needs PyTorch; if this fails, name suspect environment variables."""
     try:
         importlib.import_module(module)
     except Exception as error:
@@ -209,17 +208,17 @@ def _import(module, guard):
             raise
         reason = str(error).strip().partition("\n")[0][:100]
         raise InputError(
-            f"PyTorch cannot start ({reason}): correct or unset what is wrong among the "
-            f"environment variables {', '.join(suspects)}"
+            f"PyTorch cannot start ({reason}): one of these environment variables may be wrong, so "
+            f"correct or unset it: {', '.join(suspects)}"
         ) from error
     guard.check()
 
 
-# The path of a command.
+# How a command runs.
 
 
 def restore(options, guard):
-    """Go from options to problem, fit and outputs; refuse bad input before the fit begins."""
+    """Build the problem from the options, fit, and write the outputs; refuse bad input at once."""
     _check_options(options)
     _import("diplearn.fitting", guard)
     if options.resume is None:
@@ -229,7 +228,7 @@ def restore(options, guard):
         saved, about = _saved(options), None
         problem, fit = saved.problem, functools.partial(dip.resume, saved)
     outputs = Outputs(options, problem, about, guard)
-    _import("torch._dynamo", guard)  # PyTorch imports it when an optimiser is made
+    _import("torch._dynamo", guard)  # the optimiser would import it later
     try:
         settings = {key: getattr(options, key) for key in ("stop", "iterations", "save")}
         run = fit(**settings, halt=guard.halt, callback=guard.began)
@@ -245,27 +244,26 @@ def restore(options, guard):
 
 
 def _check_options(options):
-    """Refuse options that contradict one another, and names that no file can have."""
+    """Refuse options that contradict one another, and invalid file names."""
     if options.resume is not None:
         given = [key for key in OPTIONS if getattr(options, key) is not None]
         if settled := [_flag(key) for key in given if key not in RESUMABLE]:
             raise InputError(
-                "--resume continues a fit with the settings that it began with: leave out "
-                + ", ".join(settled)
+                "--resume continues a fit with its own settings: leave out " + ", ".join(settled)
             )
     elif options.invert and options.mask is None:
         raise InputError("--invert inverts a mask: name the mask with --mask")
     elif options.image is None:
-        raise InputError(f"which image? For example: diplearn {options.command} photo.jpg")
+        raise InputError(f"name an image, for example: diplearn {options.command} photo.jpg")
     for key in ("image", "truth", "mask", "resume", "out", "film", "save"):
         _check_name(_flag(key), getattr(options, key), key in ("resume", "film", "save"))
     piped = [_flag(key) for key in ("image", "truth", "mask") if getattr(options, key) == "-"]
     if len(piped) > 1:
-        raise InputError(f"standard input holds one image: {' and '.join(piped)} cannot share it")
+        raise InputError(f"standard input holds one image: only one of {', '.join(piped)} can be -")
 
 
 def _flag(key):
-    """Return an option's name as the user writes it."""
+    """Return the name of an option on the command line."""
     return "IMAGE" if key == "image" else f"--{key}"
 
 
@@ -275,23 +273,23 @@ def _check_name(flag, name, no_pipe):
     if name and "\0" in name:
         raise InputError(f"{flag} {name!r} contains a NUL character: name a file without it")
     if name == "-" and no_pipe:
-        raise InputError(f"{flag} must be a file: only images can be piped through -")
+        raise InputError(f"{flag} must be a file: only images can be piped with -")
 
 
 def _problem(options):
-    """Read the images; return the problem, and what the image's file says besides its pixels."""
+    """Read the images; return the problem and the metadata of the image's file."""
     source = dip.images.opened(streams.source(options.image))  # a pipe can be read only once
     observation, operator = _observed(options, source)
     about = dip.images.about(source)
     sigma = None if options.sigma is None else options.sigma / 255
-    # --longest is of the observation; the truth of super-resolution is larger.
+    # --longest limits the observation; in super-resolution, the truth is larger.
     longest = options.longest and options.longest * getattr(operator, "factor", 1)
     truth = options.truth and dip.images.read(streams.source(options.truth), longest=longest)
     return dip.Problem(observation, operator, truth, sigma, COMMANDS[options.command].task), about
 
 
 def _observed(options, source):
-    """Return the observation and the forward operator."""
+    """Return the observation and its forward operator."""
     if options.command == "inpaint":
         return _with_holes(options, source)
     if options.command == "upscale":
@@ -300,7 +298,7 @@ def _observed(options, source):
 
 
 def _small(options, source):
-    """Read an image to be enlarged: it may be small, but the result must not be too large."""
+    """Read an image to enlarge, which may be small; refuse it if the result would be too large."""
     factor = options.factor or 4
     smallest = -(-dip.images.SMALLEST_SIDE // factor)
     observation = dip.images.read(source, longest=options.longest, smallest=smallest)
@@ -314,7 +312,7 @@ def _small(options, source):
 
 
 def _with_holes(options, source):
-    """Read an image and its mask, which may be the transparent part of the image itself."""
+    """Read an image and its mask, which may be the image's own transparency."""
     if options.mask is not None:
         observation = dip.images.read(source)
         known = dip.images.read_mask(streams.source(options.mask), invert=bool(options.invert))
@@ -322,8 +320,8 @@ def _with_holes(options, source):
         observation, known = dip.images.read_erased(source)
         if known.all():
             raise InputError(
-                f"{source.name} is transparent nowhere: name a --mask that is black where the "
-                "image is to be filled in, or erase the image there"
+                f"{source.name} has no transparent pixels: name a --mask that is black where the "
+                "image should be filled in, or erase the image there"
             )
     if options.longest is not None:
         observation, known = dip.images.shrink_known(observation, known, options.longest)
@@ -331,7 +329,7 @@ def _with_holes(options, source):
 
 
 def _saved(options):
-    """Load the run to continue, if this command can continue it."""
+    """Load the run to continue; refuse one of another command."""
     run = dip.Run.load(options.resume)
     task = run.problem.task
     if task != COMMANDS[options.command].task:
@@ -349,8 +347,8 @@ def _saved(options):
 class Outputs:
     """The files that a command writes: checked before the fit, written after it.
 
-    The result goes to `path`, or through `pipe`. Where the user did not name it, `default` is the
-    name that it gets, or the first free name after that one.
+    The result goes to the file `path` or to `pipe`. If the user names neither, its file is
+    `default` or, if that exists, the first free name after it.
     """
 
     def __init__(self, options, problem, about, guard):
@@ -362,7 +360,7 @@ class Outputs:
         self.pipe = streams.take_stdout() if self.path is None else None
 
     def _check(self):
-        """Refuse now what could not be written later, or would overwrite what is read."""
+        """Refuse files that cannot be written, or that the command also reads."""
         if self.path is not None:
             dip.images.check_suffix(self.path)
             files.check_writable(self.path)
@@ -373,7 +371,7 @@ class Outputs:
         if film is not None:
             dip.film.check(film)
         if save is not None and dip.images.image_format(save) is not None:
-            raise InputError(f"--save {save} would hold the fit, not an image: --out names that")
+            raise InputError(f"--save {save} would hold the fit, not an image; --out is for images")
         if self.default is not None and self.path != self.default:
             complain(f"{self.default} exists already, so the result will be {self.path}")
 
@@ -399,15 +397,15 @@ class Outputs:
         return True
 
     def _write_result(self, run):
-        """Write the result and say where: on standard error if standard output holds the image."""
+        """Write the result and print its place, to stderr if standard output receives the image."""
         tell = say if self.pipe is None else complain
         ended = f", {self.guard.how()}" if run.cut_short else ""
         tell(f"{self._write_image(run.output)}: {_summary(run)}{ended}")
 
     def _write_image(self, image):
-        """Write the image where it belongs; return where it is now."""
+        """Write the image and return its place."""
         if self.default is not None:
-            # The name may have been taken since: by the fit of photo.jpg beside photo.png.
+            # The name may be taken by now: photo.jpg and photo.png have the same default.
             return files.write_new(dip.images.encode(image, "PNG", self.about), self._names())
         if self.path is not None:
             dip.images.write(image, self.path, self.about)
@@ -419,14 +417,14 @@ class Outputs:
         return "standard output"
 
     def _names(self):
-        """Yield free names; the last one asked for becomes the file's, and is watched."""
+        """Yield free names; the guard watches the last one, which the file gets."""
         for name in _free(self.default):
             self.guard.watch(name)
             yield name
             self.guard.forget(name)
 
     def _rescue(self, image):
-        """Write an image that cannot go to its place to a temporary folder; say where."""
+        """Write an image that cannot be written to its place to a temporary folder; say where."""
         with contextlib.suppress(Exception):
             path = Path(tempfile.mkdtemp(prefix="diplearn-"), "result.png")
             dip.images.write(image, path, self.about)
@@ -435,7 +433,7 @@ class Outputs:
 
 
 def _default_path(options, problem):
-    """Name the result after the file that was read, in the same folder."""
+    """Return a path for the result, named after the input and in the same folder."""
     source = Path(options.image or options.resume)
     open_already = re.match("/dev/(fd/|stdin$)|/proc/", os.path.abspath(source))
     if str(source) == "-" or open_already:
@@ -446,25 +444,25 @@ def _default_path(options, problem):
 
 
 def _free(path):
-    """Yield names that no file has: this one, then numbered ones."""
+    """Return an iterator over free names: the path itself, then numbered ones."""
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     return (name for name in itertools.chain([path], numbered) if not os.path.lexists(name))
 
 
 def _check_overwriting(options, out):
-    """Refuse to write over a file that is read, or two outputs into one file."""
+    """Refuse to overwrite an input, or to write two outputs to one file."""
     taken = {"the image": options.image, "--truth": options.truth, "--mask": options.mask}
     if options.save is None or not _same(options.save, options.resume):
-        taken["--resume"] = options.resume  # saving a fit back where it came from is fine
+        taken["--resume"] = options.resume  # a resumed fit may be saved to its own file
     for flag, path in {"--out": out, "--film": options.film, "--save": options.save}.items():
         for other, theirs in taken.items():
             if _same(path, theirs):
-                raise InputError(f"{flag} {path} is the file of {other}: name another file")
+                raise InputError(f"{flag} {path} is also the file of {other}: name another file")
         taken[flag] = path
 
 
 def _same(path, other):
-    """Return whether two names are of one file; None is no file, `-` is standard input."""
+    """Return whether two names mean the same file; `-` is standard input, None is no file."""
     if path is None or other is None:
         return False
     try:
@@ -474,7 +472,7 @@ def _same(path, other):
 
 
 def _summary(run):
-    """Say in a line what a fit achieved."""
+    """Return a line with the iterations, the seconds and the PSNR of a fit."""
     words = f"{run.stopped_at} iterations, {run.seconds:.0f} s"
     truth, observation = run.problem.truth, run.problem.observation
     if truth is None:
@@ -488,17 +486,17 @@ def _summary(run):
 
 
 def sweep(options, guard):
-    """Run the fits that a file describes, and tabulate their results.
+    """Run the fits that a TOML file describes, and tabulate their results.
 
-    Fits whose results are there already are not run again. How to write the file:
+    Fits that have results already are not run again. The format of the file:
     python -c "help('diplearn.sweep')"
     """
     if options.file is None:
-        raise InputError("which file? For example: diplearn sweep many.toml")
+        raise InputError("name a file, for example: diplearn sweep many.toml")
     _import("diplearn.sweep", guard)
 
     if options.workers is not None and options.scheduler is not None:
-        raise InputError("--workers are processes here, --scheduler is a cluster: name one of them")
+        raise InputError("--workers are processes here, --scheduler is a cluster: give only one")
     cases = dip.sweep.read(options.file)[: options.limit]
     folder = options.results or options.file.with_suffix("")
     try:
@@ -508,9 +506,9 @@ def sweep(options, guard):
         failed = [] if rows.empty else rows["error"].dropna().tolist()
         say(f"{folder / 'table.csv'}: {len(rows)} of {len(cases)} cases, {len(failed)} failed")
         if failed:
-            complain(f"the first case that failed: {failed[0]}")
+            complain(f"the first error: {failed[0]}")
         guard.finish(130 if len(rows) < len(cases) else 1 if failed else 0)
-    except KeyboardInterrupt:  # the second Ctrl-C, or a request to end
+    except KeyboardInterrupt:  # a second Ctrl-C, or another signal
         complain(f"stopped at once; the results of the finished cases are in {folder}")
         guard.finish(guard.signal_code())
 

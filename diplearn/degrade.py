@@ -1,6 +1,6 @@
-"""What degrades an image besides a forward operator: three noise models, and JPEG compression.
+"""Degradations other than forward operators: three noise models, and JPEG compression.
 
-The same seed gives the same noise; the global random state is left alone.
+The same seed gives the same noise; the global random state does not change.
 """
 
 import io
@@ -21,23 +21,19 @@ def gaussian_noise(image, sigma=25 / 255, seed=0, clip=True):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     sigma : float, optional
         Standard deviation in units of [0, 1]: 25/255 is the "σ = 25" of published tables.
     seed : int, optional
-        Seed of the noise.
     clip : bool, optional
         Clip the result to [0, 1], as a camera does and as the published inputs are.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
-    >>> import torch
     >>> noisy = gaussian_noise(torch.full((1, 64, 64), 0.5), sigma=25 / 255)
     >>> round(255 * noisy.std().item())
     25
@@ -64,25 +60,21 @@ def check_sigma(sigma):
 
 
 def poisson_noise(image, peak=30.0, seed=0):
-    """Count photons: the variance of Poisson noise is proportional to the brightness.
+    """Add photon noise, whose variance is proportional to the brightness.
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     peak : float, optional
-        Mean number of photons that a white pixel receives, above 0; fewer mean more noise.
+        Mean number of photons in a white pixel, above 0; fewer photons mean more noise.
     seed : int, optional
-        Seed of the noise.
 
     Returns
     -------
-    torch.Tensor
-        (C, H, W), clipped to [0, 1].
+    torch.Tensor, clipped to [0, 1]
 
     Examples
     --------
-    >>> import torch
     >>> poisson_noise(torch.full((1, 16, 16), 0.5), peak=1).unique().tolist()  # photons
     [0.0, 1.0]
     """
@@ -98,21 +90,17 @@ def salt_and_pepper(image, amount=0.1, seed=0):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     amount : float, optional
         Fraction of the pixels that are replaced, in [0, 1].
     seed : int, optional
-        Seed of the noise.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W).
 
     Examples
     --------
-    >>> import torch
     >>> salt_and_pepper(torch.full((1, 64, 64), 0.5)).unique().tolist()
     [0.0, 0.5, 1.0]
     """
@@ -129,19 +117,16 @@ def jpeg(image, quality=10):
 
     Parameters
     ----------
-    image : torch.Tensor
-        (C, H, W) in [0, 1].
+    image : torch.Tensor, (C, H, W) in [0, 1]
     quality : int, optional
         1 (worst) to 95, as libjpeg defines it.
 
     Returns
     -------
     torch.Tensor
-        (C, H, W) in [0, 1].
 
     Examples
     --------
-    >>> import torch
     >>> jpeg(torch.full((3, 16, 16), 0.5), quality=10).shape
     torch.Size([3, 16, 16])
     """

@@ -11,21 +11,20 @@ from .errors import lookup
 __all__ = ["data_term", "energy", "total_variation"]
 
 DATA_TERMS = {"mse": torch.square, "l1": torch.abs}
-"""Name -> what the data term averages over the residual A x − x0."""
+"""Name -> function of the residual A x − x0 whose mean is the data term."""
 
 
 def data_term(image, problem, kind="mse"):
-    """E(x; x0): how badly an image x explains the observation x0.
+    """Return E(x; x0): how badly an image x explains the observation x0.
 
     Denoising (section 3.1 of the paper), super-resolution (3.3) and inpainting (3.4) differ only in
-    the operator A. With a mask, the missing pixels are zero on both sides and cost nothing.
+    the operator A. A mask makes the missing pixels zero in both A x and x0, so that they cost
+    nothing.
 
     Parameters
     ----------
-    image : torch.Tensor
-        x, (C, H, W).
-    problem : Problem
-        Holds the observation x0 and the operator A.
+    image : torch.Tensor, x of shape (C, H, W)
+    problem : Problem, with x0 and A
     kind : {"mse", "l1"}, optional
         Mean of the squares of A x − x0 (for Gaussian noise) or of their absolute values (for
         outliers, such as salt and pepper).
@@ -33,11 +32,10 @@ def data_term(image, problem, kind="mse"):
     Returns
     -------
     torch.Tensor
-        A scalar, at least 0. The mean runs over all pixels of x0, as in the published code.
+        A scalar, at least 0: the mean over all pixels of x0, as in the published code.
 
     Examples
     --------
-    >>> import torch
     >>> from diplearn.problems import Problem
     >>> x0 = torch.full((1, 16, 16), 0.5)
     >>> data_term(x0 + 0.1, Problem(x0)).item()  # doctest: +ELLIPSIS
@@ -47,30 +45,28 @@ def data_term(image, problem, kind="mse"):
 
 
 def misfit(residual, kind="mse"):
-    """Return the mean of a residual's squares ("mse") or of its absolute values ("l1")."""
+    """Return the mean of a residual's squares ("mse") or absolute values ("l1")."""
     return lookup(DATA_TERMS, kind, "data term")(residual).mean()
 
 
 def total_variation(image, smoothing=1e-12):
     """Isotropic total variation (Rudin, Osher & Fatemi 1992, doi:10.1016/0167-2789(92)90242-F).
 
-    This is the published code's `tv_loss`, except for the smoothing.
+    Except for the smoothing, this is the published code's `tv_loss`.
 
     Parameters
     ----------
-    image : torch.Tensor
-        x, (..., H, W).
+    image : torch.Tensor, x of shape (..., H, W)
     smoothing : float, optional
         Added under the square root, so that constant regions have a gradient.
 
     Returns
     -------
     torch.Tensor
-        A scalar: the sum of √(∂x² + ∂y²) over all pixels but the last row and column.
+        A scalar: the sum of √(∂x² + ∂y²) over all pixels except the last row and column.
 
     Examples
     --------
-    >>> import torch
     >>> step = torch.zeros(1, 17, 17)
     >>> step[..., 9:] = 1
     >>> round(total_variation(step).item(), 2)  # an edge of height 1, 16 pixels long
@@ -82,27 +78,21 @@ def total_variation(image, smoothing=1e-12):
 
 
 def energy(image, problem, kind="mse", tv_weight=0.0):
-    """E(x; x0) + R(x), where R is the total variation times a weight.
+    """Return E(x; x0) + R(x), where R is the weighted total variation.
 
     Parameters
     ----------
-    image : torch.Tensor
-        x, (C, H, W).
-    problem : Problem
-        Holds the observation x0 and the operator A.
-    kind : {"mse", "l1"}, optional
-        The data term.
+    image, problem, kind
+        As in `data_term`.
     tv_weight : float, optional
         Weight of the total variation; 0 gives the deep image prior's own energy.
 
     Returns
     -------
-    torch.Tensor
-        A scalar.
+    torch.Tensor, a scalar
 
     Examples
     --------
-    >>> import torch
     >>> from diplearn.problems import Problem
     >>> x0 = torch.full((1, 16, 16), 0.5)
     >>> round(energy(x0, Problem(x0), tv_weight=0.1).item(), 3)  # constant, and fitted perfectly

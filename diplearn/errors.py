@@ -1,8 +1,14 @@
-"""The errors that diplearn raises on purpose: one sentence each, what was wrong and what to do."""
+"""The errors that diplearn raises on purpose; each message says what was wrong and what to do."""
+
+import sys
+import warnings
+from pathlib import Path
+
+_PACKAGE = str(Path(__file__).parent)
 
 
 class InputError(ValueError):
-    """An argument or a file cannot be used; the message says what was found and what to do."""
+    """An argument or a file that cannot be used."""
 
 
 class ImageError(InputError):
@@ -14,9 +20,10 @@ class MemoryShortage(InputError, MemoryError):
 
 
 def whole(value, name, smallest, largest=None):
-    """Return `value` as an int if it is a whole number in range; raise InputError if not.
+    """Return `value` as an int if it is a whole number in the range; raise InputError otherwise.
 
-    Both ends of the range count. 4 and 4.0 are whole numbers; 2.5, NaN, True and "4" are not.
+    The range includes `smallest` and `largest`. 4 and 4.0 are whole numbers; 2.5, NaN, True and "4"
+    are not.
 
     >>> whole(4.0, "factor", 2)
     4
@@ -43,7 +50,7 @@ def one_line(error):
 
 
 def lookup(table, name, what):
-    """Return ``table[name]``; raise InputError that lists the names if there is no such entry.
+    """Return ``table[name]``, or raise an InputError that lists the names in the table.
 
     >>> lookup({"adam": 1, "muon": 2}, "sgd", "optimiser")
     Traceback (most recent call last):
@@ -53,3 +60,11 @@ def lookup(table, name, what):
     if isinstance(name, str) and name in table:
         return table[name]
     raise InputError(f"no {what} is called {name!r}; there are {', '.join(table)}")
+
+
+def warn(words):
+    """Issue a RuntimeWarning at the line of the user's code that called the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(words, RuntimeWarning, stacklevel=level)

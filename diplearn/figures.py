@@ -1,7 +1,7 @@
-"""Figures: images side by side, and the colours that every figure and widget shares.
+"""Figures: images side by side, and the colours that all figures and widgets share.
 
-A figure shows itself at the end of a notebook cell, with its alternative text for readers who
-cannot see it; outside a notebook, ``figure.savefig(path)`` writes it to a file.
+A figure is displayed at the end of a notebook cell, with alternative text for readers who cannot
+see it. Outside a notebook, ``figure.savefig(path)`` writes it to a file.
 """
 
 import io
@@ -16,7 +16,7 @@ from .images import to_array
 
 __all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "Figure", "contact_sheet"]
 
-# Okabe and Ito's palette: readers with any kind of colour vision can tell its colours apart.
+# Okabe and Ito's palette, whose colours people with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)
 
@@ -27,9 +27,9 @@ class Figure(_Figure):
     Parameters
     ----------
     alt : str
-        What the figure shows, for readers who cannot see it.
+        Description of the figure for readers who cannot see it.
     photographs : bool
-        True makes notebooks store the figure as JPEG: noisy photographs fill megabytes as PNG.
+        Store the figure in notebooks as JPEG: as PNG, noisy photographs take megabytes.
     **options
         Options of matplotlib's Figure.
 
@@ -61,24 +61,20 @@ def contact_sheet(images, columns=None, captions=None, alt="", width=10.0):
     Parameters
     ----------
     images : dict
-        Name -> image: a tensor (C, H, W) in [0, 1], or a uint8 array as in ``run.snapshots``.
+        Name -> image, at least one: a tensor (C, H, W) in [0, 1], or a uint8 array as in
+        ``run.snapshots``.
     columns : int, optional
-        Number of images in a row; by default at most five.
+        Images in a row; by default at most five.
     captions : dict, optional
         Name -> second line of the title, such as a PSNR.
     alt : str, optional
         Alternative text; by default the names.
     width : float, optional
-        Width of the figure in inches, of 100 pixels each.
+        Width of the figure in inches of 100 pixels.
 
     Returns
     -------
     Figure
-
-    Raises
-    ------
-    InputError
-        There is no image to show.
 
     Examples
     --------
@@ -88,7 +84,7 @@ def contact_sheet(images, columns=None, captions=None, alt="", width=10.0):
     2
     """
     if not images:
-        raise InputError("there is no image to show")
+        raise InputError("there is no image to show: the dict of images is empty")
     columns = columns or min(len(images), 5)
     rows = math.ceil(len(images) / columns)
     arrays = {name: _shown(image) for name, image in images.items()}
@@ -109,10 +105,10 @@ def contact_sheet(images, columns=None, captions=None, alt="", width=10.0):
 
 
 def show_literally(*texts):
-    """Draw texts with their dollar signs, which matplotlib would read as formulas."""
+    """Draw texts as they are: matplotlib would read dollar signs as formulas."""
     for text in texts:
         text.set_parse_math(False)
-        # A file name may contain bytes that are not a character; matplotlib draws characters only.
+        # A file name may contain bytes that are not valid characters, which matplotlib cannot draw.
         text.set_text(text.get_text().encode(errors="replace").decode())
 
 

@@ -1,22 +1,22 @@
-"""Write files whole or not at all, and find out beforehand what could not be written.
+"""Write files atomically, and check beforehand that they can be written.
 
-What `replacing` and `write_new` promise, and the function that keeps each promise:
+What `replacing` and `write_new` guarantee, and where:
 
-- A kill or a full disk leaves the old file or the new one, never a part: the content is written to
-  a temporary file in the same folder (`_temporary`), which gets the file's name when it is on the
-  disk (`_finish`, then `os.replace`).
-- A new file has the permissions that `open` would give it under the user's umask (`_create`); a
-  file that is replaced keeps its permissions and, where possible, its owner (`_finish`).
-- Symbolic links are followed. Folders, devices, pipes, sockets and read-only files are refused
+- After a kill or with a full disk, the file is the old or the new one, never a part: the content
+  goes to a temporary file in the same folder (`_temporary`), which is synchronised (`_finish`) and
+  then renamed.
+- A new file has the permissions of the user's umask (`_create`); a replaced file keeps its
+  permissions and, where possible, its owner (`_finish`).
+- Symbolic links are followed; folders, devices, pipes, sockets and read-only files are refused
   (`_target`).
-- No temporary file stays for long: an error removes its own, and what a killed process left is
-  removed by the next save in that folder (`_tidy`). A temporary file is locked while its process
-  lives, and its name holds the computer's, because locks may not be seen across a network.
+- Temporary files are removed after an error, or after a kill by the next save in that folder
+  (`_tidy`). A process locks its temporary file. Other computers on a network may not see the lock,
+  so the file's name contains a code of the computer.
 - An error names the user's file, not the temporary one (`_naming`).
-- Two processes that write new files at once get two names (`write_new`).
+- Two processes that write new files at once get different names (`write_new`).
 
-On Windows there are no locks, and no open file can be renamed: there, a temporary file counts as
-abandoned after a day.
+Windows has no such locks and renames no open files: there, a temporary file counts as abandoned
+after a day.
 """
 
 import contextlib
@@ -50,11 +50,10 @@ KINDS = {
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary file that takes the place of `path` if the block ends without an error.
+    """Yield a temporary file that replaces `path` if the block ends without an error.
 
-    The temporary file is empty and has the suffix of `path` (unless that is longer than 32 bytes).
-    Write into it; do not put another file in its place. InputError says what can never be written,
-    OSError what the system refuses; the earlier file is then untouched.
+    The file is empty and has the suffix of `path`, up to 32 bytes. Write into this file; do not
+    replace it. InputError means that `path` can never be written, OSError that the system refused.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -73,9 +72,9 @@ def replacing(path):
 
 
 def write_new(content, names):
-    """Write bytes to a new file under the first free one of some names; return that name.
+    """Write bytes to a new file with the first free name of an iterable; return this name.
 
-    The names are paths in one folder. No name after the one that is returned is asked for.
+    The names are paths in one folder. The iterable is not advanced beyond the returned name.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +92,7 @@ def write_new(content, names):
     return name
 
 
-# What is known beforehand.
+# Checks before anything is written.
 
 
 def check_writable(path):
@@ -106,12 +105,12 @@ def check_writable(path):
     """  # noqa: E501 (the message is one line)
     try:
         target, earlier = _target(path)
-        for folder in (Path(path).parent, target.parent):  # of a link, and of what it points to
+        for folder in (Path(path).parent, target.parent):  # of a link, and of its target
             if not folder.is_dir():
                 raise InputError(
                     f"cannot write {_shown(path)}: there is no folder {_shown(folder)}"
                 )
-        # The only honest test of a folder: read-only disks, quotas and permissions all show here.
+        # Only a real file tests a folder against read-only disks, quotas and permissions.
         with _temporary(target, earlier):
             pass
     except OSError as error:
@@ -119,7 +118,7 @@ def check_writable(path):
 
 
 def check_readable(path):
-    """Raise InputError unless `path` is an ordinary file, which can be read more than once.
+    """Raise InputError unless `path` is a regular file, which can be read more than once.
 
     >>> check_readable("no/such/run.dip")
     Traceback (most recent call last):
@@ -138,16 +137,13 @@ def check_readable(path):
 
 
 def _target(path):
-    """Return the file behind `path`, links followed, and its stat: None if there is no file yet.
-
-    Refuse what must not be replaced.
-    """
+    """Return the file behind a link or path and its stat, or None for a new file, if writable."""
     try:
-        # Not of the real path: the links in /dev/fd reveal what they are to stat alone.
+        # Not of the resolved path: the links in /dev/fd show their kind only to stat.
         earlier = os.stat(path)
     except FileNotFoundError:
         earlier = None
-    except ValueError as error:  # a NUL, or a character that no name on this disk can have
+    except ValueError as error:  # a character that is not allowed in names, such as NUL
         raise InputError(f"cannot write {_shown(path)}: {error}") from None
     target = Path(os.path.realpath(path))
     if earlier is None:
@@ -161,34 +157,34 @@ def _target(path):
 
 
 def _kind(found):
-    """Return what a thing is, by its stat, if it is not an ordinary file."""
+    """Return in words what a stat belongs to, or None for a regular file."""
     if not stat.S_ISREG(found.st_mode):
-        return KINDS.get(stat.S_IFMT(found.st_mode), "not an ordinary file")
+        return KINDS.get(stat.S_IFMT(found.st_mode), "not a regular file")
 
 
 def _shown(path):
-    """Return a path as a message of one line can show it."""
+    """Return a path for a message, with escapes for line breaks and the like."""
     return str(path) if str(path).isprintable() else ascii(str(path))
 
 
 @contextlib.contextmanager
 def _naming(target):
-    """Let the system's errors name the user's file instead of the temporary one."""
+    """Make OSErrors name the user's file instead of the temporary one."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(target)) from None
 
 
-# A temporary file, from its creation to its last name.
+# The temporary file, from its creation to its final name.
 
 
 @contextlib.contextmanager
 def _ready(target, earlier):
-    """Yield a temporary file that its process can write, and the permissions of the final file."""
+    """Yield a writable temporary file, and the permissions of the final file."""
     with _temporary(target, earlier) as temporary:
         made = temporary.stat()
-        if made.st_mode & 0o600 != 0o600:  # under a umask that takes away the owner's own rights
+        if made.st_mode & 0o600 != 0o600:  # the umask denies the owner access
             temporary.chmod(0o600)
         _tidy(target.parent, made.st_mtime)
         yield temporary, (earlier or made).st_mode & 0o777
@@ -196,27 +192,27 @@ def _ready(target, earlier):
 
 @contextlib.contextmanager
 def _temporary(target, earlier):
-    """Yield an empty file beside `target`, locked during the block and gone after it."""
+    """Yield an empty file beside `target`, locked during the block and removed after it."""
     with _naming(target):
         temporary, file = _create(target, 0o666 if earlier is None else earlier.st_mode & 0o777)
     with contextlib.closing(file):
         try:
             yield temporary
         finally:
-            with contextlib.suppress(OSError):  # it has become `target`, or its folder is gone
+            with contextlib.suppress(OSError):  # it was renamed, or its folder is gone
                 temporary.unlink()
 
 
 def _create(target, mode):
-    """Create a locked file beside `target`; return its path, and the file, open for the lock."""
-    # A long suffix names no format, and would make the name too long.
+    """Create a locked file beside `target`; return its path, and the file object with the lock."""
+    # A longer suffix is not that of a format, and would make the name too long.
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= 32 else ""
     while True:
         temporary = target.with_name(f".diplearn-{HOST}-{secrets.token_hex(8)}{suffix}")
-        # The kernel applies the umask; to read it, one must change it for all threads.
+        # The kernel applies the umask, which a process can only read by changing it.
         file = open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode | 0o600))
         if fcntl is None:
-            file.close()  # Windows renames no open file
+            file.close()  # Windows cannot rename an open file
             return temporary, file
         with contextlib.suppress(OSError):  # a disk without locks
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -226,7 +222,7 @@ def _create(target, mode):
 
 
 def _finish(temporary, earlier, mode):
-    """Put the content on the disk; set the permissions, and the owner of the file replaced."""
+    """Synchronise the file with the disk; set its permissions, and the earlier file's owner."""
     with open(temporary, "rb+") as written:
         os.fsync(written.fileno())
     made = temporary.stat()
@@ -238,7 +234,7 @@ def _finish(temporary, earlier, mode):
 
 
 def _named(temporary, name):
-    """Give a file the name if no file has it; return whether it was free."""
+    """Rename a file if the name is free; return whether it was."""
     try:
         os.link(temporary, name)
     except FileExistsError:
@@ -252,13 +248,13 @@ def _named(temporary, name):
     return True
 
 
-# What killed processes left.
+# Temporary files that killed processes have left.
 
-_rests = {}  # folder -> time of time.monotonic until which it is not searched again
+_rests = {}  # folder -> when it may be searched again, by time.monotonic
 
 
 def _tidy(folder, now):
-    """Remove abandoned files from a folder, but spend at most a hundredth of the time on it."""
+    """Remove abandoned files from a folder, in at most 1 % of the running time."""
     begun = time.monotonic()
     if begun < _rests.get(folder, 0):
         return
@@ -270,20 +266,20 @@ def _tidy(folder, now):
 
 
 def _remove_abandoned(folder, now):
-    """Remove the temporary files of killed processes; `now` is the time by the disk's own clock."""
+    """Remove the temporary files of killed processes; `now` is the file system's time."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = TEMPORARY.fullmatch(entry.name)
             if not found or not entry.is_file(follow_symlinks=False):
                 continue
-            with contextlib.suppress(OSError):  # it is locked, gone, or another user's
+            with contextlib.suppress(OSError):  # locked, gone, or another user's file
                 old = now - entry.stat().st_mtime > DAY
-                if old or (fcntl and found[1] == HOST):  # another computer's lock may be invisible
+                if old or (fcntl and found[1] == HOST):  # other computers' locks may be invisible
                     _remove_unlocked(entry.path)
 
 
 def _remove_unlocked(path):
-    """Remove a file unless a living process holds its lock: then raise OSError."""
+    """Remove a file, or raise OSError if a running process holds its lock."""
     if fcntl is None:
         os.unlink(path)
         return

@@ -1,4 +1,4 @@
-"""The iterations of a run as a film: GIF, WebP or animated PNG."""
+"""The iterations of a run as an animation: GIF, WebP or PNG."""
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -8,13 +8,13 @@ from .files import check_writable, replacing
 
 
 def check(path):
-    """Raise InputError now if a film could not be written to `path` later."""
+    """Raise InputError if an animation cannot be written to `path`."""
     images.check_suffix(path, ("GIF", "WEBP", "PNG"))
     check_writable(path)
 
 
 def write(run, path, seconds):
-    """Write the snapshots of a run as a film that lasts so many seconds."""
+    """Write the snapshots of a run as an animation that lasts `seconds`."""
     check(path)
     if run.last is None:
         raise InputError("this run has not begun: there is nothing to show")
@@ -27,7 +27,7 @@ def write(run, path, seconds):
 
 
 def _captioned(frame, words):
-    """Return a frame with a caption below, enlarged where it would be too small to be read."""
+    """Return a frame with a caption below; a small frame is enlarged to fit the caption."""
     image = Image.fromarray(frame).convert("RGB")
     scale = max(1, -(-160 // image.width))
     image = image.resize((image.width * scale, image.height * scale), Image.NEAREST)

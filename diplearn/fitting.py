@@ -8,29 +8,22 @@ import dataclasses
 import functools
 import itertools
 import math
-import threading
 import time
-import warnings
-from concurrent.futures import as_completed
 
 import torch
 
-from . import checkpoint, hardware, inputs, prepare, recipes, stopping
+from . import checkpoint, hardware, prepare, recipes, stopping
 from .energy import energy
-from .errors import InputError, whole
+from .errors import InputError, warn, whole
 from .interrupts import interruptible
 from .problems import Problem
 from .progress import Progress
 from .run import Run
-from .state import mean
 
-__all__ = ["Step", "fit", "fits", "iterate", "resume"]
+__all__ = ["Step", "fit", "iterate", "resume"]
 
 SAVE_EVERY = 60.0
 """Seconds between two saves of a fit that is going on."""
-
-FITS_ON_A_GPU = 1
-"""Fits that share a GPU: on an H100, four at once took as long as four in a row."""
 
 
 @dataclasses.dataclass
@@ -44,7 +37,8 @@ class Step:
     loss : torch.Tensor
         The energy E(f_θ(z); x0), a scalar; ``float(step.loss)`` reads it.
     output : torch.Tensor
-        x = f_θ(z), (C, H, W): the iterate before the weights moved; the mean over the networks.
+        x = f_θ(z), (C, H, W), before this iteration's update of the weights; the mean over the
+        recipe's networks.
     average : torch.Tensor
         Moving average of the outputs so far, (C, H, W); of the projected outputs, where the recipe
         says so (see `Recipe.project`).
@@ -128,61 +122,57 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
     >>> step.output.shape
     torch.Size([1, 64, 64])
     """
-    recipe = recipes.choose(recipe, _checked(problem))
-    state = prepare.state(problem, recipe, network, seed=seed, device=device, z=z)
+    recipe = recipes.choose(recipe, checked_problem(problem))
+    state = prepare.new_state(problem, recipe, network, seed=seed, device=device, z=z)
     with state.threads() as threads:
-        yield from _iterations(state, problem, problems, threads)
-
-
-def _checked(problem):
-    if not isinstance(problem, Problem):
-        words = f"there is a {type(problem).__name__} where a problem belongs"
-        raise InputError(f"{words}: make one with dip.Problem(image) or dip.denoising(clean)")
-    return problem
-
-
-def _iterations(state, problem, problems, threads, note=None, depth=3):
-    """Yield one step after another.
-
-    `note` is called with each step as a part of its iteration, which an interrupt cannot cut off.
-    `depth` leads a warning to the line that began the fit.
-    """
-    problem = problem.to(state.device)
-    problems = [each.to(state.device) for each in problems or [problem]]
-    while state.iteration < state.recipe.iterations and not state.guard.gave_up:
-        step, trouble = threads.run(_iteration, state, problem, problems, threads, note)
-        if trouble:
-            warnings.warn(trouble, RuntimeWarning, stacklevel=depth)
-        else:
+        for step, _ in _iterations(state, problem, problems, threads):
             yield step
 
 
-def _iteration(state, problem, problems, threads, note):
-    """Make one iteration; return its step, and what went wrong if the fit was rolled back."""
+def _iterations(state, problem, targets, threads, note=None):
+    """Yield each step of a fit, with what `note` returned for it.
+
+    `note` is called as a part of the iteration, which an interrupt cannot cut off.
+    """
+    problem = problem.to(state.device)
+    targets = [each.to(state.device) for each in targets or [problem]]
+    while state.iteration < state.recipe.iterations and not state.guard.gave_up:
+        step, noted, trouble = threads.run(_iteration, state, problem, targets, threads, note)
+        if trouble:
+            warn(trouble)
+        else:
+            yield step, noted
+
+
+def _iteration(state, problem, targets, threads, note):
+    """Make one iteration: x = f_θ(z), its energy, a step against the gradient; then the average."""
     recipe = state.recipe
     state.guard.before_iteration()
     state.set_learning_rate()
     with state.undone_if_it_fails(), hardware.reproducible(state.device):
         z = state.noise.add_to(state.z)
 
-        def descend(number, observed):
+        def descend(number, target):
             x = state.forward(number, z)  # x = f_θ(z)
-            loss = energy(x, observed, recipe.data_term, recipe.tv_weight)  # E(x; x0)
+            loss = energy(x, target, recipe.data_term, recipe.tv_weight)  # E(x; x0)
             loss.backward()
             state.update(number)  # θ moves against the gradient
             return x.detach(), loss.detach()
 
-        made = threads.map(descend, range(len(state.networks)), itertools.cycle(problems))
-        outputs, losses = zip(*made)
-    output, loss = mean(outputs), mean(losses)
+        made = threads.map(descend, range(len(state.networks)), itertools.cycle(targets))
+    outputs, losses = zip(*made)
+    output, loss = _mean(outputs), _mean(losses)
 
     state.iteration += 1
     weight = state.add_to_average(_projected(output, problem, recipe))
     step = Step(state.iteration, loss, output, state.average, list(outputs), weight)
-    trouble = state.guard.check(loss)
-    if note is not None and not trouble:
-        note(step)
-    return step, trouble
+    trouble = state.guard.check(state, loss)  # rolled back, where the loss broke
+    noted = note(step) if note is not None and not trouble else None
+    return step, noted, trouble
+
+
+def _mean(tensors):
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(dim=0)
 
 
 def _projected(output, problem, recipe):
@@ -190,6 +180,14 @@ def _projected(output, problem, recipe):
     if recipe.project and not problem.sigma:
         return problem.operator.project(output, problem.observation).clamp(0, 1)
     return output
+
+
+def checked_problem(problem):
+    """Return a problem; raise InputError if it is something else."""
+    if not isinstance(problem, Problem):
+        words = f"there is a {type(problem).__name__} where a problem belongs"
+        raise InputError(f"{words}: make one with dip.Problem(image) or dip.denoising(clean)")
+    return problem
 
 
 def fit(
@@ -264,7 +262,7 @@ def fit(
     >>> fit(problem, iterations=20, progress=False).stopped_by
     'count'
     """
-    recipe = recipes.choose(recipe, _checked(problem))
+    recipe = recipes.choose(recipe, checked_problem(problem))
     if iterations is not None:
         recipe = recipe.replace(iterations=iterations)
         stop = recipe.iterations if stop is None else stop  # a requested number is a fixed count
@@ -272,9 +270,13 @@ def fit(
     run = Run(problem, recipe, seed)
     if save is not None:
         checkpoint.check_savable(run, save)
-    saved = save is not None
-    state = prepare.state(problem, recipe, network, seed=seed, device=device, z=z, saved=saved)
+    will_save = save is not None
+    state = prepare.new_state(
+        problem, recipe, network, seed=seed, device=device, z=z, will_save=will_save
+    )
     rule = stopping.choose(stop, problem, recipe)
+    if save is not None:
+        checkpoint.check_rule(rule, problem.observation.new_zeros(problem.shape))
     return _advance(run, state, rule, recipe.iterations, progress, halt, save, callback)
 
 
@@ -297,13 +299,12 @@ def resume(
     run : Run
         As `fit` returned it or `Run.load` read it. It is extended in place.
     iterations : int, optional
-        The total number of iterations to reach, if no rule stops the fit earlier. A number above
-        the recipe's replaces the recipe's, and so changes a learning rate that decays towards the
-        end. By default the recipe's.
+        The total number of iterations to reach, if no rule stops the fit earlier; by default the
+        recipe's. More than the recipe's stretch its learning-rate schedule, if the rate decays.
     stop : Rule, callable, str or int, optional
-        A stopping rule for the iterations to come; by default the one that the fit was begun with,
-        unless that rule has ended the run. For a run from a file, a rule of your own must be handed
-        in again.
+        A stopping rule for the iterations to come. By default the fit's own rule; if that rule
+        already ended the run, none: the fit goes on to `iterations`. For a run from a file, a rule
+        of your own must be handed in again.
     network : torch.nn.Module, optional
         The module that was fitted, where it was your own.
     device, progress, halt, save, callback
@@ -333,6 +334,8 @@ def resume(
         raise InputError(f"there is a {type(run).__name__} where a run belongs: see Run.load")
     if run.going_on:
         raise InputError("the fit of this run is going on; it cannot be resumed in the meantime")
+    if run.packed is None:
+        raise InputError(checkpoint.NOT_KEPT)
     _check_hooks(halt, callback)
     goal = run.recipe.iterations if iterations is None else whole(iterations, "iterations", 1)
     if goal <= run.stopped_at:
@@ -342,14 +345,12 @@ def resume(
     if save is not None:
         checkpoint.check_savable(run, save)
     recipe = run.recipe.replace(iterations=max(goal, run.recipe.iterations))
-    saved = checkpoint.of(run)
-    state = checkpoint.restore_state(
-        saved, run, recipe, network, device=device, saved=save is not None
-    )
+    will_save = save is not None
+    state = checkpoint.restore_state(run, recipe, network, device, will_save)
     counted = iterations is not None and run.rule_name == "count"
     if stop is None and (counted or run.stopped_by == run.rule_name):
         stop = goal
-    rule = checkpoint.restore_rule(saved, run, recipe, stop, state)
+    rule = checkpoint.restore_rule(run, recipe, stop, state)
     run.recipe = recipe
     return _advance(run, state, rule, goal, progress, halt, save, callback)
 
@@ -363,8 +364,9 @@ def _check_hooks(halt, callback):
 
 def _advance(run, state, rule, goal, progress, halt, save, callback):
     """Make iterations up to a goal, and close the record however they end."""
-    bar = Progress(min(goal, getattr(rule, "last", goal)), run.stopped_at, progress)
-    state.guard.accompany(rule, run)
+    last = rule.last if isinstance(rule, stopping.Count) else goal
+    bar = Progress(min(goal, last), run.stopped_at, progress)
+    state.guard.accompany(state, rule, run)
     run.begin(state, rule)
     try:
         with (
@@ -390,23 +392,26 @@ def _advance(run, state, rule, goal, progress, halt, save, callback):
 def _drive(run, threads, bar, ended_by, save, callback):
     """Make iterations until something ends them; return what that was."""
     state, rule, saved_at = run.state, run.rule, time.perf_counter()
-    users_rule, noted = isinstance(rule, stopping.Function), {}
+    ours = stopping.is_ours(rule)
 
-    def note(step):  # on the threads of the fit, as a part of the iteration
-        noted["numbers"] = run.record(step)
-        noted["stop"] = not users_rule and rule(step)
+    def note(step):
+        numbers = run.record(step)
+        return numbers, ours and rule(step)
 
-    for step in _iterations(state, run.problem, rule.problems, threads, note, depth=5):
-        loss, psnr = noted["numbers"]
+    for step, (numbers, stop) in _iterations(state, run.problem, rule.problems, threads, note):
+        loss, psnr = numbers
         bar.update(step.iteration, loss, None if math.isnan(psnr) else psnr)
-        stop = rule(step) if users_rule else noted["stop"]  # before the callback, which may save
+        if not ours:  # on the caller's thread, and before the callback, which may save
+            stop = rule(step)
         if callback is not None:
             callback(run, step)
         if reason := ended_by(step, stop):
-            trouble = state.guard.read()  # on a GPU the fit may have to be rolled back first
-            if not trouble:
+            trouble = state.guard.read(state)  # on a GPU the fit may have to be rolled back first
+            if trouble:
+                warn(trouble)
+            # A step may have been taken back, also by a callback that saved: then the fit goes on.
+            if state.iteration >= step.iteration and not trouble:
                 return reason
-            warnings.warn(trouble, RuntimeWarning, stacklevel=4)
             if reason in ("interrupted", "halted"):
                 return reason
         if save is not None and time.perf_counter() - saved_at > SAVE_EVERY:
@@ -428,24 +433,27 @@ def _ended_by(rule, goal, interrupted, halt, step, stop):
 
 def _end(run, stopped_by):
     """Close the record; return what is wrong with the rule's choice, or None."""
-    if trouble := run.state.guard.read():
-        warnings.warn(trouble, RuntimeWarning, stacklevel=4)
-    return run.end(stopped_by)
+    state = run.state
+    if trouble := state.guard.read(state):
+        warn(trouble)
+    packed = checkpoint.pack(state, run.rule) if state.average is not None else None
+    return run.end(stopped_by, packed)
 
 
 def _rescue(run, save, error):
     """Close and save what an error ended, and hand the run over with the error."""
     if run.stopped_at == 0:
-        run.going_on = False
+        run.state = None
         return
     error.run = run
     if run.going_on:
         try:
             _end(run, "failed")
         except Exception as another:
-            run.going_on = False
             error.add_note(f"diplearn: the run in error.run could not be closed: {another}")
             return
+        finally:
+            run.state = None
     if save is not None:
         _save(run, save)
     error.add_note(f"diplearn: error.run holds the {run.stopped_at} iterations that were made")
@@ -457,114 +465,4 @@ def _save(run, path):
         run.save(path)
     except Exception as error:
         reason = getattr(error, "strerror", None) or error
-        warnings.warn(
-            f"the run could not be saved to {path}: {reason}; an earlier file is as it was",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-
-
-def fits(wanted, *, cores=None, progress=True, resumable=False):
-    """Make several fits side by side, each on cores of its own.
-
-    A single small network keeps one core busy and leaves the others idle: several fits share the
-    machine well. They run on threads of this process, as many at a time as there are cores for
-    their networks and memory for all of them, and on a GPU one after the other. The results are
-    those of `fit`. For more fits than the memory holds, or to keep the results, see `sweep`.
-
-    Parameters
-    ----------
-    wanted : dict
-        Name -> the arguments of one `fit`, as a dict.
-    cores : int, optional
-        The number of cores that all fits share; by default as many as PyTorch would use.
-    progress : bool, optional
-        Show a bar that counts fits.
-    resumable : bool, optional
-        Let each run keep its network, and what `resume` needs; without them a run is curves and
-        images only.
-
-    Returns
-    -------
-    dict
-        Name -> Run, in the same order.
-
-    Raises
-    ------
-    InputError
-        Something in one of the fits does not fit together; the others end at their next iteration.
-    KeyboardInterrupt
-        After Ctrl-C: fits that are going on end at their next iteration, and the others do not
-        begin. This error, like every other one, has the runs so far in its attribute `runs`.
-
-    Examples
-    --------
-    >>> from diplearn import denoising, images, lab
-    >>> problem, recipe = denoising(images.load("camera", size=32)), lab(members=1, iterations=5)
-    >>> runs = fits({s: {"problem": problem, "recipe": recipe, "seed": s} for s in range(3)})
-    >>> list(runs)
-    [0, 1, 2]
-    """
-    halt = threading.Event()
-
-    def one(**arguments):
-        run = fit(**{"halt": halt, **arguments, "progress": False})
-        return run if resumable else _light(run)
-
-    if not (isinstance(wanted, dict) and all(isinstance(each, dict) for each in wanted.values())):
-        raise InputError("many fits are named in a dict: name -> a dict of the arguments of fit")
-    cores = torch.get_num_threads() if cores is None else whole(cores, "cores", 1)
-    pool = hardware.pool_of(*_at_once(list(wanted.values()), cores))
-    bar = Progress(len(wanted), show=progress and len(wanted) > 0, unit="fit")
-    futures = {name: pool.submit(one, **arguments) for name, arguments in wanted.items()}
-    try:
-        with contextlib.closing(bar):
-            for done, future in enumerate(as_completed(futures.values()), 1):
-                future.result()  # an error is raised now, and not after the last fit
-                bar.tell(done, "")
-        return {name: future.result() for name, future in futures.items()}
-    except BaseException as error:
-        halt.set()
-        with contextlib.suppress(KeyboardInterrupt):  # a second one: the fits end anyway
-            pool.shutdown(cancel_futures=True)
-        error.runs = dict(_finished(futures, resumable))
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _at_once(wanted, cores):
-    """Return how many of these fits may run at a time, and the number of cores for each."""
-    members, needed, devices = [1], [1], set()
-    for arguments in wanted:
-        problem = _checked(arguments.get("problem"))
-        recipe = recipes.choose(arguments.get("recipe"), problem)
-        device, saved = hardware.find(arguments.get("device")), arguments.get("save") is not None
-        channels = inputs.channels(recipe, problem.shape, arguments.get("z"))
-        network = arguments.get("network")
-        needed.append(prepare.check_memory(problem, recipe, network, channels, device, saved))
-        members.append(recipe.members)
-        devices.add(device)
-    share = min(cores, max(members))
-    count = max(1, cores // share)
-    if any(hardware.asynchronous(device) for device in devices):
-        count = min(count, FITS_ON_A_GPU)
-    free = min((hardware.available(device) for device in devices), default=math.inf)
-    return int(max(1, min(count, free // max(needed)))), share
-
-
-def _light(run):
-    """Drop the networks of a run, and what else `resume` would need."""
-    run.network = run.state = run.saved = None
-    return run
-
-
-def _finished(futures, resumable):
-    """Yield name and run of each fit that has ended, also of those that an error ended."""
-    for name, future in futures.items():
-        if future.cancelled() or not future.done():
-            continue
-        error = future.exception()
-        run = future.result() if error is None else getattr(error, "run", None)
-        if run is not None:
-            yield name, run if resumable else _light(run)
+        warn(f"the run could not be saved to {path}: {reason}; an earlier file is as it was")

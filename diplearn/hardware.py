@@ -150,7 +150,7 @@ def reproducible(device):
     return _determinism if device.type == "cuda" else contextlib.nullcontext()
 
 
-_torch_threads = threading.RLock()  # held while PyTorch's number of threads is another one
+_torch_threads = threading.RLock()  # held while PyTorch's thread count is changed
 
 
 def side_by_side(count, device):
@@ -238,7 +238,7 @@ def _started(count, cores):
 
 def _limit(cores):
     torch.set_num_threads(cores)
-    # A thread takes over the number at its first request: now, before the number is restored.
+    # A thread copies PyTorch's thread count when it first asks for it: now, while it is `cores`.
     torch.get_num_threads()
 
 

@@ -9,7 +9,7 @@ from .errors import InputError
 from .randomness import derived, generator
 
 SHIFTS = 64
-"""Shifted input noise is cut from a canvas that is this many pixels larger, minus one."""
+"""Positions along each axis at which shifted noise is cut from a canvas larger than z."""
 
 
 def check(z, shape):

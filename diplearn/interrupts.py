@@ -1,6 +1,6 @@
-"""Ctrl-C and other signals: a fit ends after its present iteration, and its result is kept.
+"""Handle Ctrl-C and other signals: a fit ends after its current iteration and keeps its result.
 
-`interruptible` is what a fit uses, in a notebook or a script; `Guard` is what a whole command uses.
+A fit in a notebook or a script uses `interruptible`; the command line uses `Guard`.
 """
 
 import atexit
@@ -10,17 +10,17 @@ import signal
 import threading
 
 ENDS = ("SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
-"""Signals of a scheduler, a shutdown or a closed terminal, besides SIGINT (Ctrl-C).
+"""Signals besides SIGINT (Ctrl-C) that a scheduler, a shutdown or a closed terminal sends.
 
-SIGQUIT (Ctrl-\\) is left alone: with it a user ends a program that does not respond.
+SIGQUIT (Ctrl-\\) is not handled, so that it still ends a program that does not respond.
 """
 
 
 @contextlib.contextmanager
 def interruptible():
-    """Yield an event that the first Ctrl-C sets; the second raises KeyboardInterrupt at once.
+    """Yield an event that the first Ctrl-C sets; a second one raises KeyboardInterrupt at once.
 
-    Outside the main thread, and where SIGINT is ignored, the event is never set.
+    Outside the main thread, or if SIGINT is ignored, the event is never set.
     """
     interrupted = threading.Event()
     before = signal.getsignal(signal.SIGINT)
@@ -42,19 +42,19 @@ def interruptible():
 
 
 class _Ended(KeyboardInterrupt):
-    """CPython kills a process that a plain KeyboardInterrupt left once, whatever its exit code."""
+    """A KeyboardInterrupt with which the exit code counts; for the plain one, CPython sets it."""
 
 
 class Guard:
-    """Answer the signals that a command receives, and report truthfully what it has written.
+    """Handle the signals that a command receives, and report which files it has written.
 
-    - Before the first iteration there is nothing to keep: a signal ends the command.
-    - During the fit and the writing, a signal sets `halt`: the fit ends, its result is written.
-      A second Ctrl-C ends the writing, too.
-    - When everything is written, signals are ignored.
+    - Before the first iteration, a signal ends the command at once.
+    - During the fit and the writing, a signal sets `halt`: the fit ends and its result is written.
+      A second Ctrl-C ends the command at once.
+    - After the writing, signals are ignored.
 
-    `code` is the command's exit code; `number` is the first signal that the guard answered (during
-    a fit, the fit itself answers Ctrl-C: see `interruptible`).
+    `code` is the exit code; `number` is the first signal that the guard handled (`interruptible`
+    handles Ctrl-C during a fit).
 
     >>> with Guard() as guard:
     ...     guard.finish(0)
@@ -65,20 +65,20 @@ class Guard:
     def __init__(self):
         self.halt, self.number, self.code = threading.Event(), None, 0
         self._fitting = self._done = self._interrupted = False
-        self._handlers = {}  # signal -> its handler before
-        self._stamps = {}  # file -> its stamp when the command began
+        self._handlers = {}  # signal -> its earlier handler
+        self._stamps = {}  # file -> its stamp before the command wrote it
         self._sent = []
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name, None) for name in ("SIGINT", *ENDS)):
-                # A signal that is ignored stays so: in the background of a shell, or under nohup.
+                # Ignored signals stay ignored, as in the background of a shell or under nohup.
                 if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._handlers[number] = signal.signal(number, self._answer)
         return self
 
     def __exit__(self, *error):
-        # Exit handlers run last in, first out: no Ctrl-C disturbs those of other libraries.
+        # Exit handlers run in reverse order, so Ctrl-C is ignored during those of other libraries.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -93,37 +93,37 @@ class Guard:
         self.halt.set()
 
     def check(self):
-        """Raise KeyboardInterrupt if a signal came before the fit and a library swallowed it.
+        """Raise KeyboardInterrupt if a signal came before the fit.
 
-        NumPy does so: an interrupted import of NumPy fails with another error.
+        A library may have replaced the exception: an interrupted import of NumPy raises another.
         """
         if self.number is not None and not self._fitting:
             raise _Ended
 
     def began(self, run, step):
-        """Note, as the callback of `fit`, that from now on there is a result to keep."""
+        """Record, as the callback of `fit`, that there is a result to keep from now on."""
         self._fitting = True
 
     def finish(self, code):
-        """Note the exit code, and that everything is written."""
+        """Record the exit code, and that everything has been written."""
         self.code, self._done = code, True
 
     def signal_code(self):
-        """Return the exit code of a command that a signal ended, as shells count: 128 + signal."""
+        """Return the shell's exit code of a command that a signal ended: 128 + the signal."""
         return 128 + (self.number or signal.SIGINT)
 
     def how(self):
-        """Return how the command was stopped: by Ctrl-C or by another signal."""
+        """Return "interrupted" after Ctrl-C, and "ended" after another signal."""
         return "interrupted" if self.signal_code() == 128 + signal.SIGINT else "ended"
 
-    # What was written.
+    # The files and streams that were written.
 
     def watch(self, *paths):
-        """Remember the state of files that the command is going to write."""
+        """Remember the state of files that the command will write."""
         self._stamps |= {path: _stamp(path) for path in paths}
 
     def forget(self, path):
-        """Stop watching a file: another program has written it."""
+        """Stop watching a file that another program has written."""
         del self._stamps[path]
 
     def sends(self, what):
@@ -131,14 +131,14 @@ class Guard:
         self._sent.append(what)
 
     def report(self):
-        """Say how the command was stopped, and what it had written by then."""
+        """Return a sentence: how the command was stopped, and which outputs it had written."""
         written = [str(path) for path, stamp in self._stamps.items() if _stamp(path) != stamp]
         written = ", ".join(written + self._sent)
         return f"{self.how()}; {written or 'nothing'} was written" + (" before" if written else "")
 
 
 def _stamp(path):
-    """Return what changes when a file is written."""
+    """Return values that change when a file is written."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

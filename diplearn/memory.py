@@ -32,6 +32,8 @@ class Estimate:
         self.at_once = hardware.side_by_side(count, torch.device(device))
         self.per_pixel = self.constant = 0
         side = max(64, getattr(network, "smallest", 0))  # smaller images would be padded
+        if autocast is None:
+            return
         try:
             small, large = (
                 _activations(network, channels, (side, width), autocast)

@@ -1,15 +1,15 @@
-"""Image quality: how far an image is from the truth."""
+"""Image quality: how close an image is to the truth."""
 
 import math
 
 import numpy as np
-import skimage  # loads its submodules on first use: the one with SSIM takes 65 MB of memory
+import skimage  # loads skimage.metrics, which takes 65 MB of memory, only when it is used
 import torch
 
 from .errors import InputError, whole
 from .images import check_form, to_array
 
-__all__ = ["band_correspondence", "luminance", "psnr", "ssim"]
+__all__ = ["band_correspondence", "psnr", "ssim"]
 
 
 def psnr(image, truth, *, luma=False, shave=0):
@@ -18,9 +18,9 @@ def psnr(image, truth, *, luma=False, shave=0):
     Parameters
     ----------
     image, truth : torch.Tensor
-        (C, H, W) with values in [0, 1]; values outside are clipped first, as a screen would.
+        (C, H, W); values outside [0, 1] are clipped first.
     luma : bool, optional
-        Compare the luma Y alone, as super-resolution tables do.
+        Compare only the luma Y, as super-resolution tables do.
     shave : int, optional
         Pixels to leave out along each edge, as super-resolution tables do.
 
@@ -31,7 +31,6 @@ def psnr(image, truth, *, luma=False, shave=0):
 
     Examples
     --------
-    >>> import torch
     >>> round(psnr(torch.zeros(1, 32, 32), torch.full((1, 32, 32), 0.1)), 4)
     20.0
     """
@@ -43,16 +42,13 @@ def psnr(image, truth, *, luma=False, shave=0):
 def ssim(image, truth, *, luma=False, shave=0):
     """Structural similarity (SSIM; Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
-    The window is the authors': a Gaussian of 1.5 pixels, 11x11. scikit-image's default is another.
+    The window is that of the authors, an 11x11 Gaussian with a standard deviation of 1.5 pixels;
+    scikit-image has a different default.
 
     Parameters
     ----------
-    image, truth : torch.Tensor
-        (C, H, W) with values in [0, 1], at least 11x11; values outside are clipped first.
-    luma : bool, optional
-        Compare the luma Y alone.
-    shave : int, optional
-        Pixels to leave out along each edge.
+    image, truth, luma, shave
+        As in `psnr`; the images must have at least 11x11 pixels.
 
     Returns
     -------
@@ -61,7 +57,6 @@ def ssim(image, truth, *, luma=False, shave=0):
 
     Examples
     --------
-    >>> import torch
     >>> ssim(torch.zeros(1, 32, 32), torch.zeros(1, 32, 32))
     1.0
     """
@@ -84,7 +79,7 @@ def _pair(image, truth, luma, shave, smallest=1):
         )
     if min(image.shape[-2:]) - 2 * whole(shave, "shave", 0) < smallest:
         raise InputError(
-            f"{image.shape[-1]}x{image.shape[-2]} pixels without {shave} along each edge: "
+            f"{image.shape[-1]}x{image.shape[-2]} pixels are too few with shave={shave}: "
             f"at least {smallest} must be left on each side"
         )
     if luma:
@@ -95,23 +90,11 @@ def _pair(image, truth, luma, shave, smallest=1):
 
 
 def luminance(image):
-    """Luma Y of ITU-R BT.601 in studio range (16 to 235 of 255), as in published tables.
+    """Return the luma Y of ITU-R BT.601, (1, H, W), in studio range (16 to 235 of 255).
 
-    Parameters
-    ----------
-    image : torch.Tensor
-        (C, H, W) with values in [0, 1]; a grey image is returned as it is.
+    Published tables use this range. A grey image is returned as it is.
 
-    Returns
-    -------
-    torch.Tensor
-        (1, H, W).
-
-    Examples
-    --------
-    >>> import torch
-    >>> white = luminance(torch.ones(3, 16, 16))
-    >>> round(255 * white.max().item())
+    >>> round(255 * luminance(torch.ones(3, 16, 16)).max().item())
     235
     """
     image = check_form(image, "the image")
@@ -123,11 +106,11 @@ def luminance(image):
 
 
 def band_correspondence(image, target, bands=5):
-    """Frequency band correspondence: how much of each frequency band of the target the image has.
+    """Frequency band correspondence: how much of each band of the target an image contains.
 
     The ratio of the two Fourier magnitudes is averaged over rings of equal width, from the lowest
     frequencies to the highest. If a network fits low frequencies first, the rings reach 1 one after
-    the other (Shi et al., IJCV 2022, doi:10.1007/s11263-021-01572-7).
+    another (Shi et al., IJCV 2022, doi:10.1007/s11263-021-01572-7).
 
     Parameters
     ----------
@@ -139,12 +122,11 @@ def band_correspondence(image, target, bands=5):
     Returns
     -------
     numpy.ndarray
-        (bands,), each at least 0; 1 where image and target agree, and NaN for a band in which the
-        target is empty.
+        (bands,), at least 0: 1 where image and target agree, NaN for a band in which the target is
+        empty.
 
     Examples
     --------
-    >>> import torch
     >>> image = torch.rand(1, 32, 32)
     >>> band_correspondence(image, image).round(6).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]

@@ -1,6 +1,6 @@
 """Forward operators A: how an image x becomes an observation A x.
 
-Every operator here is linear, treats each channel by itself and has an adjoint Aᵀ, so that
+Every operator here is linear, treats each channel separately and has an adjoint Aᵀ, so that
 ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for all x and y. Images may have leading dimensions: (..., C, H, W).
 Noise and JPEG compression are in `degrade`.
 """
@@ -24,24 +24,19 @@ class Operator:
 
     A user-defined operator implements ``__call__`` with differentiable PyTorch functions. If it
     changes the size of the image, it also implements `observed_shape` and `image_shape`; if it
-    holds tensors, `to`. Fits need no adjoint, since PyTorch differentiates A x. Before its run can
-    be saved, an operator must implement `settings`, and its class must be added to `BY_NAME`.
+    holds tensors, `to`. A fit needs no adjoint, since PyTorch differentiates A x. To save a run
+    with the operator, implement `settings` and add the class to `BY_NAME`.
 
     Examples
     --------
     The camera moved by five pixels during the exposure. The task selects the recipe:
 
-    >>> import torch
     >>> from diplearn import Problem
     >>> class MotionBlur(Operator):
     ...     def __call__(self, image):
     ...         return sum(image.roll(shift, dims=-1) for shift in range(5)) / 5
-    ...
-    ...     def adjoint(self, observation, shape):
-    ...         return sum(observation.roll(-shift, dims=-1) for shift in range(5)) / 5
     >>> clean = torch.rand(3, 32, 32)
-    >>> blurred = MotionBlur()(clean)
-    >>> Problem(blurred, MotionBlur(), truth=clean, task="deblurring")
+    >>> Problem(MotionBlur()(clean), MotionBlur(), truth=clean, task="deblurring")
     <Problem deblurring: image of shape (3, 32, 32), truth known, sigma unknown>
     """
 
@@ -56,8 +51,8 @@ class Operator:
     def project(self, image, observation):
         """Return the image nearest to x that explains the observation: x + A⁺ (x0 − A x).
 
-        What A cannot see (its null space) stays as it is in x, and values may leave [0, 1]. An
-        operator whose pseudoinverse A⁺ would amplify noise, such as a blur, returns x itself.
+        The part of x in the null space of A stays as it is; values may leave [0, 1]. If the
+        pseudoinverse A⁺ would amplify noise, as for a blur, the result is x itself.
         """
         return image
 
@@ -70,7 +65,7 @@ class Operator:
         return tuple(shape)
 
     def to(self, device):
-        """Return the operator with its tensors on a device."""
+        """Return the operator with its tensors on the device."""
         return self
 
     def settings(self):
@@ -83,7 +78,6 @@ class Identity(Operator):
 
     Examples
     --------
-    >>> import torch
     >>> x = torch.rand(3, 16, 16)
     >>> Identity()(x) is x
     True
@@ -104,14 +98,13 @@ class Mask(Operator):
     Parameters
     ----------
     known : torch.Tensor, array_like or PIL.Image.Image
-        (H, W), (1, H, W) or (C, H, W): 1 or True where a pixel is known, 0 or False where it is
-        missing. In a PIL image white is known; see `images.read_mask`.
+        (H, W), (1, H, W) or (C, H, W): 1 or True for a known pixel, 0 or False for a missing one.
+        In a PIL image, white is known; see `images.read_mask`.
     kind : {"text", "pixels", "hole"}, optional
-        What is missing; selects the published recipe.
+        What is missing; the published recipe depends on it.
 
     Examples
     --------
-    >>> import torch
     >>> mask = Mask(torch.tensor([[1, 1], [1, 0]]))
     >>> mask(torch.full((1, 2, 2), 0.5)).tolist()
     [[[0.5, 0.5], [0.5, 0.0]]]
@@ -130,7 +123,7 @@ class Mask(Operator):
         known = known.detach()[None] if known.ndim == 2 else known.detach()
         if known.ndim != 3 or known.shape[0] not in (1, 3):
             raise InputError(f"a mask is (H, W), (1, H, W) or (3, H, W), not {tuple(known.shape)}")
-        lookup(self.KINDS, kind, "kind of mask")  # refuses an unknown one
+        lookup(self.KINDS, kind, "kind of mask")  # raises InputError for an unknown kind
         values = _values(known)
         if not values <= {0, 1}:
             found = ", ".join(f"{value:g}" for value in sorted(values)[:4])
@@ -139,25 +132,14 @@ class Mask(Operator):
                 "threshold it first, as in image > 0.5"
             )
         if 1 not in values:
-            raise InputError("the mask leaves nothing known: every pixel is missing")
+            raise InputError("in this mask every pixel is missing; at least one must be known")
         self.known = known.to(torch.float32)
         self.kind = kind
 
     @classmethod
     def pixels(cls, height, width, missing=0.5, seed=0):
-        """Make a mask in which single pixels are missing at random.
+        """Make a mask in which a fraction `missing`, in [0, 1), of the pixels is missing at random.
 
-        Parameters
-        ----------
-        height, width : int
-            Size in pixels.
-        missing : float, optional
-            Fraction of the pixels that are missing, in [0, 1).
-        seed : int, optional
-            Seed of the mask.
-
-        Examples
-        --------
         >>> round(Mask.pixels(64, 64, missing=0.5).missing, 1)
         0.5
         """
@@ -170,22 +152,14 @@ class Mask(Operator):
     def text(cls, height, width, words="deep image prior ", lines=12):
         """Make a mask of text that covers the whole image.
 
-        Parameters
-        ----------
-        height, width : int
-            Size in pixels.
-        words : str, optional
-            The text, repeated to fill each line.
-        lines : int, optional
-            Number of lines; fewer if they would be less than 8 pixels high.
+        `words` are repeated to fill each line. Lines are at least 8 pixels high, so that a small
+        image has fewer than `lines`.
 
-        Examples
-        --------
         >>> Mask.text(64, 64, lines=4).known.shape
         torch.Size([1, 64, 64])
         """
         if not words.strip():
-            raise InputError("words must hold something to write")
+            raise InputError("words must contain text to write on the image, not only spaces")
         lines = whole(lines, "lines", 1)
         canvas = Image.new("L", (width, height), 255)
         step = max(8, height // lines)
@@ -200,21 +174,15 @@ class Mask(Operator):
     def hole(cls, height, width, top=0.35, left=0.35, size=0.3):
         """Make a mask with one rectangular hole.
 
-        Parameters
-        ----------
-        height, width : int
-            Size in pixels.
-        top, left, size : float, optional
-            Upper left corner and side lengths of the hole, as fractions of the image's sides.
+        `top` and `left` are its upper left corner and `size` is the length of its sides, all as
+        fractions of the image's sides.
 
-        Examples
-        --------
         >>> Mask.hole(100, 100, size=0.5).missing
         0.25
         """
         if not (0 <= top < 1 and 0 <= left < 1 and 0 < size < 1):
             raise InputError(
-                f"top={top}, left={left}, size={size}: fractions of the sides, in [0, 1)"
+                f"top={top}, left={left}, size={size} must be fractions of the sides, in [0, 1)"
             )
         known = torch.ones(1, height, width)
         rows = slice(round(top * height), round((top + size) * height))
@@ -232,16 +200,16 @@ class Mask(Operator):
         return torch.where(self.known.to(image.device) > 0, image, 0)
 
     def adjoint(self, observation, shape=None):
-        """Apply the mask again: it is its own adjoint."""
+        """Apply the mask: a mask is its own adjoint."""
         return self(observation)
 
     def project(self, image, observation):
-        """Put the known pixels back."""
+        """Replace the known pixels by those of the observation."""
         return torch.where(self.known.to(image.device) > 0, observation, image)
 
     def to(self, device):
-        """Return the mask on a device."""
-        moved = copy.copy(self)  # its values were checked when it was made
+        """Return the mask with its tensor on the device."""
+        moved = copy.copy(self)  # a copy, since the constructor would check the values again
         moved.known = self.known.to(device)
         return moved
 
@@ -251,7 +219,7 @@ class Mask(Operator):
 
 
 def _values(known):
-    """Return the set of values in a mask. PyTorch cannot sort every type, so some are converted."""
+    """Return the set of values in a mask; types that PyTorch cannot sort are converted first."""
     if known.is_complex():
         raise InputError(f"a mask holds 0 (missing) and 1 (known), not {known.dtype}")
     if known.dtype in (torch.uint16, torch.uint32, torch.uint64):
@@ -262,40 +230,40 @@ def _values(known):
 
 
 class Hidden(Operator):
-    """A followed by a mask: stopping rules use it to withhold part of the observation."""
+    """A followed by a mask: a stopping rule uses it to withhold part of the observation."""
 
     def __init__(self, operator, visible):
         self.operator, self.visible = operator, visible
 
     def __call__(self, image):
-        """Return A x with zeros where it is withheld."""
+        """Return A x with zeros at the withheld pixels."""
         return self.operator(image) * self.visible
 
     def adjoint(self, observation, shape):
-        """Return Aᵀ y of the visible part of y."""
+        """Return Aᵀ applied to the visible part of y."""
         return self.operator.adjoint(observation * self.visible, shape)
 
     def observed_shape(self, shape):
-        """Return the shape that A gives."""
+        """Return the observed shape of A."""
         return self.operator.observed_shape(shape)
 
     def image_shape(self, shape):
-        """Return the shape that A gives."""
+        """Return the image shape of A."""
         return self.operator.image_shape(shape)
 
     def to(self, device):
-        """Return A and the mask on a device."""
+        """Return A and the mask with their tensors on the device."""
         return Hidden(self.operator.to(device), self.visible.to(device))
 
 
 class Separable(Operator):
-    """An operator that acts on columns and on rows: A x = R x Cᵀ, so that Aᵀ y = Rᵀ y C.
+    """An operator that acts on columns and rows separately: A x = R x Cᵀ, so that Aᵀ y = Rᵀ y C.
 
-    A subclass implements `matrix`, from which R and C are made.
+    A subclass implements `matrix`, which gives R for the image's height and C for its width.
     """
 
     def matrix(self, pixels):
-        """Return the (m, n) float64 array that acts along an axis of n pixels."""
+        """Return the (m, n) float64 matrix that acts along an axis of n pixels."""
         raise NotImplementedError
 
     def __call__(self, image):
@@ -329,7 +297,7 @@ def _lanczos3(t):
 
 
 def _cubic(t):
-    """Keys' cubic with a = -1/2 (doi:10.1109/TASSP.1981.1163711), the bicubic of image editors."""
+    """Keys' cubic with a = -1/2 (doi:10.1109/TASSP.1981.1163711), the usual bicubic kernel."""
     t = np.abs(t)
     near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     return np.where(t <= 1, near, np.where(t < 2, far, 0))
@@ -343,7 +311,7 @@ def _gaussian(t):
     return np.exp(-0.5 * t**2)
 
 
-# Name -> kernel, and the radius beyond which it is 0.
+# Name -> (kernel, radius beyond which the kernel is 0).
 _KERNELS = {
     "lanczos2": (_lanczos2, 2),
     "lanczos3": (_lanczos3, 3),
@@ -353,7 +321,7 @@ _KERNELS = {
 
 
 def _resampling_matrix(pixels, centres, kernel, radius, width):
-    """Return a matrix whose row o weights the pixels around centres[o] by kernel(t / width).
+    """Return a matrix whose row i weights the pixels around centres[i] by kernel(distance / width).
 
     Beyond the edge, the last pixel is repeated.
     """
@@ -368,20 +336,19 @@ def _resampling_matrix(pixels, centres, kernel, radius, width):
 
 
 class Downsample(Separable):
-    """Shrink an image by a whole factor: super-resolution.
+    """Shrink an image by an integer factor: super-resolution.
 
     Parameters
     ----------
     factor : int
-        At least 2. The observation has ceil(side / factor) pixels per side: where the factor does
-        not divide a side, the last pixel is repeated.
+        At least 2. The observation has ceil(side / factor) pixels per side: if the factor does not
+        divide a side, the last pixel is repeated.
     kernel : {"lanczos2", "lanczos3", "cubic", "box"}, optional
-        The antialiasing filter, stretched by the factor. With Lanczos2 and an even factor the
-        operator is the published downsampler, edges included.
+        The antialiasing filter, stretched by the factor. Lanczos2 with an even factor is the
+        published downsampler, including its treatment of the edges.
 
     Examples
     --------
-    >>> import torch
     >>> A, x, truth = Downsample(4), torch.rand(3, 64, 48), torch.rand(3, 64, 48)
     >>> A(x).shape
     torch.Size([3, 16, 12])
@@ -390,7 +357,7 @@ class Downsample(Separable):
     """
 
     def __init__(self, factor, kernel="lanczos2"):
-        lookup(_KERNELS, kernel, "kernel")  # refuses an unknown one
+        lookup(_KERNELS, kernel, "kernel")  # raises InputError for an unknown kernel
         self.factor, self.kernel = whole(factor, "factor", 2), kernel
 
     def matrix(self, pixels):
@@ -400,7 +367,7 @@ class Downsample(Separable):
         return _resampling_matrix(pixels, centres, kernel, radius, self.factor)
 
     def project(self, image, observation):
-        """Correct the image by the smoothest one that fits what is left: x + A⁺ (x0 − A x)."""
+        """Add to x the smallest correction that explains the observation: x + A⁺ (x0 − A x)."""
         rows, columns = self._matrices(image.shape, image, inverse=True)
         return image + rows @ (observation - self(image)) @ columns.T
 
@@ -408,15 +375,15 @@ class Downsample(Separable):
         return -(-pixels // self.factor)  # rounded up
 
     def observed_shape(self, shape):
-        """Return the shape of the small image, given that of the large one."""
+        """Return the shape of the small image, given the shape of the large one."""
         return (*shape[:-2], *(self._side(side) for side in shape[-2:]))
 
     def image_shape(self, shape):
-        """Return the shape of the large image, given that of the small one."""
+        """Return the shape of the large image, given the shape of the small one."""
         return (*shape[:-2], *(side * self.factor for side in shape[-2:]))
 
     def settings(self):
-        """Return factor and kernel."""
+        """Return the factor and the kernel."""
         return {"factor": self.factor, "kernel": self.kernel}
 
 
@@ -430,14 +397,13 @@ class Blur(Separable):
 
     Examples
     --------
-    >>> import torch
     >>> Blur(2.0)(torch.ones(1, 16, 16)).std().item() < 1e-6  # a constant image stays constant
     True
     """
 
     def __init__(self, width=1.5):
         if not 0 < width < 100:
-            raise InputError(f"width={width}: a blur is between 0 and 100 pixels wide")
+            raise InputError(f"width={width} must be between 0 and 100 pixels")
         self.width = float(width)
 
     def matrix(self, pixels):
@@ -451,4 +417,4 @@ class Blur(Separable):
 
 
 BY_NAME = {kind.__name__: kind for kind in (Identity, Mask, Downsample, Blur)}
-"""The operators that a saved run can name."""
+"""Name -> class, for the operators that a saved run may contain."""

@@ -6,30 +6,31 @@ from .errors import lookup
 
 __all__ = ["Muon", "orthogonalize"]
 
-# Coefficients of x, x³ and x⁵, by Jordan et al., for fast growth of small singular values.
+# Coefficients of x, x³ and x⁵, chosen by Jordan et al. so that small singular values grow fast.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 
-# Root mean square of a typical Adam step, in learning rates (Liu et al.).
+# Root mean square of a typical Adam step, as a multiple of the learning rate (Liu et al.).
 _ADAM_SIZE = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalized: every direction in a layer's weights takes a step of equal length.
+    """Orthogonalized momentum: equally long steps along all singular vectors of a layer.
 
-    The weights of a layer form a matrix, with one row per output channel. Muon keeps a running mean
-    of its gradients (the momentum), looks ahead as Nesterov does, and replaces the result by the
-    nearest orthogonal matrix, found by a Newton-Schulz iteration. All singular values of a step are
-    then about equal, whereas those of a gradient differ widely: the few directions with large ones
-    no longer drown the many with small ones. On one image, this saves two thirds of the iterations.
+    The weights of a layer form a matrix with one row per output channel. Muon keeps a running mean
+    of the gradients (the momentum), looks ahead as Nesterov's method does, and replaces the result
+    by the nearest orthogonal matrix, found by a Newton-Schulz iteration. The singular values of a
+    step are then about equal. Those of a gradient differ widely, so that the few directions with
+    large singular values dominate the many with small ones. When fitting one image, this saves two
+    thirds of the iterations.
 
     Parameters
     ----------
     filters : iterable of torch.nn.Parameter
         Weights of convolutions, (outputs, inputs, height, width), or matrices.
     lr : float, optional
-        Learning rate. A step's root mean square is about 0.2 times this, as with Adam, so that one
-        learning rate suits both.
+        Learning rate. The root mean square of a step is about 0.2 times this, as with Adam, so that
+        the same learning rate suits both.
     momentum : float, optional
         Weight of the past in the running mean of the gradients, in [0, 1).
 
@@ -52,7 +53,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Make one step along the gradients that `backward` left."""
+        """Make one step along the gradients that `backward` has computed."""
         for group in self.param_groups:
             filters = [p for p in group["params"] if p.grad is not None]
             if not filters:
@@ -66,7 +67,7 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_add_(filters, steps, alpha=-group["lr"])
 
     def _nesterov(self, filters, momentum):
-        """Update the momentum with the gradients; return its Nesterov look-ahead."""
+        """Update the momentum with the gradients and return the Nesterov look-ahead."""
         for each in filters:
             if not self.state[each]:
                 self.state[each]["momentum"] = torch.zeros_like(each)
@@ -79,7 +80,7 @@ class Muon(torch.optim.Optimizer):
 def _as_matrix(filters):
     """Return the filters as a matrix with a row per output, or per input if there are more inputs.
 
-    The columns are in whatever order avoids a copy, since singular values do not depend on it.
+    The order of the columns is the one that avoids a copy: singular values do not depend on it.
     """
     outputs, inputs = filters.shape[:2]
     if inputs > outputs:
@@ -104,8 +105,7 @@ def orthogonalize(matrices):
 
     Parameters
     ----------
-    matrices : sequence of torch.Tensor
-        (m, n) each.
+    matrices : sequence of torch.Tensor, (m, n)
 
     Returns
     -------
@@ -116,8 +116,8 @@ def orthogonalize(matrices):
     -----
     Five rounds of a Newton-Schulz iteration, X ← aX + b(XXᵀ)X + c(XXᵀ)²X, each of which applies an
     odd polynomial to the singular values. The factors aI + b(XXᵀ) + c(XXᵀ)² of all rounds are
-    polynomials of the first Gram matrix XXᵀ (or XᵀX, if smaller). They commute, so the rounds work
-    on Gram matrices alone, and those of equal size are batched.
+    polynomials in the first Gram matrix XXᵀ (or XᵀX, if smaller) and commute. The rounds therefore
+    need Gram matrices only, and Gram matrices of equal size are batched.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def orthogonalize(matrices):
 def _newton_schulz(grams):
     """Return the product of all rounds' factors: about the inverse square root of each Gram matrix.
 
-    The Gram matrices are first divided by their trace, so that no singular value exceeds 1.
+    Each Gram matrix is first divided by its trace, so that no singular value exceeds 1.
     """
     a, b, c = _QUINTIC
     one = torch.eye(grams.shape[-1], device=grams.device, dtype=grams.dtype)
@@ -154,7 +154,7 @@ def _newton_schulz(grams):
 
 
 def _are_filters(parameter):
-    """True for weights with enough rows and columns (4) for their singular values to matter."""
+    """True for weights with at least 4 rows and columns, so that singular values matter."""
     return parameter.ndim >= 2 and min(parameter.shape[:2]) > 3
 
 
@@ -163,10 +163,10 @@ BY_NAME = {"adam": lambda parameter: False, "muon": _are_filters}
 
 
 def build(name, network, rate, momentum):
-    """Return the optimisers that share the parameters of a network among them.
+    """Return the optimisers that together update all parameters of a network.
 
     With "muon", Muon updates the filters, and Adam the biases and the scales of batch norm.
-    `momentum` is Muon's, and Adam's β₁.
+    `momentum` is the one of Muon and the β₁ of Adam.
     """
     for_muon = lookup(BY_NAME, name, "optimiser")
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -181,7 +181,7 @@ def build(name, network, rate, momentum):
 
 
 def moments(optimiser, parameter):
-    """Return the shape and type of each tensor that an optimiser keeps for a parameter, by name."""
+    """Return name -> (shape, dtype) of the tensors that an optimiser keeps for a parameter."""
     like = (tuple(parameter.shape), parameter.dtype)
     if isinstance(optimiser, Muon):
         return {"momentum": like}

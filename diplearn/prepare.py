@@ -10,11 +10,11 @@ from .randomness import borrowed_state, derived
 from .state import State
 
 
-def state(problem, recipe, network=None, *, seed=0, device=None, z=None, saved=False):
+def new_state(problem, recipe, network=None, *, seed=0, device=None, z=None, will_save=False):
     """Return the state of a new fit; raise InputError or MemoryShortage if it is not possible."""
     device, own = hardware.find(device), network is not None
     channels = inputs.channels(recipe, problem.shape, z)
-    check_memory(problem, recipe, network, channels, device, saved)
+    check_memory(problem, recipe, network, channels, device, will_save)
     z = place_input(inputs.fixed(recipe, problem.shape, seed, z), device)
     if not own:
         network = build(problem, recipe, channels, seed)
@@ -24,7 +24,7 @@ def state(problem, recipe, network=None, *, seed=0, device=None, z=None, saved=F
     return State(network, z, recipe, seed, own)
 
 
-def check_memory(problem, recipe, network, channels, device, saved=False):
+def check_memory(problem, recipe, network, channels, device, will_save=False):
     """Return the estimate of a fit's memory in bytes; raise MemoryShortage if that is too much.
 
     Nothing large is made before the check: neither z nor networks, nor what a rule hides.
@@ -41,7 +41,7 @@ def check_memory(problem, recipe, network, channels, device, saved=False):
             network = _member(recipe, channels, problem.shape)
     precision = hardware.precision(recipe.precision, device)
     autocast = functools.partial(hardware.autocast, precision, device)
-    estimate = memory.Estimate(network, channels, autocast, count, saved, device)
+    estimate = memory.Estimate(network, channels, autocast, count, will_save, device)
     return memory.check(estimate, problem, device)
 
 
@@ -95,7 +95,9 @@ def _start_at_mean(network, problem):
 def check_module(network):
     """Raise InputError unless a user's network has parameters that can be fitted."""
     if not isinstance(network, torch.nn.Module):
-        raise InputError(f"network={network!r} is no torch.nn.Module: hand in an instance of one")
+        raise InputError(
+            f"network={network!r} is not a torch.nn.Module: hand in an instance of one"
+        )
     lazy = torch.nn.parameter.UninitializedTensorMixin
     if any(isinstance(p, lazy) for p in network.parameters()):
         raise InputError("the network has lazy parameters: call it once, before the fit")

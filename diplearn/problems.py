@@ -1,4 +1,4 @@
-"""What a fit is given: an observation, its forward operator, and what is known about the noise."""
+"""The problem that a fit solves: an observation, its forward operator and the noise level."""
 
 import copy
 import dataclasses
@@ -43,23 +43,23 @@ class Problem:
     Parameters
     ----------
     observation : torch.Tensor
-        x0, (C, H, W) float in [0, 1]. Where a `Mask` says missing, any value is accepted, even NaN.
+        x0, (C, H, W) float in [0, 1]. Pixels that a `Mask` marks as missing may have any value,
+        even NaN.
     operator : Operator, optional
         A; the identity by default.
     truth : torch.Tensor, optional
-        The clean image x, where it is known. It serves for measuring only: no fit ever sees it.
+        The clean image x, if it is known. It is used for measuring only: no fit ever sees it.
     sigma : float, optional
-        Standard deviation of the noise in the observation, in units of [0, 1]; None where it is
+        Standard deviation of the noise in the observation, in units of [0, 1]; None if it is
         unknown (see `noise_level`).
     task : str, optional
-        Selects the recipe: one of `TASKS`. By default the operator's task, or ``"denoising"`` for
-        a user-defined operator.
+        One of `TASKS`, which selects the recipe. By default the operator's task, or ``"denoising"``
+        for a user-defined operator.
 
     Examples
     --------
-    A photograph of your own, whose clean version nobody knows:
+    A photograph of your own, without a clean version:
 
-    >>> import torch
     >>> photo = torch.rand(3, 64, 64)  # or images.read("photo.jpg")
     >>> Problem(photo)
     <Problem denoising: image of shape (3, 64, 64), truth unknown, sigma unknown>
@@ -72,7 +72,7 @@ class Problem:
     task: str | None = None
 
     def __post_init__(self):
-        # Frozen, so that nobody changes a problem during a fit: fields are set once, here.
+        # The class is frozen, so that no problem changes during a fit; fields are only set here.
         def put(name, value):
             object.__setattr__(self, name, value)
 
@@ -88,7 +88,7 @@ class Problem:
             put("sigma", float(self.sigma))
         if self.task is None:
             put("task", _task_of(self.operator))
-        lookup(OPERATOR_OF, self.task, "task")  # refuses an unknown one
+        lookup(OPERATOR_OF, self.task, "task")  # raises InputError for an unknown task
         if masked:
             _check_mask(self.operator, self.observation)
         self._check_shapes()
@@ -124,13 +124,12 @@ class Problem:
     def noise_level(self):
         """Return the noise's standard deviation σ: as given, or estimated from the observation.
 
-        The estimate is the median of the finest wavelet coefficients (Donoho & Johnstone 1994,
-        doi:10.1093/biomet/81.3.425), averaged over the channels. Constant regions, such as a black
-        channel or a blown-out sky, are left out; without any others the estimate is 0. Through a
-        mask, which hides the noise, σ cannot be estimated: that raises an InputError.
+        The estimate is based on the median of the finest wavelet coefficients (Donoho & Johnstone
+        1994, doi:10.1093/biomet/81.3.425), averaged over the channels. Constant regions, such as a
+        black channel or an overexposed sky, are left out; if the whole image is constant, the
+        estimate is 0. A mask sets the missing pixels to zero, so that σ cannot be estimated: this
+        raises InputError.
 
-        Examples
-        --------
         >>> from diplearn import images
         >>> noisy = denoising(images.load("camera", size=256), sigma=25 / 255).observation
         >>> 22 < 255 * Problem(noisy).noise_level() < 28
@@ -144,18 +143,19 @@ class Problem:
         return float(np.mean([level for level in levels if level] or [0.0]))
 
     def need_truth(self, wanted):
-        """Return the truth, or raise an InputError that says what needs it."""
+        """Return the truth, or raise InputError, which says that `wanted` needs the truth."""
         if self.truth is None:
             raise InputError(
-                f"{wanted} compares with the clean image, and this problem has none: "
-                "it holds an image of your own"
+                f"{wanted} compares with the clean image, which is unknown for an image of "
+                "your own; make the problem from a clean image, as dip.denoising does"
             )
         return self.truth
 
     def varied(self, **values):
-        """Return a copy with some fields replaced, and nothing checked or clipped.
+        """Return a copy with some fields replaced, without checking or clipping them.
 
-        Stopping rules use it for what they show to a network; users make a new Problem instead.
+        Stopping rules use it to show a network a changed observation; users make a new Problem
+        instead.
         """
         other = copy.copy(self)
         other.__dict__.pop("_moved", None)
@@ -164,11 +164,11 @@ class Problem:
         return other
 
     def __getstate__(self):
-        """Leave out the copies on other devices."""
+        """Leave out the cached copies on other devices."""
         return {name: value for name, value in self.__dict__.items() if name != "_moved"}
 
     def to(self, device):
-        """Return the same problem with its tensors on a device; each copy is made once and kept."""
+        """Return the same problem with its tensors on the device; copies are cached."""
         device = torch.device(device)
         if self.observation.device == device:
             return self
@@ -193,19 +193,21 @@ def _task_of(operator):
 
 def _finest_level(plane):
     """σ from the finest diagonal wavelet coefficients of one channel, or 0 if it is constant."""
-    import pywt  # imported here: most problems are given their noise level
+    import pywt  # imported here, since most problems need no estimate
     from scipy import ndimage
 
     details = np.abs(pywt.dwtn(plane, "db2")["dd"])
-    told = details > 1e-6  # smaller ones are the rounding errors of a constant region
-    if told.mean() < 0.5:  # a drawing, a black frame: noise fills regions, edges do not
+    told = details > 1e-6  # smaller coefficients are the rounding errors of a constant region
+    # In a drawing or a black frame most coefficients are 0. Noise fills whole regions and survives
+    # the erosion; edges are thin lines and do not.
+    if told.mean() < 0.5:
         told = ndimage.binary_erosion(told, np.ones((7, 7)), border_value=1)
     quartile = statistics.NormalDist().inv_cdf(0.75)
     return float(np.median(details[told])) / quartile if told.any() else 0.0
 
 
 def _clear_missing(image, mask, what):
-    """Set the missing pixels to 0, for they may be NaN; leave an image of another size alone."""
+    """Set the missing pixels, which may be NaN, to 0; leave an image of another size unchanged."""
     image = as_tensor(image, what)
     return mask(image) if image.ndim == 3 and _fits(mask, image) else image
 
@@ -219,26 +221,24 @@ def _check_mask(mask, observation):
     if not _fits(mask, observation):
         raise InputError(
             f"the mask has shape {tuple(mask.known.shape)} and the image "
-            f"{tuple(observation.shape)}; they must be of the same size (a mask may have one "
-            "channel for all)"
+            f"{tuple(observation.shape)}; they must be of the same size (a mask may have "
+            "one channel for all channels of the image)"
         )
     if mask.missing == 0:
         warnings.warn("nothing is missing in the mask: there is nothing to fill in", stacklevel=4)
 
 
 def denoising(clean, sigma=25 / 255, seed=0):
-    """Make a denoising problem from a clean image.
+    """Make a denoising problem from a clean image, which becomes its truth.
 
     The noisy image is clipped to [0, 1], as a camera does and as the published inputs are.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     sigma : float, optional
         Standard deviation of the Gaussian noise, in units of [0, 1].
     seed : int, optional
-        Seed of the noise.
 
     Returns
     -------
@@ -255,20 +255,17 @@ def denoising(clean, sigma=25 / 255, seed=0):
 
 
 def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
-    """Make a super-resolution problem from a clean image.
+    """Make a super-resolution problem from a clean image, which becomes its truth.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     factor : int, optional
-        How many times smaller the observation is on each side, rounded up.
+        How many times smaller the observation is on each side; its sides are rounded up.
     kernel : str, optional
         The antialiasing filter; see `operators.Downsample`.
-    sigma : float, optional
-        Standard deviation of Gaussian noise on the small image.
-    seed : int, optional
-        Seed of the noise.
+    sigma, seed
+        Noise on the small image, as in `denoising`.
 
     Returns
     -------
@@ -285,7 +282,7 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
     if min(clean.shape[-2:]) < 2 * operator.factor:
         raise InputError(
             f"factor={factor} leaves less than 2 pixels of a "
-            f"{clean.shape[-1]}x{clean.shape[-2]} image"
+            f"{clean.shape[-1]}x{clean.shape[-2]} image; take a smaller factor"
         )
     # Clipped: Lanczos overshoots at edges, but an image has no values outside [0, 1].
     observation = degrade.gaussian_noise(operator(clean), sigma, seed)
@@ -293,29 +290,21 @@ def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):
 
 
 def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
-    """Make an inpainting problem from a clean image.
+    """Make an inpainting problem from a clean image; warn if no pixel is missing.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1]. It becomes the truth, unless missing pixels are NaN: then the truth
-        is unknown.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
+        If missing pixels are NaN, the truth is unknown.
     mask : Mask, torch.Tensor or float, optional
-        An operator; or what `Mask` takes, such as a tensor of 0 (missing) and 1 (known); or the
+        An operator; an argument of `Mask`, such as a tensor of 0 (missing) and 1 (known); or the
         fraction of pixels that are missing at random.
-    sigma : float, optional
-        Standard deviation of Gaussian noise on the known pixels.
-    seed : int, optional
-        Seed of the noise and of a random mask.
+    sigma, seed
+        Noise on the known pixels, as in `denoising`; the seed is also that of a random mask.
 
     Returns
     -------
     Problem
-
-    Warns
-    -----
-    UserWarning
-        Nothing is missing.
 
     Examples
     --------
@@ -337,18 +326,15 @@ def inpainting(clean, mask=0.5, sigma=0.0, seed=0):
 
 
 def deblurring(clean, width=1.5, sigma=0.0, seed=0):
-    """Make a deblurring problem from a clean image.
+    """Make a deblurring problem from a clean image, which becomes its truth.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     width : float, optional
         Standard deviation of the Gaussian blur in pixels.
-    sigma : float, optional
-        Standard deviation of the Gaussian noise on the blurred image.
-    seed : int, optional
-        Seed of the noise.
+    sigma, seed
+        Noise on the blurred image, as in `denoising`.
 
     Returns
     -------
@@ -367,20 +353,20 @@ def deblurring(clean, width=1.5, sigma=0.0, seed=0):
 
 
 def jpeg(clean, quality=10):
-    """Make a problem from a clean image by compressing it hard with JPEG.
+    """Make a problem by compressing a clean image, which becomes the truth, strongly with JPEG.
+
+    The operator is the identity, since the restoration does not know how JPEG works. The noise
+    level is unknown, as in practice.
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1]; it becomes the truth.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
     quality : int, optional
         1 (worst) to 95.
 
     Returns
     -------
     Problem
-        With the identity as its operator, since the restoration is blind to how JPEG works, and
-        without a noise level, since nobody knows the size of the error in practice.
 
     Examples
     --------
@@ -397,18 +383,15 @@ def impedance(clean, sigma=25 / 255, seed=0):
 
     Parameters
     ----------
-    clean : torch.Tensor
-        (C, H, W) in [0, 1].
-    sigma : float, optional
-        Standard deviation of the noise in "image + noise", in units of [0, 1].
-    seed : int, optional
-        Seed of noise and permutation.
+    clean : torch.Tensor, (C, H, W) in [0, 1]
+    sigma, seed
+        Noise in "image + noise", as in `denoising`.
 
     Returns
     -------
     dict
-        Name -> Problem: "image"; "image + noise"; "shuffled pixels", the same pixels in a random
-        order; "noise", Gaussian, with the mean and standard deviation of the image. None has a
+        Name -> Problem: "image"; "image + noise"; "shuffled pixels", the same pixels in random
+        order; "noise", Gaussian, with the mean and standard deviation of the image. There is no
         truth, since the network is to reproduce each target as it is.
 
     Examples

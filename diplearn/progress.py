@@ -1,4 +1,4 @@
-"""The progress of a fit: a bar in a terminal or notebook, a few lines in a pipe."""
+"""Show the progress of a fit: a bar in a terminal or notebook, a few lines in a pipe."""
 
 import contextlib
 import os
@@ -8,14 +8,14 @@ import time
 from tqdm import tqdm
 
 LINES = 10
-"""How many lines a whole fit writes into a pipe."""
+"""Number of lines that a whole fit writes into a pipe."""
 
 
 class Progress:
-    """Show how much of a fit is done, its speed, the time left, and a few words such as the loss.
+    """A progress bar, or lines, with the time left and a few words such as the loss.
 
-    `total` iterations are counted, of which `done` were made before; `unit` is what the bar calls
-    them, "it" for iterations.
+    There are `total` iterations, of which `done` were made earlier; `unit` is the bar's name for
+    one of them.
     """
 
     def __init__(self, total, done=0, show=True, unit="it"):
@@ -25,8 +25,8 @@ class Progress:
         self.lines = show and sys.stderr is not None  # None: a program without a console
         if self.lines and (_in_notebook() or sys.stderr.isatty()):
             self.lines = False
-            file = sys.stdout if _in_notebook() else sys.stderr  # notebooks paint stderr red
-            # A terminal that states no size (expect, some containers) would get an empty bar.
+            file = sys.stdout if _in_notebook() else sys.stderr  # notebooks show stderr in red
+            # In a terminal of unknown size (expect, some containers), the bar would be empty.
             size = {"ncols": 80, "nrows": 24} if _columns() == 0 else {"dynamic_ncols": True}
             with self._or_lines():
                 self.bar = tqdm(
@@ -34,12 +34,12 @@ class Progress:
                 )
 
     def update(self, iteration, loss, psnr=None):
-        """Show that an iteration is done, with its loss and, if the truth is known, its PSNR."""
+        """Show that an iteration is done, its loss and, if the truth is known, its PSNR."""
         quality = "" if psnr is None else f", PSNR {psnr:.2f} dB"
         self.tell(iteration, f"loss {loss:.5f}{quality}")
 
     def tell(self, done, words):
-        """Show how many are done, and some words about the last one."""
+        """Show how many iterations are done, and a few words about the last one."""
         if self.bar is not None:
             with self._or_lines():
                 self.bar.set_postfix_str(words, refresh=False)
@@ -51,10 +51,7 @@ class Progress:
 
     @contextlib.contextmanager
     def _or_lines(self):
-        """Fall back to lines if the bar fails, so that the fit goes on.
-
-        The terminal may be gone, or the variable TQDM_BAR_FORMAT may hold garbage.
-        """
+        """Switch to lines if the bar fails: the terminal is gone, or TQDM_BAR_FORMAT is invalid."""
         try:
             yield
         except Exception:
@@ -65,23 +62,23 @@ class Progress:
     def _line(self, words):
         try:
             print(words, file=sys.stderr, flush=True)
-        except (OSError, ValueError):  # nobody reads any more: the fit goes on
+        except (OSError, ValueError):  # the reader is gone; the fit continues
             self.lines = False
 
     def close(self):
-        """Close the bar, and leave it on the screen as it is."""
+        """Close the bar and leave it on the screen."""
         if self.bar is not None:
             with self._or_lines():
                 self.bar.close()
 
 
 def _in_notebook():
-    """Return whether what is printed goes to a notebook's kernel."""
+    """Return whether standard output belongs to a notebook's kernel."""
     return type(sys.stdout).__module__.startswith("ipykernel")
 
 
 def _columns():
-    """Return the width that the terminal states, or None if there is no terminal."""
+    """Return the width that the terminal reports, or None if there is no terminal."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError, AttributeError):

@@ -1,8 +1,8 @@
-"""Random numbers from a seed and a purpose. PyTorch's global random state is borrowed under a lock.
+"""Random numbers that depend on a seed and a purpose.
 
-Layers can only draw their weights from that global state, so it is seeded for them and restored
-afterwards. Code outside this package does not know the lock: a thread of its own that draws random
-numbers at the same moment draws from the borrowed state.
+Layers can only draw their weights from PyTorch's global random state. It is seeded for them and
+restored afterwards, under a lock. Code outside this package does not take the lock: if another
+thread draws random numbers at that moment, it draws from the seeded state.
 """
 
 import contextlib
@@ -14,36 +14,14 @@ import torch
 
 from .errors import whole
 
-__all__ = ["generator"]
-
 
 def generator(seed, purpose, device="cpu"):
-    """Return a random number generator of its own for each seed and purpose.
+    """Return a random number generator for a seed and a purpose, such as ``"noise"``.
 
-    The purpose matters more than it may seem. If the noise on an image and the network's input z
-    were both drawn with seed 0, they would be made from the same random bits: the network would
-    find the noise in z, and overfit early (measured: 28.1 instead of 30.6 dB).
+    If the noise on an image and the network's input z were both drawn with seed 0, they would come
+    from the same random bits: the network would find the noise in z and overfit early (measured:
+    28.1 instead of 30.6 dB).
 
-    Parameters
-    ----------
-    seed : int
-        At least 0.
-    purpose : str
-        What the numbers are for, such as ``"noise"``.
-    device : str or torch.device, optional
-        Device on which the numbers are drawn.
-
-    Returns
-    -------
-    torch.Generator
-
-    Raises
-    ------
-    InputError
-        The seed is not a whole number of at least 0.
-
-    Examples
-    --------
     >>> import torch
     >>> draws = [torch.rand(1, generator=generator(0, p)).item() for p in ("noise", "z", "z")]
     >>> draws[0] == draws[1], draws[1] == draws[2]
@@ -63,10 +41,10 @@ _lock = threading.RLock()
 
 @contextlib.contextmanager
 def borrowed_state(gpus=()):
-    """Restore PyTorch's global random state, and that of some GPUs, at the end of the block.
+    """Restore PyTorch's global random state, and that of the given GPUs, at the end of the block.
 
-    The lock admits one thread at a time: fits that begin side by side would otherwise seed each
-    other's networks.
+    The lock admits one thread at a time: fits that begin at the same moment would otherwise seed
+    each other's networks.
 
     >>> before = torch.get_rng_state()
     >>> with borrowed_state():

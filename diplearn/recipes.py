@@ -1,6 +1,6 @@
-"""Recipes: everything that decides a fit, in one frozen dataclass.
+"""Recipes: all settings of a fit, in one frozen dataclass.
 
-`lab` is tuned for a minute on two cores; `paper` is the published recipe, for a GPU and patience.
+`lab` takes about a minute on two cores; `paper` is the published recipe, which calls for a GPU.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ __all__ = ["Recipe", "lab", "paper"]
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a fit, except the problem and the seed.
+    """All settings of a fit except problem and seed; a value out of range raises InputError.
 
     Parameters
     ----------
@@ -30,17 +30,17 @@ class Recipe:
     options : dict
         Arguments of that network's class, such as ``{"down": (32,) * 5}``.
     z : {"noise", "mesh", "given"}
-        The fixed input: uniform noise, the pixels' coordinates, or what the caller passes as ``z``.
+        The fixed input: uniform noise, the pixels' coordinates, or the caller's ``z``.
     z_channels : int
         Channels of z.
     z_scale : float
         The noise in z is U(0, z_scale).
     input_noise : float
-        Standard deviation of the noise that is added to z anew in every iteration; 0 for none.
+        Standard deviation of the noise that each iteration adds to z; 0 for none.
     noise_kind : {"gaussian", "uniform", "shifted"}
-        Distribution of the input noise. Uniform noise is several times cheaper to draw on a CPU.
-        Shifted noise is nearly free: uniform noise somewhat larger than z is drawn once, and each
-        iteration crops it at random.
+        Distribution of the input noise. On a CPU, uniform noise is several times cheaper to draw.
+        Shifted noise is nearly free: each iteration takes a random crop of one larger tensor of
+        uniform noise.
     optimiser : {"adam", "muon"}
         See `optimisers`.
     learning_rate : float
@@ -48,24 +48,24 @@ class Recipe:
     momentum : float
         Weight of the past in the optimiser's running mean of the gradients.
     members : int
-        Number of networks that are fitted side by side, each from its own initial weights; the
-        output is their mean.
+        Number of networks that are fitted side by side from different initial weights; the output
+        is their mean.
     final_rate : float
-        Fraction of the learning rate that is left at the last iteration, reached along half a
-        cosine; 1 keeps the learning rate constant.
+        Fraction of the learning rate at the last iteration, reached by cosine decay; 1 keeps the
+        learning rate constant.
     iterations : int
-        Number of iterations, if no stopping rule ends the fit earlier.
+        Number of iterations, unless a stopping rule ends the fit earlier.
     stop : str
-        The stopping rule of a fit that is given none: one of `stopping.BY_NAME`, or "auto".
+        The stopping rule if the call of the fit names none: one of `stopping.BY_NAME`, or "auto".
     average : float
         Weight of the past in the moving average of the outputs; 0.99 in the paper.
     average_window : float or None
         If given, the window of the moving average is this fraction of the iterations so far, and
         `average` is ignored: a short fit then has a short window.
     project : bool
-        Before an output enters the average, replace what the observation determines exactly (see
-        `Operator.project`): the known pixels of a mask, or the content of the small image. Nothing
-        is replaced where the problem's `sigma` is above 0.
+        Before an output enters the average, replace the content that the observation determines
+        exactly (see `Operator.project`): the known pixels of a mask, or the content of the small
+        image. Nothing is replaced if the problem's `sigma` is above 0.
     start_at_mean : bool
         Initialise the last layer's bias so that the first output has the observation's mean colour.
     data_term : {"mse", "l1"}
@@ -74,21 +74,15 @@ class Recipe:
         Weight of the total variation; 0 for the deep image prior's own energy.
     precision : {"float32", "bfloat16", "auto"}
         Arithmetic of the network; "auto" is bfloat16 on a CPU with instructions for it. Energies,
-        averages and Adam are always in float32.
+        averages and Adam always use float32.
     compiled : bool
         Compile the network with `torch.compile`, which needs a C++ compiler on a CPU. Measured with
         the published network: on two cores at 128x128, 45 s before the first iteration, then 10 %
         less time per iteration; on an H200 at 512x512 in bfloat16, 41 s, then 28 % less.
 
-    Raises
-    ------
-    InputError
-        A value has the wrong type or is out of range; the message says which, and what is allowed.
-
     Examples
     --------
-    >>> recipe = lab("denoising").replace(iterations=200)
-    >>> recipe.iterations
+    >>> lab("denoising").replace(iterations=200).iterations
     200
     """
 
@@ -117,21 +111,16 @@ class Recipe:
     compiled: bool = False
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):  # frozen: set once, here
+        for field in dataclasses.fields(self):  # the class is frozen: fields are only set here
             value = _checked(field, _python(getattr(self, field.name)))
             object.__setattr__(self, field.name, value)
 
     def replace(self, **changes):
         """Return a copy with some fields changed.
 
-        Parameters
-        ----------
-        **changes
-            Fields of the recipe. New `options` are merged into the present ones, unless `network`
-            changes too: the present options belong to the present network.
+        New `options` are merged into the present ones, unless `network` changes too: options belong
+        to their network.
 
-        Examples
-        --------
         >>> lab().replace(options={"skip": (0,) * 5}).options["padding"]
         'zeros'
         """
@@ -160,7 +149,7 @@ class Recipe:
 LARGEST = 1e6
 """The largest number in a recipe; far above this, float32 overflows."""
 
-# Field -> its largest whole number; the smallest is 1.
+# Field -> the largest whole number that it may have; the smallest is 1.
 _LARGEST_WHOLE = {"iterations": 10**12, "members": 1000, "z_channels": 10**12}
 
 # Field -> the condition on its value, and the same in words.
@@ -205,7 +194,7 @@ _KINDS = {str: "text", dict: "a table", bool: "true or false", int: "a whole num
 
 
 def _check_type(field, value):
-    """Raise InputError for a value of another type: the text "no" would count as true."""
+    """Raise InputError for a value of the wrong type: the text "no", say, would count as true."""
     if field.type in (str, dict, bool):
         good = isinstance(value, field.type)
     else:
@@ -218,7 +207,7 @@ def _check_type(field, value):
 
 
 def _python(value):
-    """Turn NumPy's numbers into Python's, also inside lists and options."""
+    """Turn NumPy's numbers into Python's, also inside lists and dicts."""
     if isinstance(value, dict):
         return {name: _python(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -227,11 +216,11 @@ def _python(value):
 
 
 def lab(task="denoising", **changes):
-    """Return the recipe for two cores and about a minute at 256x256.
+    """Return the course's recipe, which takes about a minute for 256x256 pixels on two cores.
 
-    It differs from the published recipe in what lesson 09 takes apart: two networks, narrow at high
-    resolution, without reflection padding and without a norm at the merges; Muon; input noise that
-    is nearly free to draw; an average whose window grows with the fit; a first output of the
+    It differs from the published recipe as lesson 09 explains: two networks, narrow at high
+    resolution, without reflection padding and without batch norm at the merges; Muon; input noise
+    that is nearly free to draw; an average whose window grows with the fit; a first output of the
     observation's mean colour; and outputs that agree with what the observation determines exactly.
 
     Parameters
@@ -272,7 +261,7 @@ _LAB = {
     "denoising": {},
     "jpeg": {"iterations": 300},
     "super_resolution": {"iterations": 350},
-    "inpainting": {  # there is little noise to overfit: more channels, less input noise
+    "inpainting": {  # with little noise to overfit, more channels and less input noise are better
         "options": {"down": (32, 64, 64, 64, 64)},
         "input_noise": 0.01,
         "learning_rate": 0.02,
@@ -285,6 +274,11 @@ _LAB = {
 def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
     """Return the recipe that the authors published for a task.
 
+    All these recipes have Adam, mean squared error, z ~ U(0, 0.1), reflection padding, float32 and
+    an average with weight 0.99 (Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020),
+    appendix, and the authors' code). The paper does not treat deblurring, which gets the settings
+    of super-resolution.
+
     Parameters
     ----------
     task : str, optional
@@ -294,20 +288,13 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
     sigma : float, optional
         Noise level, for denoising: more noise needs more input noise.
     factor : int, optional
-        The factor, for super-resolution.
+        The factor of super-resolution.
     **changes
         Fields of the recipe to change.
 
     Returns
     -------
     Recipe
-        Adam, mean squared error, z ~ U(0, 0.1), reflection padding, float32, and an average with
-        weight 0.99.
-
-    Notes
-    -----
-    Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), appendix, and the authors'
-    code. The paper does not treat deblurring, which gets the settings of super-resolution.
 
     Examples
     --------
@@ -368,9 +355,9 @@ NAMES = {"lab": lab, "paper": paper}
 
 
 def choose(recipe, problem):
-    """Return a recipe as it is; make "lab" (also for None) or "paper" to suit the problem.
+    """Return a recipe as it is, or make "lab" (also for None) or "paper" for the problem.
 
-    The problem's task, noise level, factor and kind of mask decide what is made.
+    The recipe made depends on the problem's task, noise level, factor and kind of mask.
     """
     if isinstance(recipe, Recipe):
         return recipe

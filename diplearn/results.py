@@ -1,4 +1,4 @@
-"""Results on the disk: a row, an image and a curve under one key, for sweeps and benchmarks."""
+"""Store results of sweeps and benchmarks on disk: a row, an image and a curve for each key."""
 
 import io
 import json
@@ -15,14 +15,13 @@ from . import images
 from .errors import InputError
 from .files import replacing
 
-pd = lazy_loader.load("pandas")  # 34 MB; an import of this module should not cost them
+pd = lazy_loader.load("pandas")  # imported on first use, since it takes 34 MB
 
 
 class Result(NamedTuple):
-    """What is kept under one key: plain values, an image in [0, 1] and a DataFrame.
+    """The result of one key: a row of plain values, an image in [0, 1], and a DataFrame.
 
-    The row may be any plain values; benchmarks also keep lists of rows. Of the image, 8 bits of
-    each value are kept.
+    Benchmarks also store lists of rows. The image is stored with 8 bits per value.
     """
 
     row: dict | list | None = None
@@ -33,8 +32,8 @@ class Result(NamedTuple):
 class Store:
     """A folder of results: KEY.json holds the row, KEY.png the image, KEY.csv the curve.
 
-    A result is complete if all of the store's `parts` can be read and `check(key, result)` returns
-    true. One that is damaged counts as missing, so that its owner makes it again.
+    A result is complete if all of the store's `parts` can be read and `check(key, result)` is true.
+    A damaged result counts as missing, so that the caller computes it again.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Store(folder)
@@ -55,15 +54,15 @@ class Store:
             raise InputError(f"cannot make the folder {self.folder}: {error.strerror}") from None
 
     def get(self, key, parts=None):
-        """Return the result, or None if one of its parts (or of those given) is not whole."""
+        """Return the result, or None if one of its parts (default: all) is missing or damaged."""
         try:
             result = Result(**{part: self._read(key, part) for part in parts or self.parts})
             return result if self.check(key, result) else None
-        except Exception:  # there are endless ways in which a file can be damaged
+        except Exception:  # damaged files can cause any error
             return None
 
     def put(self, key, row=None, image=None, curve=None):
-        """Write the parts of a result; the row comes last, since it marks the result as done."""
+        """Write the parts of a result; the row comes last, since a result without it is missing."""
         if image is not None:
             images.write(image, self._place(key, "image"))
         if curve is not None:
@@ -78,7 +77,7 @@ class Store:
         return {key: value for key, value in wanted.items() if self.get(key) is None}
 
     def rows(self):
-        """Return the rows of all results in the folder, also where the other parts are missing."""
+        """Return the rows of all results in the folder, even if their other parts are missing."""
         found = (self.get(path.stem, ("row",)) for path in sorted(self.folder.glob("*.json")))
         return [result.row for result in found if result is not None]
 
@@ -88,12 +87,12 @@ class Store:
 
     def _read(self, key, part):
         path = self.path(key, part)
-        if not path.is_file():  # reading from a pipe would wait for ever
+        if not path.is_file():  # reading from a pipe would never end
             raise FileNotFoundError(path)
         return _READERS[part](path)
 
     def _place(self, key, part):
-        """Return the path to write to. What blocks it, such as a folder, is moved aside."""
+        """Return the path to write to; move a folder or a read-only file of this name aside."""
         path = self.path(key, part)
         if os.path.lexists(path) and not (path.is_file() and os.access(path, os.W_OK)):
             path.rename(Path(tempfile.mkdtemp(prefix="damaged-", dir=self.folder), path.name))
@@ -101,12 +100,12 @@ class Store:
 
 
 def to_json(values, **options):
-    """Return plain values, NumPy's included, as JSON; raise InputError for all others."""
+    """Return plain values, including NumPy's, as JSON; raise InputError for other types."""
 
     def plain(value):
         if isinstance(value, (np.generic, np.ndarray)):
             return value.tolist()
-        raise InputError(f"{value!r} is no plain value: a number, a text, a list or a table")
+        raise InputError(f"{value!r} is not a plain value: a number, string, list or dict")
 
     return json.dumps(values, default=plain, **options)
 

@@ -34,13 +34,12 @@ class Guard:
     """Watch the losses of a fit, keep a checkpoint, and roll back where a loss breaks.
 
     A loss is broken if it is not finite, or if it is a spike. On a CPU every loss is read at once.
-    On a GPU, reading forces a synchronisation: there the losses are read every 50 iterations, and
-    the stopping rule and the record have seen steps by then that are taken back. They are the
-    `companions`, which are restored together with the fit.
+    On a GPU, reading forces a synchronisation, so the losses are read every 50 iterations. By then
+    the stopping rule and the run have processed some of the broken iterations. They are the guard's
+    `companions`: a rollback restores them with the networks.
     """
 
-    def __init__(self, state):
-        self.state = state
+    def __init__(self):
         self.checkpoint = None
         self.rollbacks, self.rate_factor = 0, 1.0
         self._unread = []
@@ -51,54 +50,54 @@ class Guard:
         """Whether the fit has been rolled back too often."""
         return self.rollbacks >= MOST
 
-    def accompany(self, *companions):
+    def accompany(self, state, *companions):
         """Restore these objects, too, at a rollback: they have `remember` and `recall`."""
         self._companions, self._remembered = list(companions), None
-        if self.checkpoint is not None and hardware.asynchronous(self.state.device):
-            self._save(self.checkpoint.loss)  # the companions do not know the last checkpoint
+        if companions and self.checkpoint is not None and hardware.asynchronous(state.device):
+            # Companions can be restored to this moment only, so the networks must be, too.
+            self._save(state, self.checkpoint.loss)
 
     def before_iteration(self):
         """Remember the companions, if a checkpoint was saved since this was last called."""
         if self._remembered is None:
             self._remembered = [companion.remember() for companion in self._companions]
 
-    def check(self, loss):
+    def check(self, state, loss):
         """Note the loss of an iteration; return what went wrong if the fit was rolled back."""
         self._unread.append(loss)
-        iteration, end = self.state.iteration, self.state.recipe.iterations
-        if iteration in (1, end) or hardware.due(self.state.device, iteration):
-            return self.read(last_was_seen=False)
+        ends = state.iteration in (1, state.recipe.iterations)
+        if ends or hardware.due(state.device, state.iteration):
+            return self.read(state, last_was_seen=False)
         return None
 
-    def read(self, last_was_seen=True):
+    def read(self, state, last_was_seen=True):
         """Read the losses that were noted; return what went wrong if the fit was rolled back.
 
         `last_was_seen` says whether the companions have seen the last iteration.
         """
         losses, self._unread = hardware.read(self._unread), []
-        now = self.state.iteration
+        now = state.iteration
         for iteration, loss in enumerate(losses, now - len(losses) + 1):
             due = iteration % EVERY == 0
             spike = due and self.checkpoint is not None and loss > SPIKE * self.checkpoint.loss
             if spike or not math.isfinite(loss):
-                return self._roll_back(loss, iteration, last_was_seen or iteration < now)
+                return self._roll_back(state, loss, iteration, last_was_seen or iteration < now)
             if iteration == now and (due or self.checkpoint is None):
-                self._save(loss)
+                self._save(state, loss)
         return None
 
-    def _save(self, loss):
-        state = self.state
+    def _save(self, state, loss):
         weights = {k: v.detach().clone() for k, v in state.network.state_dict().items()}
         moments = copy.deepcopy(state.moments())
         average = state.average.clone()
         self.checkpoint = Checkpoint(loss, state.iteration, weights, moments, average)
         self._remembered = None
 
-    def _roll_back(self, loss, iteration, seen):
+    def _roll_back(self, state, loss, iteration, seen):
         """Restore the checkpoint, with the companions if they have `seen` the broken iteration."""
         self.rollbacks += 1
         what = f"the loss was {loss:g} at iteration {iteration}"
-        checkpoint, state = self.checkpoint, self.state
+        checkpoint = self.checkpoint
         if checkpoint is None:
             self.rollbacks = MOST
             raise InputError(f"{what}: the fit cannot start; is the network's output finite?")
@@ -109,7 +108,7 @@ class Guard:
         if seen:
             state.iteration = checkpoint.iteration
             for companion, then in zip(self._companions, self._remembered or ()):
-                companion.recall(then, state.average)
+                companion.recall(then)
         if self.gave_up:
             return (
                 f"{what}; this was the third time: the fit stops with the best so far; a lower "

@@ -31,7 +31,8 @@ class Run:
     stopped_at : int
         The number of iterations that were made.
     chosen_at : int
-        The iteration of `output`: earlier than the last, where the rule had to see more to be sure.
+        The iteration of `output`, often earlier than `stopped_at`: a rule needs later iterations to
+        know which image was best.
     stopped_by : str
         The name of the rule; or "halted", "interrupted", "diverged" (after three rollbacks),
         "failed" (by an error), "unfinished" (in a file that was saved while the fit went on).
@@ -53,9 +54,9 @@ class Run:
         self.problem, self.recipe, self.seed, self.network = problem, recipe, seed, network
         self.last = self.average = None
         self.stopped_at, self.stopped_by, self.saved_at = 0, "", 0
-        self.state = self.rule = None  # of the fit, as long as it is in memory
-        self.saved = None  # the same, as it was read from a file: see `checkpoint`
-        self.going_on = False
+        self.rule = None
+        self.state = None  # the live fit, while it is going on
+        self.packed = None  # afterwards: a copy of the fit, see `checkpoint.pack`
         self._chosen = (None, 0)  # image, iteration: once the fit has ended
         self._rows = []  # iteration, seconds, loss, psnr, psnr_average
         self._truth = problem.truth  # moved once to the device of the iterates
@@ -70,28 +71,39 @@ class Run:
     def output(self):
         """The image that the stopping rule chose, (C, H, W) in [0, 1]; None before the first step.
 
-        Without a usable choice of the rule it is the moving average.
+        If the rule chose nothing, it is the moving average.
         """
-        return self._choice()[0] if self.going_on else self._chosen[0]
+        if not self.going_on or not torch.is_tensor(self.rule.chosen):
+            return self._chosen[0]
+        return self.rule.chosen.float().clamp(0, 1)
 
     @property
     def chosen_at(self):
-        """The iteration of `output`."""
-        return self._choice()[1] if self.going_on else self._chosen[1]
+        """The iteration of `output`.
+
+        Often earlier than `stopped_at`: a rule needs later iterations to know which image was best.
+        """
+        going_on = self.going_on and self.rule.chosen is not None
+        return self.rule.chosen_at if going_on else self._chosen[1]
+
+    @property
+    def going_on(self):
+        """Whether a fit is at work on this run."""
+        return self.state is not None
 
     @property
     def rule_name(self):
         """The name of the stopping rule that the fit was begun with."""
         if self.rule is not None:
             return self.rule.name
-        return self.saved[1]["rule"]["name"] if self.saved else ""
+        return self.packed[1]["rule"]["name"] if self.packed else ""
 
     @property
     def own_network(self):
         """Whether the network was handed in, rather than built by the recipe."""
         if self.state is not None:
             return self.state.own_network
-        return bool(self.saved and self.saved[1]["own_network"])
+        return bool(self.packed and self.packed[1]["own_network"])
 
     @property
     def stopped_by_rule(self):
@@ -183,13 +195,12 @@ class Run:
         """Note that a fit with this state and this rule begins, or goes on."""
         self.state, self.rule, self.network = state, rule, state.network
         self._began = time.perf_counter() - self.seconds
-        self.going_on = True
 
-    def end(self, stopped_by):
+    def end(self, stopped_by, packed):
         """Note why the fit ended, and what its rule chose; return what is wrong with the choice."""
         self._read()
         *self._chosen, trouble = self._choice()
-        self.stopped_by, self.going_on = stopped_by, False
+        self.stopped_by, self.packed, self.state = stopped_by, packed, None
         return trouble
 
     def record(self, step):
@@ -219,7 +230,7 @@ class Run:
         self._read()
         return self.stopped_at, self.last, self.average, self._best
 
-    def recall(self, then, average):
+    def recall(self, then):
         """Drop what was recorded since `remember`: the fit was rolled back."""
         self._unread = []
         self.stopped_at, self.last, self.average, self._best = then
@@ -235,7 +246,7 @@ class Run:
         last, now = self._rows[-1][1] if self._rows else 0.0, time.perf_counter() - self._began
         triples = zip(values[::3], values[1::3], values[2::3])
         for done, ((iteration, _, average), (loss, *errors)) in enumerate(zip(unread, triples), 1):
-            seconds = last + (now - last) * done / len(unread)  # their own times are unknown
+            seconds = last + (now - last) * done / len(unread)  # not timed one by one
             single, averaged = (_decibels(error) for error in errors)
             self._rows.append((iteration, seconds, loss, single, averaged))
             if averaged > self._best[0]:
@@ -257,7 +268,7 @@ class Run:
         """Return the rule's image, its iteration, and None; or the average, and what is wrong."""
         try:
             chosen, at, wrong = self.rule.chosen, int(self.rule.chosen_at), None
-            if chosen is None:
+            if chosen is None or at == 0:  # the rule never called `choose`
                 chosen, at = self.average, self.stopped_at
             elif chosen.shape != self.average.shape:
                 wrong = f"of shape {tuple(chosen.shape)} instead of {tuple(self.average.shape)}"

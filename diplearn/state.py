@@ -3,8 +3,6 @@
 import contextlib
 import itertools
 
-import torch
-
 from . import hardware, inputs, networks, optimisers
 from .randomness import seeded
 from .rollback import Guard
@@ -27,7 +25,7 @@ class State:
         self.z = z if exact else z.to(self.precision)
         self.noise = inputs.InputNoise(recipe, self.z, seed)
         self.iteration, self.average = 0, None
-        self.guard = Guard(self)
+        self.guard = Guard()
         self._callable = self.networks
         if recipe.compiled:
             self._callable = [hardware.compiled(each, self.device) for each in self.networks]
@@ -89,8 +87,3 @@ class State:
         for i, optimiser in enumerate(itertools.chain(*self.optimisers)):
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": moments.get(i, {}), "param_groups": groups})
-
-
-def mean(tensors):
-    """Return the mean of the networks' outputs or losses."""
-    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(dim=0)

@@ -1,4 +1,4 @@
-"""Standard input, output and error of a command, whether they are terminals, pipes or closed."""
+"""Standard input, output and error of a command, which may be terminals, pipes or closed."""
 
 import contextlib
 import os
@@ -8,20 +8,20 @@ import warnings
 from .errors import InputError
 
 _closed = set()
-"""Names of the streams that were closed when the program began, as by `>&-` in a shell."""
+"""Names of the streams that were closed at the start, as by `>&-` in a shell."""
 
 
 def open_closed():
-    """Open closed streams on the null device, or the next file would get the number of one."""
+    """Open closed streams on the null device; else the next file would get a stream's number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             _closed.add(name)
-            handle = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            handle = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
             setattr(sys, name, open(handle, "w" if number else "r"))
 
 
 def source(name):
-    """Return what images are read from: the name of a file, or standard input for `-`."""
+    """Return the name of a file unchanged, or standard input for `-`."""
     if name != "-":
         return name
     if "stdin" in _closed or sys.stdin.isatty():
@@ -36,10 +36,10 @@ def check_stdout():
 
 
 def take_stdout():
-    """Return a handle of standard output for the image alone; all else goes to standard error.
+    """Return a handle of standard output for the image, and redirect all else to standard error.
 
-    A library that prints, such as MKL with MKL_VERBOSE=1, would damage the image. The redirection
-    lasts until the process ends, because a library may buffer its output until then.
+    Otherwise the output of a library (MKL_VERBOSE=1 makes MKL print) would damage the image. The
+    redirection is never undone, because a library may buffer its output until the process ends.
     """
     sys.stdout.flush()
     own = os.dup(1)
@@ -48,9 +48,9 @@ def take_stdout():
 
 
 def say(line):
-    """Print a line to standard output, with escapes for what the encoding lacks."""
+    """Print a line to standard output, with escapes for characters that it cannot encode."""
     encoding = sys.stdout.encoding or "utf-8"
-    with contextlib.suppress(OSError):  # nobody reads: the result is written all the same
+    with contextlib.suppress(OSError):  # the reader is gone, but the result is written
         print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
@@ -66,9 +66,9 @@ def complain(message):
 
 @contextlib.contextmanager
 def warnings_as_lines():
-    """Show each warning as one sentence, without the source line that Python adds."""
+    """Print each warning as one line, without the source line that Python adds."""
     with warnings.catch_warnings():
-        warnings.simplefilter("default")  # PYTHONWARNINGS=error would end a fit at a warning
+        warnings.simplefilter("default")  # with PYTHONWARNINGS=error a warning would end a fit
         for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", kind)
         warnings.showwarning = lambda message, *_, **__: complain(message)
@@ -76,7 +76,7 @@ def warnings_as_lines():
 
 
 def flush():
-    """Avoid Python's complaint, at exit, about a pipe whose reader went away."""
+    """Flush both streams, so that Python reports no error at exit if a pipe's reader is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

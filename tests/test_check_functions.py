@@ -212,15 +212,15 @@ ANSWERS = {
     "discrepancy_rule": [
         (lambda x, x0, s: mse(x, x0) <= s**2, True, "right"),
         (lambda x, x0, s: mse(x, x0) >= s**2, False, "far away"),
-        (lambda x, x0, s: (x - x0).square().sum() <= s**2, False, "past the truth"),
+        (lambda x, x0, s: (x - x0).square().sum() <= s**2, False, "not stop at the truth"),
         (lambda x, x0, s: x.nonsense(), False, "AttributeError"),
     ],
     "multiplications": [
         (lambda i, o, k, s: i * o * k * k * s * s, True, "right"),
-        (lambda i, o, k, s: i * o * k * s * s, False, "taps"),
+        (lambda i, o, k, s: i * o * k * s * s, False, "per channel"),
         (lambda i, o, k, s: i * o * k * k * s, False, "pixels"),
-        (lambda i, o, k, s: o * k * k * s * s, False, "come in"),
-        (lambda i, o, k, s: i * k * k * s * s, False, "goes out"),
+        (lambda i, o, k, s: o * k * k * s * s, False, "input channels"),
+        (lambda i, o, k, s: i * k * k * s * s, False, "output channel"),
         (lambda i, o, k, s: i * o * k * k, False, "weights"),
         (lambda i, o, k, s: 2 * i * o * k * k * s * s, False, "additions"),
         (lambda i, o, k, s: 1, False, "38115, not 1"),
@@ -229,7 +229,7 @@ ANSWERS = {
         (by_svd, True, "right"),
         (lambda m: dip.optimisers.orthogonalize([m])[0], False, "from"),
         (lambda m: m / m.norm(), False, "alike"),
-        (lambda m: torch.eye(6, 10), False, "other vectors"),
+        (lambda m: torch.eye(6, 10), False, "vectors have changed"),
         (lambda m: m.T, False, "the shape (10, 6)"),
     ],
     "tangent_kernel": [

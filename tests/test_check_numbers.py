@@ -55,7 +55,7 @@ ANSWERS = {
         (1, False, "ten"),
     ],
     "salt_sigma": [(0.158, True, "√"), (0.025, False, "σ²"), (0.5, False, "a tenth")],
-    "how_long": [(229, True, "leaves the share"), (90, False, "*left*"), (115, False, "no 2")],
+    "how_long": [(229, True, "leaves the share"), (90, False, "*left*"), (115, False, "energy")],
 }
 
 

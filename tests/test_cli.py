@@ -323,7 +323,7 @@ def test_standard_input_and_output_hold_images_and_nothing_else(folder, source, 
     [
         ("denoise -", b"", "is empty"),
         ("denoise -", b"no image at all", "is not an image that can be read"),
-        ("inpaint - --mask -", b"", "holds one image: IMAGE and --mask cannot share it"),
+        ("inpaint - --mask -", b"", "holds one image: only one of IMAGE, --mask can be -"),
         ("denoise noisy.png --film -", b"", "--film must be a file"),
         ("denoise noisy.png --save -", b"", "--save must be a file"),
         ("denoise --resume -", b"", "--resume must be a file"),
@@ -349,7 +349,10 @@ def test_closed_streams_cost_no_result(folder, closed):
 
 @pytest.mark.parametrize(
     "name, saying",
-    [("all white", "nothing is missing"), ("transparent", "transparent in places; white shows")],
+    [
+        ("all white", "nothing is missing"),
+        ("transparent", "transparent pixels; they are shown as white"),
+    ],
 )
 def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
     Image.new("L", (48, 48), 255).save("white.png")
@@ -372,14 +375,14 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
     "words, saying",
     [
         ("polish photo.png", "'polish'; see diplearn --help"),
-        ("denoise", "which image? For example: diplearn denoise photo.jpg"),
+        ("denoise", "name an image, for example: diplearn denoise photo.jpg"),
         ("denoise noisy.png clean.png", "clean.png"),
         ("denoise noisy.png --sigm 3", "see diplearn denoise --help"),
-        ("sweep", "which file? For example: diplearn sweep many.toml"),
+        ("sweep", "name a file, for example: diplearn sweep many.toml"),
         ("denoise missing.png", "there is no file missing.png"),
         ("denoise missing/x.png", "there is no file missing/x.png"),
         ("denoise missing/x.png --out missing/y.png", "there is no file missing/x.png"),
-        ("denoise https://example.org/x.png", "https://example.org/x.png is an address"),
+        ("denoise https://example.org/x.png", "https://example.org/x.png is a URL"),
         ("denoise x\0.png", "contains a NUL character"),
         ("denoise noisy.png --out x\0.png", "contains a NUL character"),
         ("denoise noisy.png --save x\0.dip", "contains a NUL character"),
@@ -401,33 +404,33 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         (f"upscale small.png --factor {10**30}", "more than 100 million are refused"),
         ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
         ("denoise noisy.png --stop never", "'never'; there are auto, count"),
-        ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), of which"),
+        ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), from which"),
         ("inpaint holed.png --invert", "--invert inverts a mask: name the mask with --mask"),
         ("inpaint erased.png --invert", "--invert inverts a mask: name the mask with --mask"),
         ("inpaint grad.png", "grad.png does not show what was erased"),
-        ("inpaint holed.png", "holed.png is transparent nowhere: name a --mask"),
+        ("inpaint holed.png", "holed.png has no transparent pixels: name a --mask"),
         ("inpaint holed.png --mask wide.png", "(1, 48, 64) and the image (3, 48, 48)"),
-        ("inpaint holed.png --mask noisy.png", "noisy.png is no mask"),
+        ("inpaint holed.png --mask noisy.png", "noisy.png is not a mask"),
         ("inpaint holed.png --mask black.png", "every pixel is missing"),
         ("inpaint holed.png --mask missing.png", "there is no file missing.png"),
         # where to write
         ("denoise noisy.png --out missing/x.png", "there is no folder missing"),
-        ("denoise noisy.png --out there", "suffix names no format"),
+        ("denoise noisy.png --out there", "files with this suffix cannot be written"),
         ("denoise noisy.png --out there.png", "it is a folder"),
         ("denoise noisy.png --out noisy.png/x.png", "cannot write noisy.png/x.png"),
-        ("denoise noisy.png --out x.xyz", "suffix names no format"),
-        ("denoise noisy.png --film x.mp4", "suffix names no format"),
+        ("denoise noisy.png --out x.xyz", "files with this suffix cannot be written"),
+        ("denoise noisy.png --film x.mp4", "files with this suffix cannot be written"),
         ("denoise noisy.png --film missing/x.gif", "there is no folder missing"),
         ("denoise noisy.png --save missing/x.dip", "there is no folder missing"),
         ("denoise noisy.png --save x.png", "would hold the fit, not an image"),
         # nothing of the user's is written over
-        ("denoise noisy.png --out noisy.png", "--out noisy.png is the file of the image"),
-        ("denoise noisy.png --out ./there.png/../noisy.png", "is the file of the image"),
-        ("denoise noisy.png --out link.png", "is the file of the image"),
-        ("denoise noisy.png --film noisy.png", "--film noisy.png is the file of the image"),
-        ("denoise noisy.png --truth clean.png --out clean.png", "is the file of --truth"),
-        ("inpaint holed.png --mask mask.png --out mask.png", "is the file of --mask"),
-        ("denoise noisy.png --film noisy-denoised.png", "is the file of --out"),
+        ("denoise noisy.png --out noisy.png", "--out noisy.png is also the file of the image"),
+        ("denoise noisy.png --out ./there.png/../noisy.png", "is also the file of the image"),
+        ("denoise noisy.png --out link.png", "is also the file of the image"),
+        ("denoise noisy.png --film noisy.png", "--film noisy.png is also the file of the image"),
+        ("denoise noisy.png --truth clean.png --out clean.png", "is also the file of --truth"),
+        ("inpaint holed.png --mask mask.png --out mask.png", "is also the file of --mask"),
+        ("denoise noisy.png --film noisy-denoised.png", "is also the file of --out"),
         # to go on
         ("denoise --resume missing.dip", "there is no file missing.dip"),
         ("denoise --resume noisy.png", "noisy.png is not a saved run"),
@@ -590,7 +593,7 @@ def test_garbage_in_the_environment_does_no_harm(folder, garbage):
     words = ["denoise", "glück.png", "--iterations", "1"]
     done = subprocess.run([*PROGRAM, *words], capture_output=True, env=ENVIRONMENT | garbage)
     assert done.returncode == 0, done.stderr
-    assert b"transparent in places" in done.stderr and b"Traceback" not in done.stderr
+    assert b"transparent pixels" in done.stderr and b"Traceback" not in done.stderr
     assert b"ck-denoised.png: 1 iterations" in done.stdout
     assert images.read("glück-denoised.png").shape == (3, 48, 48)
 

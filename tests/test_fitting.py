@@ -118,7 +118,7 @@ def test_fits_side_by_side_are_those_of_one_after_the_other(problem):
     for seed, run in runs.items():
         alone = dip.fit(problem, recipe, seed=seed, progress=False)
         assert torch.equal(run.output, alone.output) and run.stopped_by == "count"
-        assert run.state is None and run.network is None
+        assert run.packed is None and run.network is None
     assert dip.fits({}) == {}
 
 
@@ -171,7 +171,7 @@ def test_z_and_the_noise_do_not_share_their_bits(clean):
     """With the same bits for both, the network would see the noise in z, and overfit early."""
     problem = dip.denoising(clean, sigma=0.1, seed=0)
     noise = (problem.observation - clean).flatten()
-    z = prepare.state(problem, TINY, seed=0).z
+    z = prepare.new_state(problem, TINY, seed=0).z
     flat = z.permute(0, 2, 3, 1).flatten(), z.contiguous().flatten()
     for values in flat:
         for start in range(0, len(values) - len(noise) + 1, len(noise)):
@@ -201,33 +201,33 @@ def test_the_mean_colour_of_what_is_known(clean):
 
 def test_input_noise_has_its_spread_whatever_its_kind(problem):
     for kind in ("gaussian", "uniform", "shifted"):
-        state = prepare.state(problem, TINY.replace(noise_kind=kind, input_noise=0.03))
+        state = prepare.new_state(problem, TINY.replace(noise_kind=kind, input_noise=0.03))
         noise = state.noise.add_to(state.z) - state.z
         assert abs(float(noise.std()) - 0.03) < 1e-3 and abs(float(noise.mean())) < 1e-3
-    silent = prepare.state(problem, TINY.replace(input_noise=0))
+    silent = prepare.new_state(problem, TINY.replace(input_noise=0))
     assert silent.noise.add_to(silent.z) is silent.z
 
 
 def test_shifted_noise_is_another_each_time_and_the_same_for_a_seed(problem):
     recipe = TINY.replace(noise_kind="shifted")
-    first, again = (prepare.state(problem, recipe, seed=3) for _ in range(2))
+    first, again = (prepare.new_state(problem, recipe, seed=3) for _ in range(2))
     draws = [first.noise.add_to(first.z) for _ in range(6)]
     assert all(torch.equal(draw, again.noise.add_to(again.z)) for draw in draws)
     assert all(not torch.equal(a, b) for a, b in zip(draws, draws[1:]))
-    other = prepare.state(problem, recipe, seed=4)
+    other = prepare.new_state(problem, recipe, seed=4)
     assert not torch.equal(first.noise.canvas, other.noise.canvas)
 
 
 def last_step(problem, state):
     with state.threads() as threads:
-        return list(fitting._iterations(state, problem, None, threads))[-1]
+        return list(fitting._iterations(state, problem, None, threads))[-1][0]
 
 
 def test_members_are_fitted_each_by_itself(problem):
     """The mean of a fit of two is the mean of two fits; nothing leaks from one to the other."""
     recipe = TINY.replace(input_noise=0.0, members=2, iterations=5)
-    state = prepare.state(problem, recipe, seed=0)
-    alone = [prepare.state(problem, recipe.replace(members=1), seed=0) for _ in range(2)]
+    state = prepare.new_state(problem, recipe, seed=0)
+    alone = [prepare.new_state(problem, recipe.replace(members=1), seed=0) for _ in range(2)]
     alone[1].network.load_state_dict(state.networks[1].state_dict())
     both, *lasts = (last_step(problem, each) for each in (state, *alone))
     assert torch.allclose(both.output, torch.stack([s.output for s in lasts]).mean(0), atol=1e-6)
@@ -263,7 +263,7 @@ def test_each_member_may_be_shown_something_else(problem, clean):
 
 def test_a_network_of_ones_own_has_no_other_members(problem):
     network = nn.Sequential(nn.Conv2d(8, 3, 3, padding=1), nn.Sigmoid())
-    assert prepare.state(problem, TINY.replace(members=3), network).networks == [network]
+    assert prepare.new_state(problem, TINY.replace(members=3), network).networks == [network]
 
 
 @pytest.mark.parametrize("size", [(17, 31), (16, 16), (300, 20)])
@@ -501,18 +501,18 @@ def test_a_nan_goes_back_to_the_last_good_state(problem):
 
 def test_going_back_restores_weights_and_moments(problem):
     """Copied by value: a checkpoint that shares memory with the weights would restore nothing."""
-    state = prepare.state(problem, TINY)
+    state = prepare.new_state(problem, TINY)
     steps = fitting._iterations(state, problem, None, state.threads())
     for _ in range(5):
         next(steps)
-    state.guard._save(1.0)
+    state.guard._save(state, 1.0)
     weights = {k: v.clone() for k, v in state.network.state_dict().items()}
     moments = [v["exp_avg"].clone() for v in state.moments()[0].values()]
     average = state.average.clone()
     for _ in range(5):
         next(steps)
     assert any(not torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
-    assert "nan at iteration 10" in state.guard._roll_back(float("nan"), 10, False)
+    assert "nan at iteration 10" in state.guard._roll_back(state, float("nan"), 10, False)
     assert all(torch.equal(weights[k], v) for k, v in state.network.state_dict().items())
     now = [v["exp_avg"] for v in state.moments()[0].values()]
     assert all(torch.equal(a, b) for a, b in zip(moments, now))
@@ -560,9 +560,9 @@ class Made(nn.Module):
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        (lambda z: z[:, :3], "is no torch.nn.Module"),
-        (nn.Conv2d, "is no torch.nn.Module"),
-        ("hourglass", "is no torch.nn.Module"),
+        (lambda z: z[:, :3], "is not a torch.nn.Module"),
+        (nn.Conv2d, "is not a torch.nn.Module"),
+        ("hourglass", "is not a torch.nn.Module"),
         (Made(lambda x: x.detach()), "has no gradient"),
         (Made(lambda x: (255 * x).to(torch.uint8)), "real floating numbers"),
         (Made(lambda x: x.to(torch.complex64)), "real floating numbers"),
@@ -594,7 +594,7 @@ def test_a_network_of_ones_own_is_trained_in_place(problem):
 def test_z_may_be_handed_in(problem):
     flash = images.load("coffee", size=64)[None]
     run = quick(problem, TINY.replace(z="given", z_channels=3), z=flash, iterations=2)
-    assert torch.equal(run.state.z, flash)
+    assert torch.equal(run.packed[0]["z"], flash)
     with pytest.raises(InputError, match="hand it in"):
         quick(problem, TINY.replace(z="given"))
     with pytest.raises(InputError, match="64, 64"):
@@ -602,7 +602,7 @@ def test_z_may_be_handed_in(problem):
 
 
 def test_a_mesh_says_where_each_pixel_is(problem):
-    z = prepare.state(problem, TINY.replace(z="mesh", z_channels=2)).z
+    z = prepare.new_state(problem, TINY.replace(z="mesh", z_channels=2)).z
     assert z.shape == (1, 2, 64, 64)
     assert torch.equal(z[0, 0, 0], torch.linspace(0, 1, 64))  # x grows to the right
     assert torch.equal(z[0, 1, :, 0], torch.linspace(0, 1, 64))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn import cli, images, interrupts, networks
+from diplearn import cli, images, interrupts, networks, stopping
 from diplearn.interrupts import ENDS, Guard
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -37,18 +37,15 @@ def problem():
 def rule(at, act):
     """Return a rule that never stops a fit, but acts at one iteration."""
 
-    class Rule:
+    class Never(stopping.Rule):
         name = "never"
-
-        def prepare(self, problem, recipe):
-            pass
 
         def __call__(self, step):
             if step.iteration == at:
                 act()
             return False
 
-    return Rule()
+    return Never()
 
 
 def interrupt():

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import diplearn as dip
-from diplearn import fitting, hardware, images, memory, networks, prepare, recipes
+from diplearn import fitting, hardware, images, many, memory, networks, prepare, recipes
 from diplearn.errors import InputError, MemoryShortage
 from diplearn.recipes import Recipe
 
@@ -212,11 +212,11 @@ def test_many_fits_share_the_memory(monkeypatch):
 def test_a_gpu_is_not_given_a_fit_for_each_core(monkeypatch):
     monkeypatch.setattr("diplearn.hardware.asynchronous", lambda device: True)
     wanted = [{"problem": dip.denoising(images.load("camera", size=32))}] * 40
-    assert fitting._at_once(wanted, 16)[0] == fitting.FITS_ON_A_GPU
+    assert many._at_once(wanted, 16)[0] == many.FITS_ON_A_GPU
 
 
 def begin(problem, recipe):
-    return prepare.state(problem, recipe, device="cpu")
+    return prepare.new_state(problem, recipe, device="cpu")
 
 
 @pytest.mark.parametrize("height, width", [(640, 640), (400, 900)])

@@ -76,7 +76,7 @@ def test_shaving_leaves_the_edges_out():
 @pytest.mark.parametrize(
     ("measure", "shave", "words"),
     [
-        (metrics.psnr, 8, "16x16 pixels without 8"),
+        (metrics.psnr, 8, "16x16 pixels are too few with shave=8"),
         (metrics.ssim, 3, "at least 11 must be left"),
         (metrics.psnr, -1, "shave=-1"),
         (metrics.psnr, 0.5, "shave=0.5"),
@@ -131,7 +131,7 @@ def test_arrays_are_compared_as_tensors_are(pair, measure):
     ("broken", "words"),
     [
         (lambda p: p[0], "an image is .C, H, W."),
-        (lambda p: p.permute(1, 2, 0), "an image is .C, H, W."),
+        (lambda p: p.permute(1, 2, 0), r"looks like \(H, W, C\)"),
         (lambda p: p[None], "an image is .C, H, W."),
         (lambda p: (255 * p).to(torch.uint8), "holds torch.uint8; divide"),
         (lambda p: np.ma.array(p.numpy(), mask=p.numpy() > 0.5), "masked array"),

@@ -323,7 +323,7 @@ def test_rules_that_need_noise_work_or_refuse(rule):
     one[0] = noisy((96, 96))
     ready = rule()
     ready.prepare(Problem(one), recipes.lab("denoising"))
-    assert ready.sigma == pytest.approx(0.1, rel=0.05)
+    assert ready.level == pytest.approx(0.1, rel=0.05)
     for image in (flat(0.0), flat(0.3, 0.3, 0.3)):
         with pytest.raises(InputError, match="needs noise, and this problem has none"):
             rule().prepare(Problem(image), recipes.lab("denoising"))

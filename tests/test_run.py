@@ -1,6 +1,7 @@
 """A run on disk: what is saved comes back, and a fit goes on from it as if it had never stopped."""
 
 import dataclasses
+import gc
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 import zipfile
 
 import numpy as np
@@ -24,7 +26,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 import diplearn as dip
-from diplearn import checkpoint, fitting, hardware, images, operators, recipes, stopping
+from diplearn import fitting, hardware, images, operators, recipes, stopping
 from diplearn.errors import InputError
 from diplearn.recipes import Recipe
 from diplearn.run import Run
@@ -79,7 +81,7 @@ def assert_same(run, other, but=()):
     if run.problem.truth is not None:
         assert torch.equal(run.oracle, other.oracle)
         assert (run.oracle_psnr, run.oracle_at) == (other.oracle_psnr, other.oracle_at)
-    (tensors, numbers), (other_tensors, other_numbers) = checkpoint.of(run), checkpoint.of(other)
+    (tensors, numbers), (other_tensors, other_numbers) = run.packed, other.packed
     assert tensors.keys() == other_tensors.keys()
     assert {**numbers, "rule": None} == {**other_numbers, "rule": None}
     for name in tensors:  # weights, Adam's moments, average, generator, the last good state
@@ -208,7 +210,7 @@ def test_the_rule_that_was_handed_in_goes_on(name, tmp_path):
         dip.resume(run, progress=False)
         assert_same(whole, run, but=["seconds"])
         assert (run.stopped_by, run.chosen_at) == (whole.stopped_by, whole.chosen_at)
-        assert checkpoint.of(run)[1]["rule"] == checkpoint.of(whole)[1]["rule"]
+        assert run.packed[1]["rule"] == whole.packed[1]["rule"]
 
 
 def test_a_rule_with_other_settings_begins_anew():
@@ -573,7 +575,7 @@ def test_a_second_ctrl_c_in_the_middle_of_an_iteration(rule):
     with pytest.raises(KeyboardInterrupt) as caught:
         quick(noisy(), SHORT, network=Thirty(6, interrupt_twice), stop=rule)
     run = caught.value.run
-    assert run.stopped_at == run.state.iteration == run.rule.state["steps"] == 6
+    assert run.stopped_at == run.packed[1]["iteration"] == run.rule.state["steps"] == 6
     dip.resume(run, network=run.network, progress=False)
     assert_same(whole, run, but=["seconds"])
 
@@ -900,7 +902,7 @@ def go_on(path):
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (16,), (), (4, 4, 3, 3), (99, 2, 1, 1)])
-@pytest.mark.parametrize("where", ["state.moments", "state.good.moments"])
+@pytest.mark.parametrize("where", ["state.moments", "state.checkpoint.moments"])
 def test_moments_that_are_not_their_parameters(saved, where, shape):
     """A fused optimiser reads as many numbers as the parameter has, wherever they end."""
     _, tensors = contents(saved)
@@ -928,12 +930,12 @@ def test_moments_that_are_not_their_parameters(saved, where, shape):
         (("numbers", "iteration"), 1),
         (("numbers", "iteration"), 10**15),
         (("spacing",), 1e308),
-        (("numbers", "setbacks"), 10**9),
+        (("numbers", "rollbacks"), 10**9),
         (("numbers", "rate_factor"), 1e30),
         (("numbers", "seed"), -1),
         (("numbers", "rule", "settings"), {"iterations": "many"}),
         (("numbers", "rule", "settings"), {"nonsense": 1}),
-        (("numbers", "good_loss"), "low"),
+        (("numbers", "checkpoint_loss"), "low"),
     ],
 )
 def test_numbers_that_no_fit_has(saved, path, value):
@@ -1048,3 +1050,80 @@ def test_loading_and_saving_again_changes_nothing(saved):
     again, other = contents(saved.with_name("again.dip"))
     assert about == again and tensors.keys() == other.keys()
     assert all(torch.equal(tensors[k], other[k]) for k in tensors)
+
+
+# What a run holds, and for how long.
+
+
+def test_a_run_is_not_changed_by_what_happens_to_its_network(tmp_path):
+    """The usual warm start: a second fit goes on with the network of the first."""
+    recipe = TINY.replace(iterations=9)
+    whole = quick(noisy(), recipe, network=Own())
+    network = Own()
+    run = quick(noisy(), recipe, network=network, stop=5)
+    quick(dip.denoising(image(), seed=3), recipe.replace(iterations=3), network=network)
+    run.save(tmp_path / "fit.dip")
+    for each in (run, Run.load(tmp_path / "fit.dip")):
+        dip.resume(each, network=Own(), progress=False)
+        assert_same(whole, each, but=["seconds"])
+
+
+@pytest.mark.parametrize("make", [quick, lambda *a, **b: list(dip.iterate(*a, **b))])
+def test_what_a_fit_held_is_freed_with_it(make):
+    """At once, and not when the garbage collector comes by: on a GPU it may not come in time."""
+    gc.collect()
+    gc.disable()
+    try:
+        made, network = [], Own()
+        alive = weakref.ref(network)
+        made.append(make(noisy(), TINY.replace(iterations=3), network=network))
+        del network
+        made.clear()
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_a_rule_whose_declared_state_no_file_can_hold(tmp_path, monkeypatch):
+    class Odd(stopping.Rule):
+        name = "odd"
+
+        def initial(self, image):
+            return super().initial(image) | {"seen": (1, 2)}
+
+    untouched(monkeypatch)
+    with pytest.raises(InputError, match="cannot be saved with state"):
+        quick(noisy(), stop=Odd(), save=tmp_path / "fit.dip")
+
+
+def test_a_rule_of_ones_own_goes_on_with_its_state(tmp_path):
+    class Third(stopping.Rule):
+        """Stops once it has seen 30 steps; remembers more than it declares."""
+
+        name = "third"
+
+        def look(self, step):
+            self.choose(step, np.bool_(step.iteration % 3 == 0))
+            self.state["seen"] = self.state.get("seen", 0) + 1
+            self.stop_when(np.bool_(self.state["seen"] == 30))
+
+    path = tmp_path / "fit.dip"
+    whole = quick(noisy(), SHORT, stop=Third())
+    assert (whole.stopped_at, whole.chosen_at) == (30, 30)
+    run = quick(noisy(), SHORT, stop=Third(), halt=After(11), save=path)
+    assert (run.stopped_at, run.chosen_at) == (11, 9)
+    from_file = dip.resume(Run.load(path), stop=Third(), progress=False)
+    for each in (dip.resume(run, progress=False), from_file):
+        assert_same(whole, each, but=["seconds"])
+
+
+def test_a_rule_that_never_chooses_gets_the_average():
+    class Silent(stopping.Rule):
+        name, last = "silent", None
+
+        def look(self, step):
+            self.stop_when(step.iteration == 4)
+
+    run = quick(noisy(), stop=Silent())
+    assert (run.stopped_by, run.chosen_at) == ("silent", 4)
+    assert torch.equal(run.output, run.average.clamp(0, 1))

@@ -282,7 +282,7 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
 @pytest.mark.parametrize(
     "wrong, saying",
     [
-        ({"image": "camra"}, "no image is called 'camra'; the bundled ones are astronaut"),
+        ({"image": "camra"}, "no image is called 'camra'; the bundled images are astronaut"),
         ({"image": "none.png"}, "no image is called 'none.png'"),
         ({"size": 1000}, "size=1000 must be a whole number from 16 to 512"),
         ({"task": "painting"}, "no task is called 'painting'; there are denoising, jpeg"),
@@ -310,7 +310,7 @@ def test_a_grid_of_nothing_is_refused(axes, saying):
         ({"changes": 3}, "must be a mapping"),
         ({"changes": {"compiled": "no"}}, "compiled='no' must be true or false"),
         ({"arguments": {"sigma": "loud"}}, "TypeError: "),
-        ({"label": object()}, "is no plain value"),
+        ({"label": object()}, "is not a plain value"),
     ],
 )
 def test_a_case_that_cannot_be_fitted_is_refused_before_any_fit(no_fit, tmp_path, wrong, saying):
@@ -474,7 +474,7 @@ def test_when_all_cases_fail_there_is_a_table_all_the_same(few, tmp_path, monkey
 def test_a_worker_that_would_make_another_fit_says_so(few):
     """It has another version of diplearn, or another file under the same name."""
     row = run_case(few[0], few[1].key()).row
-    assert "another version of diplearn" in row["error"] and row["key"] == few[1].key()
+    assert "its version of diplearn differs" in row["error"] and row["key"] == few[1].key()
 
 
 def test_progress_counts_fits_and_says_what_is_left(few, tmp_path, capfd):
@@ -574,7 +574,7 @@ def test_what_is_no_executor_is_one_sentence(few, tmp_path):
     over.shutdown()
     with pytest.raises(InputError, match=r"executor=8 has no submit\(\)"):
         sweep.sweep(few, 8, results=tmp_path)
-    with pytest.raises(InputError, match="of Promises returns no concurrent.futures.Future"):
+    with pytest.raises(InputError, match="of Promises does not return a concurrent.futures.Future"):
         sweep.sweep(few, Promises(), results=tmp_path)
     with pytest.raises(sweep.Stopped, match="takes no more cases: .* 0 of 3 cases are kept"):
         sweep.sweep(few, over, results=tmp_path)
@@ -666,7 +666,7 @@ def test_a_folder_that_refuses_is_found_out_before_any_fit(
 
 
 def test_the_file_in_the_docstring_is_read(tmp_path):
-    text = sweep.__doc__.split("from a TOML file:\n")[1].split("This file describes")[0]
+    text = sweep.__doc__.split("from a TOML file:\n")[1].split("These are five recipes")[0]
     images.write(images.load("coffee", size=80), tmp_path / "photo.jpg")
     (tmp_path / "many.toml").write_text(textwrap.dedent(text))
     cases = sweep.read(tmp_path / "many.toml")
@@ -717,7 +717,7 @@ def test_a_file_may_name_several_problems_and_another_recipe_for_a_level(tmp_pat
         ("images = 'camera'\n[vary.depth]", "vary.depth is empty"),
         ("images = 'camera'\n[vary.depth]\n2 = {dwn = 1}", "vary.depth.2 has no 'dwn'"),
         ("images = 'camera'\n[vary.depth]\n2 = 3", "vary.depth.2 takes a table"),
-        ("images = ['camera', 'camra']", "no image is called 'camra'; the bundled ones are"),
+        ("images = ['camera', 'camra']", "no image is called 'camra'; the bundled images are"),
         ("images = 'camera'\nsize = 5000", "size=5000 must be a whole number"),
         ("images = ", "cannot be read as TOML"),
         (f"images = 'camera'\nseeds = {10**12}", "seeds=1000000000000 must be a whole number"),
@@ -782,10 +782,10 @@ def test_a_file_may_be_a_pipe(tmp_path):
     [
         (b"", "names no images"),
         (b"\xef\xbb\xbf", "names no images"),
-        ("images = 'camera'".encode("utf-16"), "is no text in UTF-8"),
+        ("images = 'camera'".encode("utf-16"), "is not UTF-8 text"),
         ("images = 'camera'".encode("utf-16-le"), "cannot be read as TOML"),
-        ("images = 'caméra'".encode("latin-1"), "is no text in UTF-8"),
-        (b"\x89PNG\r\n\x1a\n", "is no text in UTF-8"),
+        ("images = 'caméra'".encode("latin-1"), "is not UTF-8 text"),
+        (b"\x89PNG\r\n\x1a\n", "is not UTF-8 text"),
         (b"a = " + b"[" * 100_000, "cannot be read as TOML"),
     ],
 )
@@ -801,7 +801,7 @@ def test_a_file_that_is_no_toml_is_one_sentence(tmp_path, content, saying):
         ("missing.toml", "there is no file missing.toml"),
         (".", "cannot be read as TOML"),
         ("many.toml --workers 0", "'--workers'"),
-        ("many.toml --workers 2 --scheduler tcp://127.0.0.1:1", "name one of them"),
+        ("many.toml --workers 2 --scheduler tcp://127.0.0.1:1", "give only one"),
         ("many.toml --limit 0", "'--limit'"),
         ("many.toml --scheduler nowhere://x", "--scheduler nowhere://x: unknown address scheme"),
     ],
@@ -899,7 +899,7 @@ def test_ctrl_c_loses_nothing(tmp_path, command, workers):
     out, errors = process.communicate(timeout=PATIENCE)
     kept = len(stored(folder))
     assert process.returncode == 130 and 1 <= kept < 12, errors
-    assert f"diplearn: interrupted: {kept} of 12 cases are kept in many, and the same" in errors
+    assert f"diplearn: interrupted: {kept} of 12 cases are kept in many; run the same" in errors
     assert out == f"many/table.csv: {kept} of 12 cases, 0 failed\n"
     assert "Traceback" not in errors
     rows = sweep.table(folder)
@@ -1039,7 +1039,7 @@ def test_a_scheduler_that_goes_away_is_one_line_and_the_results_are_kept(
     kept = after(2, dask.scheduler.kill)
     assert diplearn("sweep", "many.toml", "--scheduler", dask.address) == 2
     errors = [line for line in capfd.readouterr().err.splitlines() if "s left" not in line]
-    assert f"Dask does when its scheduler goes away; {len(kept)} of 12 cases are kept" in errors[-1]
+    assert f"Dask does if its scheduler is gone; {len(kept)} of 12 cases are kept" in errors[-1]
     assert len(errors) == 1 and errors[0].startswith("diplearn: "), errors
     assert len(stored(tmp_path / "many")) == len(kept) >= 2
 

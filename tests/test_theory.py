@@ -121,7 +121,7 @@ def test_a_spectrum_splits_joins_and_filters():
 
 
 def test_a_spectrum_wants_a_kernel_of_its_size():
-    with pytest.raises(InputError, match="no kernel"):
+    with pytest.raises(InputError, match="a kernel for images of shape"):
         theory.spectrum(torch.eye(4), (1, 2, 3))
 
 

@@ -462,7 +462,7 @@ def test_it_may_stop_by_itself():
     panel.controls.alone.value = True
     run = panel.fit()
     assert run.stopped_by == "sure" and run.stopped_at < 400
-    assert "stopped by itself (sure)" in status(panel)
+    assert "stopped by the rule sure" in status(panel)
     assert panel.controls.image not in panel.controls.children  # the problem was given
 
 

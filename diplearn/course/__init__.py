@@ -1,6 +1,6 @@
-"""What only the lessons use: the answers' checks, their drawings, the theory, and stored results.
+"""Modules that only the lessons use: checks of answers, figures, theory and stored results.
 
-The method stands alone: nothing outside this folder imports from it.
+Nothing outside this folder imports from it.
 """
 
 import lazy_loader

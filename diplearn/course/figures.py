@@ -1,4 +1,4 @@
-"""What only the lessons draw: the curves of a fit, snapshots of it, and stopping rules' choices."""
+"""Figures that only the lessons draw: curves and snapshots of a fit, choices of stopping rules."""
 
 import math
 
@@ -8,7 +8,7 @@ from ..figures import BLUE, COLOURS, GREEN, GREY, ORANGE, Figure, show_literally
 
 __all__ = ["choices", "curves", "pick"]
 
-# How `choices` marks a stopping rule, the same in every figure.
+# Stopping rule -> colour and marker, the same in every figure.
 _MARKS = {
     "hold-out": (BLUE, "o"),
     "sure": (ORANGE, "s"),
@@ -27,7 +27,7 @@ def pick(snapshots, count=5):
     snapshots : dict
         Iteration -> image, as in ``run.snapshots``.
     count : int, optional
-        How many to choose at most; the first and the last are always among them.
+        How many to choose at most; the first and the last are always chosen.
 
     Returns
     -------
@@ -46,28 +46,24 @@ def pick(snapshots, count=5):
 
 
 def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
-    """Draw energy and PSNR over the iterations, or over the seconds, on logarithmic axes.
+    """Draw energy and, if the truth is known, PSNR of single iterates (thin) and average (thick).
 
     Parameters
     ----------
     runs : Run or dict
         One run, or name -> run.
     marks : dict, optional
-        Name -> place of a vertical line, in the unit of `over`.
+        Name -> position of a vertical line, in the unit of `over`.
     floor : float, optional
-        Energy of a horizontal line: σ², for example, is the energy of the noise alone.
-    alt : str, optional
-        Alternative text.
-    width : float, optional
-        Width of the figure in inches.
+        Energy of a horizontal line, such as σ², the energy of the noise alone.
+    alt, width
+        As in `contact_sheet`.
     over : {"iteration", "seconds"}, optional
-        Unit of the horizontal axis.
+        Unit of the horizontal axis, which is logarithmic.
 
     Returns
     -------
     Figure
-        The energy on the left; on the right, if the truth is known, the PSNR of the single
-        iterates (thin) and of their average (thick).
 
     Examples
     --------
@@ -111,22 +107,19 @@ def curves(runs, marks=None, floor=None, alt="", width=10.0, over="iteration"):
 
 
 def choices(curve, chosen, alt="", width=10.0, below=4.0):
-    """Draw PSNR over the iterations, and mark on the curve what each stopping rule chose.
+    """Draw PSNR over the iterations, and mark each stopping rule's choice on the curve.
 
     Parameters
     ----------
     curve : pandas.Series or sequence of float
         PSNR in dB: a series indexed by iteration, or one value for each iteration from 1 on.
     chosen : dict
-        Rule -> iteration. A rule has the same colour and marker in every figure; a name such as
-        "sure, wrong σ" denotes a variant of the rule "sure", which gets a hollow marker.
-    alt : str, optional
-        Alternative text.
-    width : float, optional
-        Width of the figure in inches.
+        Rule -> iteration. A rule has the same colour and marker in every figure; a variant of a
+        rule, named like "sure, wrong σ", has a hollow marker.
+    alt, width
+        As in `contact_sheet`.
     below : float, optional
-        The axis reaches at least this many decibels below the best, and further down if a choice
-        lies lower.
+        Least range of the axis below the best PSNR, in decibels; a lower choice extends the range.
 
     Returns
     -------

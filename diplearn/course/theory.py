@@ -1,9 +1,9 @@
-"""Theory of the deep image prior: a network's Jacobian, its tangent kernel, and their modes.
+"""Theory of the deep image prior: a network's Jacobian, its tangent kernel, and the kernel's modes.
 
-Near its start θ0 a network is almost linear in its weights: f_θ ≈ f_θ0 + J (θ − θ0). A step of
-gradient descent on ½ ‖f_θ − x0‖² then changes the residual r = f_θ − x0 by −η K r, where
+Near its initial weights θ0 a network is almost linear in its weights: f_θ ≈ f_θ0 + J (θ − θ0). One
+step of gradient descent on ½ ‖f_θ − x0‖² then changes the residual r = f_θ − x0 by −η K r, where
 K = J Jᵀ is the tangent kernel (Jacot, Gabriel & Hongler 2018, arXiv:1806.07572). The eigenvectors
-of K, here called modes, tell what is fitted early; for 32x32 pixels they are computed exactly.
+of K, called modes here, determine what is fitted early. For 32x32 pixels they are computed exactly.
 """
 
 import copy
@@ -16,7 +16,6 @@ from torch.func import functional_call, replace_all_batch_norm_modules_, vjp, vm
 from ..errors import InputError, whole
 
 __all__ = [
-    "Spectrum",
     "alignment",
     "bias_variance",
     "energy_curve",
@@ -38,27 +37,21 @@ def jacobian(network, z, chunk=64):
     Parameters
     ----------
     network : torch.nn.Module
-        f_θ, which is not changed. In training mode, batch norm uses the statistics of this one
-        image, as in a fit.
-    z : torch.Tensor
-        Input of the network, (1, C, H, W).
+        f_θ, with at least one trainable weight; the network is not changed. In training mode, batch
+        norm uses the statistics of this one image, as in a fit.
+    z : torch.Tensor, (1, C, H, W)
     chunk : int, optional
         Number of pixels differentiated at once; a larger chunk needs more memory.
 
     Returns
     -------
     torch.Tensor
-        J, (N, p): one row for each of the N numbers of the flattened image, one column for each
+        J, (N, p): a row for each of the N numbers of the flattened image, a column for each
         trainable weight, in the order of ``network.parameters()``.
-
-    Raises
-    ------
-    InputError
-        The network has no trainable weights.
 
     Examples
     --------
-    The Jacobian of the pixels, taken as a network, is the identity:
+    If the pixels themselves are the weights, the Jacobian is the identity:
 
     >>> from diplearn.networks import Pixels
     >>> jacobian(Pixels(1, 2, 2), torch.zeros(1, 1, 2, 2)).tolist() == torch.eye(4).tolist()
@@ -69,7 +62,7 @@ def jacobian(network, z, chunk=64):
         replace_all_batch_norm_modules_(network)
     weights = {name: w.detach() for name, w in network.named_parameters() if w.requires_grad}
     if not weights:
-        raise InputError("the network has no weights to differentiate by")
+        raise InputError("the network has no weights: no parameter has requires_grad=True")
     output, pull_back = vjp(lambda w: functional_call(network, w, (z,)).flatten(), weights)
     rows = []
     for pixels in torch.eye(output.numel(), dtype=output.dtype).split(whole(chunk, "chunk", 1)):
@@ -79,17 +72,15 @@ def jacobian(network, z, chunk=64):
 
 
 def kernel(jacobian):
-    """Compute the tangent kernel K = J Jᵀ: how much each pixel moves along with each other one.
+    """Return the tangent kernel K = J Jᵀ: how much each pixel changes along with every other pixel.
 
     Parameters
     ----------
-    jacobian : torch.Tensor
-        J, (N, p).
+    jacobian : torch.Tensor, (N, p)
 
     Returns
     -------
-    torch.Tensor
-        K, (N, N), float64.
+    torch.Tensor, (N, N), float64
 
     Examples
     --------
@@ -104,22 +95,10 @@ def kernel(jacobian):
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
-    """The modes of a symmetric kernel, as `spectrum` returns them.
+    """The modes of a kernel for images of `shape` (C, H, W), with N = C H W.
 
-    Attributes
-    ----------
-    values : torch.Tensor
-        Eigenvalues λ_i, (N,), in descending order and not below 0.
-    vectors : torch.Tensor
-        (N, N); its orthonormal columns are the modes.
-    shape : tuple of int
-        Shape (C, H, W) of the image, with C H W = N.
-
-    Examples
-    --------
-    >>> found = spectrum(torch.diag(torch.tensor([1.0, 3.0])), (1, 1, 2))
-    >>> found.split(torch.tensor([[[5.0, 7.0]]])).abs().tolist()
-    [7.0, 5.0]
+    `values` are the eigenvalues λ_i, (N,), in descending order and at least 0; the orthonormal
+    columns of `vectors`, (N, N), are the modes.
     """
 
     values: torch.Tensor
@@ -127,15 +106,15 @@ class Spectrum:
     shape: tuple
 
     def split(self, image):
-        """Return the coefficients of an image, one for each mode, (N,)."""
+        """Return the coefficients of an image in terms of the modes, (N,)."""
         return self.vectors.T @ image.double().flatten()
 
     def join(self, coefficients):
-        """Return the image (C, H, W) that has these coefficients."""
+        """Return the image (C, H, W) with the given coefficients."""
         return (self.vectors @ coefficients).reshape(self.shape)
 
     def filtered(self, image, factors):
-        """Return the image after multiplying the coefficient of each mode by its factor."""
+        """Return the image after multiplying each mode's coefficient by that mode's factor."""
         return self.join(factors * self.split(image))
 
     def mode(self, number):
@@ -144,50 +123,49 @@ class Spectrum:
 
 
 def spectrum(kernel, shape):
-    """Compute the modes of a kernel: its eigenvalues and eigenvectors.
+    """Compute the modes of a kernel, which are its eigenvectors, and their eigenvalues.
 
     Parameters
     ----------
     kernel : torch.Tensor
         (N, N), symmetric and positive semidefinite, such as K = J Jᵀ or a covariance.
     shape : tuple of int
-        Shape (C, H, W) of the images that the kernel acts on.
+        Shape (C, H, W) of the images, with C H W = N.
 
     Returns
     -------
     Spectrum
 
-    Raises
-    ------
-    InputError
-        The kernel is not N x N with N = C H W.
-
     Examples
     --------
-    >>> spectrum(torch.diag(torch.tensor([1.0, 3.0, 2.0, 0.0])), (1, 2, 2)).values.tolist()
+    >>> found = spectrum(torch.diag(torch.tensor([1.0, 3.0, 2.0, 0.0])), (1, 2, 2))
+    >>> found.values.tolist()
     [3.0, 2.0, 1.0, 0.0]
+    >>> found.split(torch.tensor([[[5.0, 7.0], [0.0, 0.0]]])).abs().tolist()
+    [7.0, 0.0, 5.0, 0.0]
     """
     count = int(np.prod(shape))
     if tuple(kernel.shape) != (count, count):
-        raise InputError(f"{tuple(kernel.shape)} is no kernel for images of {tuple(shape)}")
+        raise InputError(
+            f"a kernel for images of shape {tuple(shape)} must have shape {(count, count)}, "
+            f"not {tuple(kernel.shape)}"
+        )
     values, vectors = torch.linalg.eigh(kernel.double())
     return Spectrum(values.flip(0).clamp(min=0), vectors.flip(1), tuple(shape))
 
 
 def gradient_flow(values, time):
-    """Return the share of each mode that gradient flow has fitted: 1 − exp(−λ t).
+    """Return the fraction of each mode that gradient flow has fitted: 1 − exp(−λ t).
 
     Parameters
     ----------
-    values : torch.Tensor
-        Eigenvalues λ_i.
+    values : torch.Tensor, the eigenvalues λ_i
     time : float
         t, the step size η times the number of steps.
 
     Returns
     -------
-    torch.Tensor
-        Filter factors, in [0, 1].
+    torch.Tensor of filter factors, in [0, 1]
 
     Examples
     --------
@@ -198,25 +176,20 @@ def gradient_flow(values, time):
 
 
 def landweber(values, steps, rate):
-    """Return the share of each mode that k steps of gradient descent fit: 1 − (1 − ηλ)^k.
+    """Return the fraction of each mode that k steps of gradient descent fit: 1 − (1 − ηλ)^k.
+
+    Landweber, American Journal of Mathematics 73 (1951), doi:10.2307/2372313.
 
     Parameters
     ----------
-    values : torch.Tensor
-        Eigenvalues λ_i.
-    steps : int
-        Number of steps k.
+    values : torch.Tensor, the eigenvalues λ_i
+    steps : int, k
     rate : float
-        Step size η; gradient descent diverges from 2 / λ_1 on.
+        Step size η; gradient descent diverges if η is 2 / λ_1 or more.
 
     Returns
     -------
-    torch.Tensor
-        Filter factors.
-
-    Notes
-    -----
-    Landweber, American Journal of Mathematics 73 (1951), doi:10.2307/2372313.
+    torch.Tensor of filter factors
 
     Examples
     --------
@@ -227,22 +200,19 @@ def landweber(values, steps, rate):
 
 
 def tikhonov(values, weight):
-    """Return the share of each mode that ridge regression with a kernel keeps: λ / (λ + α).
+    """Return the fraction of each mode that kernel ridge regression keeps: λ / (λ + α).
 
-    The same factors give the posterior mean under a Gaussian process, if λ are the eigenvalues of
-    its covariance and α is the variance σ² of the noise.
+    The posterior mean of a Gaussian process has the same factors, if λ are the eigenvalues of its
+    covariance and α is the noise variance σ².
 
     Parameters
     ----------
-    values : torch.Tensor
-        Eigenvalues λ_i.
-    weight : float
-        α, above 0.
+    values : torch.Tensor, the eigenvalues λ_i
+    weight : float, α > 0
 
     Returns
     -------
-    torch.Tensor
-        Filter factors, in [0, 1).
+    torch.Tensor of filter factors, in [0, 1)
 
     Examples
     --------
@@ -266,8 +236,7 @@ def energy_curve(spectrum, residual, times):
 
     Returns
     -------
-    numpy.ndarray
-        The energy at each time.
+    numpy.ndarray, the energy at each time
 
     Examples
     --------
@@ -281,14 +250,13 @@ def energy_curve(spectrum, residual, times):
 
 
 def bias_variance(spectrum, wanted, sigma, factors):
-    """Split the expected error of a spectral filter into squared bias and variance, per pixel.
+    """Split a spectral filter's expected squared error per pixel into squared bias and variance.
 
     Parameters
     ----------
     spectrum : Spectrum
-        The modes.
     wanted : torch.Tensor
-        Image that the filter should return: the clean image minus the start f_θ0(z).
+        Image that the filter should return: the clean image minus the first output f_θ0(z).
     sigma : float
         Standard deviation of the white noise.
     factors : torch.Tensor
@@ -310,17 +278,17 @@ def bias_variance(spectrum, wanted, sigma, factors):
 
 
 def alignment(a, b):
-    """Compare two kernels: the cosine of the angle between them as vectors.
+    """Return the cosine of the angle between two kernels, taken as vectors of N² numbers.
 
     Parameters
     ----------
-    a, b : torch.Tensor
-        (N, N).
+    a, b : torch.Tensor, (N, N)
 
     Returns
     -------
     float
-        1 if one kernel is a multiple of the other; never below 0 for two kernels.
+        1 if one kernel is a multiple of the other; at least 0, since both are positive
+        semidefinite.
 
     Examples
     --------
@@ -332,27 +300,20 @@ def alignment(a, b):
 
 
 def stationary(kernel, shape):
-    """Average a kernel over all periodic shifts of the image.
+    """Average a kernel over all periodic shifts of the image, which makes it stationary.
 
-    A stationary kernel depends only on the step from one pixel to another, not on where the two
-    lie. With periodic edges its modes are the waves of the Fourier transform.
+    A stationary kernel depends only on the displacement between two pixels, not on their position.
+    With periodic edges, its modes are the waves of the Fourier transform.
 
     Parameters
     ----------
-    kernel : torch.Tensor
-        (N, N), for images with one channel.
-    shape : tuple of int
-        (1, H, W).
+    kernel : torch.Tensor, (N, N)
+    shape : tuple of int, (1, H, W)
 
     Returns
     -------
     torch.Tensor
-        (N, N); of all stationary kernels the nearest in the sense of least squares.
-
-    Raises
-    ------
-    InputError
-        The image has several channels.
+        (N, N), the stationary kernel nearest to `kernel` in the least-squares sense.
 
     Examples
     --------
@@ -361,7 +322,7 @@ def stationary(kernel, shape):
     """
     channels, height, width = shape
     if channels != 1:
-        raise InputError(f"an image with one channel is wanted, not with {channels}")
+        raise InputError(f"the images must have one channel, not {channels}")
     return torch.stack([row.roll((y, x), (0, 1)).flatten() for row, y, x in _rows(kernel, shape)])
 
 
@@ -374,24 +335,22 @@ def _rows(kernel, shape):
 
 
 def from_stationary(one, two, shape):
-    """Measure how far a covariance is from stationary, from two independent estimates of it.
+    """Measure how far a covariance is from stationary, given two independent estimates.
 
-    The squared distance of one estimate contains that estimate's own sampling noise, which depends
-    on the number of draws and says nothing about the covariance. In the product of the distances
-    of two independent estimates the noise averages to zero.
+    The squared distance of a single estimate would include its sampling noise. In the product of
+    the distances of two independent estimates the noise averages to zero.
 
     Parameters
     ----------
-    one, two : torch.Tensor
-        (N, N), two estimates of the same covariance, from different draws.
-    shape : tuple of int
-        (1, H, W).
+    one, two : torch.Tensor, (N, N)
+        Estimates from different draws.
+    shape : tuple of int, (1, H, W)
 
     Returns
     -------
     float
-        Distance from the mean over all shifts, in units of the norm of that mean; 0 where the
-        estimate of the squared distance is negative.
+        The distance divided by the norm of the nearest stationary covariance; 0 if the estimate of
+        the squared distance is negative.
 
     Examples
     --------
@@ -407,23 +366,21 @@ def from_stationary(one, two, shape):
 
 
 def mean_frequency(images):
-    """Return the mean frequency of images, weighted by power: a measure of how fine they are.
+    """Return the power-weighted mean frequency of images, a measure of how fine their details are.
 
     Parameters
     ----------
-    images : torch.Tensor
-        (..., H, W).
+    images : torch.Tensor, (..., H, W)
 
     Returns
     -------
     torch.Tensor
-        (...), in cycles per pixel: 0 for a flat image, 0.5 for stripes one pixel wide, and 0.71,
-        the highest possible, for a checkerboard of single pixels.
+        (...), in cycles per pixel: 0 for a constant image, 0.5 for stripes one pixel wide, and
+        0.71, the maximum, for a checkerboard of single pixels.
 
     Examples
     --------
-    >>> stripes = (-1.0) ** torch.arange(8).expand(8, 8)
-    >>> mean_frequency(stripes).item()
+    >>> mean_frequency((-1.0) ** torch.arange(8).expand(8, 8)).item()
     0.5
     """
     power = torch.fft.fft2(images.double()).abs().square()

@@ -1,6 +1,7 @@
 """Images as tensors: bundled, read, downloaded, written, checked.
 
-An image is a float32 tensor (C, H, W) with values in [0, 1]; C is 1 (grey) or 3 (RGB).
+An image is a float32 tensor (C, H, W) with values in [0, 1]; C is 1 (grey) or 3 (RGB). A file or
+an array that cannot be used as an image raises ImageError, whose message says why.
 """
 
 from .bundled import BUNDLED, fetch, load, names, paper_names
@@ -10,7 +11,7 @@ from .masks import read_erased, read_mask, shrink_known
 from .reading import About, about, read
 from .resizing import centre_square, shrink
 from .tensors import SMALLEST_SIDE, check, from_array, to_array, to_uint8
-from .tensors import as_tensor as as_tensor  # for the package itself, like the next four
+from .tensors import as_tensor as as_tensor  # for use inside the package, like the `as` below
 from .tensors import check_finite as check_finite
 from .tensors import check_form as check_form
 from .writing import WRITABLE, encode, write

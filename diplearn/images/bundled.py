@@ -1,4 +1,4 @@
-"""Images that need no file of one's own: those that are bundled, and the paper's."""
+"""The bundled images, and the images that were published with the paper."""
 
 import csv
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import ImageError
 from . import reading
 
-# The images that scikit-image carries inside its wheel: nothing to download, free to use.
-# name -> (file, what it shows)
+# Images that scikit-image installs with itself: free to use, no download.
+# name -> (file, description)
 BUNDLED = {
     "astronaut": ("astronaut.png", "Eileen Collins, NASA, 512x512, colour"),
     "brick": ("brick.png", "a brick wall, 512x512, grey"),
@@ -31,26 +31,21 @@ BUNDLED = {
 
 
 def load(name, size=None):
-    """Load a bundled image, or one of the paper's.
+    """Load a bundled image or one of the paper's images.
 
     Parameters
     ----------
     name : str
-        One of `names()`, such as ``"astronaut"``; or one of `paper_names()`, such as
+        One of `names()`, such as ``"astronaut"``, or of `paper_names()`, such as
         ``"denoising/F16_GT.png"``, which is downloaded once (see `fetch`).
     size : int, optional
-        Take the centre square and bring it down to `size` x `size` pixels, antialiased.
-        Default: the whole image.
+        Crop the centre square and shrink it to `size` x `size` pixels, antialiased. The image
+        must have at least `size` pixels on each side.
 
     Returns
     -------
     torch.Tensor
-        The image, (C, H, W) float32 in [0, 1].
-
-    Raises
-    ------
-    ImageError
-        No image has that name, or it is smaller than `size`.
+        (C, H, W) float32 in [0, 1].
 
     Examples
     --------
@@ -63,10 +58,10 @@ def load(name, size=None):
         path = fetch(name)
     else:
         raise ImageError(
-            f"no image is called {name!r}; the bundled ones are {', '.join(names())} "
-            "(a file of your own: images.read(path); the paper's: images.paper_names())"
+            f"no image is called {name!r}; the bundled images are {', '.join(names())} "
+            "(images.read(path) reads your own file; images.paper_names() lists the paper's images)"
         )
-    # Colour profiles are ignored, as scikit-image does: the lessons' numbers are of these pixels.
+    # Ignore colour profiles, as scikit-image does: the lessons' numbers come from these pixels.
     image, encoded = reading.decoded(path, size, colours=False)
     reading.warn(encoded, transparency=True)
     return image
@@ -88,7 +83,7 @@ def names():
     return sorted(BUNDLED)
 
 
-# The paper's own images are no part of the package: each is downloaded when it is asked for.
+# The paper's images are not in the package: each is downloaded when it is first needed.
 
 
 def paper_names():
@@ -109,13 +104,13 @@ def paper_names():
 
 @lru_cache(maxsize=1)
 def _paper_images():
-    """Read the list of the paper's images: name -> (address, SHA-256)."""
+    """Return the table of the paper's images: name -> (URL, SHA-256)."""
     with (resources.files(__package__) / "paper_images.csv").open(encoding="utf-8") as lines:
         return {row["name"]: (row["url"], row["sha256"]) for row in csv.DictReader(lines)}
 
 
 def fetch(name):
-    """Download one of the paper's images, once, and check that it is the right one.
+    """Download one of the paper's images, unless an earlier call did, and check its SHA-256.
 
     Parameters
     ----------
@@ -125,19 +120,20 @@ def fetch(name):
     Returns
     -------
     pathlib.Path
-        The file: ``$DIPLEARN_DATA_DIR/name`` if it is there, else in the user's cache.
+        ``$DIPLEARN_DATA_DIR/name`` if this file exists, otherwise a file in the user's cache.
 
     Raises
     ------
     ImageError
-        No such name; no network; or the checksum does not match (a bad download is not kept).
+        The name is unknown, the network fails, or the checksum differs; a file with a wrong
+        checksum is not kept in the cache.
 
     Examples
     --------
     >>> fetch("denoising/F16_GT.png")  # doctest: +SKIP
     PosixPath('/home/ada/.cache/diplearn/denoising/F16_GT.png')
     """
-    import pooch  # only here: most users never download
+    import pooch  # imported late: most users never download
 
     if name not in _paper_images():
         raise ImageError(f"the paper has no image {name!r}; see images.paper_names()")
@@ -150,10 +146,10 @@ def fetch(name):
         return path
     folder, file = os.path.split(name)
     target = pooch.os_cache("diplearn") / folder
-    try:  # pooch compares checksums before the file gets its name
+    try:  # pooch checks the SHA-256 before it gives the file its name
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file, path=target))
-    except Exception as error:  # the network fails in many ways; the remedy is the same
+    except Exception as error:  # networks fail in many ways, with the same remedy
         raise ImageError(
-            f"cannot download {name} ({error}); without a network, point DIPLEARN_DATA_DIR "
-            "at a folder that holds it"
+            f"cannot download {name} ({error}); without a network, set DIPLEARN_DATA_DIR "
+            "to a folder that contains this file"
         ) from error

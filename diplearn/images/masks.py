@@ -1,4 +1,4 @@
-"""Which pixels are known: masks, what was erased, and both for a smaller image."""
+"""Masks of known pixels: from a mask file, from transparency, and for a smaller image."""
 
 import warnings
 
@@ -17,17 +17,17 @@ from .tensors import as_tensor, check, scaled
 
 
 def read_mask(source, invert=False):
-    """Read which pixels of an image are known.
+    """Read a mask that shows which pixels of an image are known.
 
-    Where a file is transparent in places, exactly those pixels are missing. Otherwise black pixels
-    are missing and white ones known; grey ones, as at the edges of letters, are missing too.
+    If parts of the file are transparent, exactly those pixels are missing. Otherwise white pixels
+    are known; black pixels, and grey pixels such as those at the edges of letters, are missing.
 
     Parameters
     ----------
     source : str, path-like, bytes, binary file object, File or PIL.Image.Image
         As in `read`.
     invert : bool, optional
-        The other way round: white, or opaque, is missing.
+        Count white or opaque pixels as missing instead.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def read_mask(source, invert=False):
     Raises
     ------
     ImageError
-        The mask is not black and white (a photograph), or as in `read`.
+        The file is not black and white, such as a photograph, or `read` would refuse it.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def read_mask(source, invert=False):
 
 
 def read_erased(source):
-    """Read an image of which a part was erased, and is transparent.
+    """Read an image in which the user has erased a part, so that this part is transparent.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def read_erased(source):
     Returns
     -------
     image : torch.Tensor
-        The image, (C, H, W) float32 in [0, 1], white where it was erased.
+        (C, H, W) float32 in [0, 1], white where it was erased.
     known : torch.Tensor
         (1, H, W) bool, True where a pixel is opaque.
 
     Raises
     ------
     ImageError
-        The image is half transparent, rather than erased in places; or as in `read`.
+        Too many pixels are half transparent, or `read` would refuse the file.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def read_erased(source):
 
 
 def _of_pillow(image):
-    """Return the alpha or the colours of a Pillow image."""
+    """Return the alpha channel of a Pillow image, or its colours if it is opaque."""
     image = pillow.upright(image)
     alpha = pillow.transparency(image)
     values = scaled(pillow.pixels(image) if alpha is None else np.asarray(alpha))
@@ -102,7 +102,7 @@ def _of_pillow(image):
 
 
 def _of_file(file):
-    """Return the alpha or the colours of a file."""
+    """Return the alpha channel of a file, or its colours if it is opaque."""
     encoded = formats.parse(file, colours=False)
     warn(encoded)
     if encoded.alpha:
@@ -114,27 +114,27 @@ def _of_file(file):
 
 
 def _edge(kind):
-    """How grey a black or white pixel may be: JPEG rings by up to a fifth around edges."""
+    """Return how far black and white pixels may deviate: JPEG rings by up to 0.2 near edges."""
     return 0.2 if kind in ("JPEG", "WEBP") else 0.02
 
 
 _NO_MASK = (
-    "{} is no mask, since {:.0%} of it is neither black nor white: a mask is white where the "
-    "image is known and black, or transparent, where it is missing"
+    "{} is not a mask, since {:.0%} of its pixels are neither black nor white: a mask is white "
+    "where the image is known, and black or transparent where it is missing"
 )
 _NO_HOLE = (
-    "{} does not show what was erased, since {:.0%} of it is half transparent: erase wholly what "
-    "is missing, or name a mask"
+    "{} does not show what was erased, since {:.0%} of its pixels are half transparent: erase "
+    "the missing pixels completely, or name a mask"
 )
 
 
 def _black_and_white(values, name, refusal=_NO_MASK):
-    """Return the values of a mask if nearly all are black or white; raise ImageError if not.
+    """Return the values of a mask if nearly all are black or white; raise ImageError otherwise.
 
-    A grey pixel with no black or white within two pixels is not an edge. In masks, also after JPEG
-    or a slight blur, such pixels number under 2 % of the smaller class (bright or dark); in most
-    photographs more than 100 %. And at least 39 % of a mask was as good as black or white, of
-    photographs at most 23 %.
+    Pixels that have no black or white pixel within two pixels ("stray" pixels) are not on an edge.
+    Their number, relative to the bright or the dark pixels, whichever are fewer, is under 2 % in
+    masks, even after JPEG or a slight blur, and over 100 % in most photographs. The share of almost
+    black or white pixels was at least 39 % in masks and at most 23 % in photographs.
     """
     low, high = float(values.min()), float(values.max())
     if low < 0.1 and (high > 0.9 or values.unique().numel() == 2):  # 16 and 235, or 0 and 1 of 255
@@ -149,37 +149,37 @@ def _black_and_white(values, name, refusal=_NO_MASK):
 
 
 def shrink_known(image, known, longest):
-    """Bring down an image of which only a part is known, and say what is known of the result.
+    """Shrink an image with missing pixels, and return which pixels of the result are known.
 
-    A pixel of the small image is a weighted mean of many. It counts as known where the absolute
-    weights of missing pixels sum up to less than one grey level, 1/255. Since mid-grey stands for
-    these, a known pixel is within half a grey level of what the whole image would give.
+    A pixel of the small image is a weighted mean of many original pixels. It counts as known if
+    the absolute weights of the missing ones sum to at most 1/255, one grey level. Missing pixels
+    are set to mid-grey first, so that the error of a known pixel is at most half a grey level.
 
     Parameters
     ----------
     image : torch.Tensor
-        (C, H, W); its missing pixels may hold anything, NaN too.
+        (C, H, W); its missing pixels may have any value, even NaN.
     known : torch.Tensor
         (H, W), (1, H, W) or (C, H, W), True where a pixel is known.
     longest : int
-        Pixels of the longer side, as in `shrink`.
+        Largest allowed length of the longer side in pixels, as in `shrink`.
 
     Returns
     -------
     image : torch.Tensor
-        (C, h, w), 0 where it is missing.
+        (C, h, w), 0 where pixels are missing.
     known : torch.Tensor
         (1, h, w) or (C, h, w) bool.
 
     Raises
     ------
     ImageError
-        The two differ in size, nothing would stay known, or as in `shrink`.
+        Image and mask differ in size, no known pixels would be left, or `shrink` would refuse.
 
     Warns
     -----
     UserWarning
-        Less than half of what was known stays known.
+        The share of known pixels falls to less than half of what it was.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def shrink_known(image, known, longest):
     >>> known = torch.ones(1, 400, 600, dtype=torch.bool)
     >>> known[:, 100:200, 100:200] = False
     >>> image, known = shrink_known(images.load("coffee"), known, 300)
-    >>> image.shape, (~known).sum().item()  # not 50x50: the filter reaches further
+    >>> image.shape, (~known).sum().item()  # more than 50x50, since the filter is wide
     (torch.Size([3, 200, 300]), 2904)
     """
     image, known = as_tensor(image), as_tensor(known, "the mask") > 0
@@ -196,7 +196,7 @@ def shrink_known(image, known, longest):
     if known.ndim != 3 or known.shape[1:] != image.shape[1:] or known.shape[0] not in channels:
         raise ImageError(
             f"the mask has shape {tuple(known.shape)} and the image {tuple(image.shape)}; "
-            "they must be of the same size"
+            "they must have the same size"
         )
     small = resizing.shrink(torch.where(known, image, 0.5), longest)
     if small.shape != image.shape:
@@ -208,18 +208,18 @@ def shrink_known(image, known, longest):
         known = rows @ (~known).to(image) @ columns.T <= 1 / 255
         if 0 < (after := float(known.float().mean())) < before / 2:
             warnings.warn(
-                f"longest={longest} leaves {after:.1%} of the image known, where {before:.1%} "
-                "were: take a larger longest",
+                f"longest={longest} leaves {after:.1%} of the image known, instead of "
+                f"{before:.1%}: take a larger longest",
                 stacklevel=2,
             )
     if not known.any():
         raise ImageError(
-            f"longest={longest} leaves nothing known, since something missing goes into every "
-            "pixel: take a larger one, or none"
+            f"longest={longest} leaves no pixel known, since each small pixel is computed from "
+            "some missing ones: take a larger longest, or leave it out"
         )
     return torch.where(known, small, 0), known
 
 
 def _resampling_weights(pixels, fewer):
-    """Return the (fewer, pixels) matrix by which `resized` works along an axis."""
+    """Return the (fewer, pixels) matrix that `resized` applies along one axis."""
     return resizing.resized(torch.eye(pixels)[None], (fewer, pixels))[0]

@@ -1,4 +1,4 @@
-"""Image files read as tensors, and what else they say."""
+"""Read image files as tensors, and read their metadata."""
 
 import warnings
 from typing import NamedTuple
@@ -13,49 +13,49 @@ from .tensors import SMALLEST_SIDE
 def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
     """Read an image from a file.
 
-    The result is a grey or sRGB image, upright as EXIF says, with all bits that the file has. Of an
-    animation the first frame is taken; transparency is laid over white.
+    The result is grey or sRGB, rotated as EXIF prescribes, with the full bit depth of the file.
+    Transparent pixels are blended with white, and only the first frame of an animation is read.
 
-    Colours become sRGB: by an ICC profile (relative colorimetric where it is curves and a matrix,
-    perceptual at 8 bits where it is a table), by PNG's chunks cICP, sRGB, gAMA and cHRM (in the
-    standard's order), or by a camera's mark of Adobe RGB. Colours outside sRGB are clipped. A file
-    without a colour space, or with one that cannot be applied, is taken for sRGB; CMYK is then
-    converted by a formula.
+    Colours are converted to sRGB with the ICC profile (relative colorimetric if it has curves and
+    a matrix, perceptual with 8 bits if it has a table), with PNG's chunks cICP, sRGB, gAMA and cHRM
+    (in the standard's order), or according to a camera's Adobe RGB tag. Colours outside sRGB are
+    clipped. Without a usable colour space, the values are treated as sRGB, and CMYK is converted
+    by a formula.
 
-    A TIFF file may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), be a
-    fax, a palette, Lab or YCbCr, or hold one channel of other numbers: integers of more than 16
-    bits between 0 and 65535, or floating values between 0 and 1.
+    A TIFF file may have 8 or 16 bits per channel (grey, RGB, CMYK, with or without alpha), or be a
+    fax, a palette image, Lab or YCbCr. It may also have one channel of integers of more than 16
+    bits between 0 and 65535, or one of floating-point values between 0 and 1.
 
     Parameters
     ----------
     source : str, path-like, bytes, binary file object or File
-        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB: its path (a pipe's, too), its
-        content, an open file, or what `opened` returned.
+        A PNG, JPEG, TIFF, BMP, GIF, WebP or PPM file of at most 1 GB: its path (also of a pipe),
+        its bytes, an open file, or the result of `opened`.
     size : int, optional
-        Take the centre square and bring it down to `size` x `size` pixels, antialiased.
+        Crop the centre square and shrink it to `size` x `size` pixels, antialiased.
     longest : int, optional
-        Bring the whole image down until its longer side has at most `longest` pixels.
+        Shrink the image until its longer side has at most `longest` pixels.
     smallest : int, optional
-        Pixels that each side must have: 1 for a small observation, such as that of `Downsample(4)`.
+        Required pixels per side; use 1 for a small observation, such as that of `Downsample(4)`.
 
     Returns
     -------
     torch.Tensor
-        The image, (C, H, W) float32 in [0, 1]; C is 1 or 3.
+        (C, H, W) float32 in [0, 1]; C is 1 or 3.
 
     Raises
     ------
     ImageError
-        The file is missing, damaged, no image or too small; it has more than 100 million pixels (a
-        JPEG may, if `size` or `longest` at least halves its sides), or reading it takes more than
-        half of the free memory. Nothing else is raised, whatever the bytes.
+        The file is missing, damaged, too small or not an image; or it has more than 100 million
+        pixels (a JPEG may have more if `size` or `longest` at least halves its sides); or reading
+        it would take more than half of the free memory. No other error is raised for any bytes.
 
     Warns
     -----
     UserWarning
-        The file has more frames or channels than are read, is transparent in places, has colours
-        that cannot be converted exactly, or never uses the upper ones of its 16 bits per channel
-        (a 12-bit image: the values are not changed).
+        Some frames or channels are not read, some pixels are transparent, the colours cannot be
+        converted exactly, or a 16-bit file holds fewer bits, such as 12 (its values are not
+        rescaled).
 
     Examples
     --------
@@ -70,7 +70,7 @@ def read(source, size=None, longest=None, smallest=SMALLEST_SIDE):
 
 
 def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=True):
-    """Return the image, and the `Encoded` file with all that is to be said of it."""
+    """Return the image and its `Encoded` file, whose `remarks` are complete."""
     encoded = formats.parse(opened(source), colours)
 
     def plan(height, width):
@@ -91,24 +91,24 @@ def decoded(source, size=None, longest=None, smallest=SMALLEST_SIDE, colours=Tru
 
 
 def warn(encoded, transparency=False):
-    """Pass on what is to be said of a file, as warnings in the caller's caller."""
+    """Show the remarks on a file as warnings that point at the caller's caller."""
     for remark in encoded.remarks:
         warnings.warn(f"{encoded.name} {remark}", stacklevel=3)
     if transparency and encoded.transparent:
-        words = f"{encoded.name} is transparent in places; white shows there"
+        words = f"{encoded.name} has transparent pixels; they are shown as white"
         warnings.warn(words, stacklevel=3)
 
 
 class About(NamedTuple):
-    """What a file says about its image beside the pixels (see `about`).
+    """The metadata of an image file (see `about`).
 
     Attributes
     ----------
     bits : int
         Bits per channel, as read: 8 or 16.
     exif : bytes or None
-        The camera's data (EXIF), brought up to date with what `read` does: the orientation is
-        upright, the colour space sRGB, and there is no thumbnail.
+        The camera's EXIF data, changed to describe the result of `read`: upright, sRGB, and
+        without a thumbnail.
     dpi : tuple of float or None
         The resolution (x, y) in dots per inch.
 
@@ -124,12 +124,12 @@ class About(NamedTuple):
 
 
 def about(source):
-    """Say what a file holds beside its pixels, so that `write` can keep it for a result.
+    """Read the metadata of an image file, which `write` can store with a result.
 
     Parameters
     ----------
     source : str, path-like, bytes, binary file object or File
-        As in `read`, and refused with the same errors before the pixels are decoded.
+        As in `read`; the pixels are not decoded.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Smaller images: antialiased, and never larger than the user asks for."""
+"""Crop and shrink images, antialiased."""
 
 import torch.nn.functional as F
 
@@ -7,7 +7,7 @@ from .tensors import SMALLEST_SIDE, as_tensor
 
 
 def centre_square(image, size):
-    """Cut out the centre square and bring it down to `size` x `size` pixels.
+    """Crop the centre square and shrink it to `size` x `size` pixels.
 
     Parameters
     ----------
@@ -20,11 +20,6 @@ def centre_square(image, size):
     -------
     torch.Tensor
         (C, size, size), antialiased, clipped to [0, 1].
-
-    Raises
-    ------
-    ImageError
-        `size` is out of range or no whole number.
 
     Examples
     --------
@@ -39,24 +34,19 @@ def centre_square(image, size):
 
 
 def shrink(image, longest):
-    """Bring a whole image down until its longer side has at most `longest` pixels.
+    """Shrink an image until its longer side has at most `longest` pixels.
 
     Parameters
     ----------
     image : torch.Tensor
         (C, H, W).
     longest : int
-        Pixels; an image that is small enough is returned as it is.
+        Pixels; a smaller image is returned unchanged. The shorter side must keep 16 pixels.
 
     Returns
     -------
     torch.Tensor
         (C, h, w), antialiased, clipped to [0, 1].
-
-    Raises
-    ------
-    ImageError
-        The shorter side would fall below 16 pixels, or `longest` is no whole number.
 
     Examples
     --------
@@ -70,14 +60,14 @@ def shrink(image, longest):
 
 
 def resized(image, sides):
-    """Bring a (C, H, W) image to other sides by antialiased bicubic interpolation, not clipped."""
+    """Resize a (C, H, W) image by antialiased bicubic interpolation, without clipping."""
     if image.shape[-2:] == sides:
         return image
     return F.interpolate(image[None], sides, mode="bicubic", antialias=True)[0]
 
 
 def plan_square(height, width, size):
-    """Return the centre square (top, left, height, width), and the sides that it is to have."""
+    """Return the centre square (top, left, height, width) and its final (height, width)."""
     side = min(height, width)
     try:
         size = whole(size, "size", SMALLEST_SIDE, side)
@@ -87,7 +77,7 @@ def plan_square(height, width, size):
 
 
 def shrunk_sides(height, width, longest, smallest=SMALLEST_SIDE):
-    """Return the height and width of an image whose longer side has at most `longest` pixels."""
+    """Return the (height, width) to which `shrink` brings an image."""
     try:
         ratio = whole(longest, "longest", smallest) / max(height, width)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Images as tensors and arrays, and what is wrong with what is no image."""
+"""Convert images between tensors and arrays, and refuse what is not an image."""
 
 import os
 
@@ -10,30 +10,25 @@ from ..errors import ImageError
 from .decoding import pillow
 
 SMALLEST_SIDE = 16
-"""Pixels: below this a network with five halvings has nothing left to look at."""
+"""Pixels; a network that halves an image five times needs 16 for anything to be left."""
 
 
 def check(image, what="the image", smallest=SMALLEST_SIDE):
-    """Return `image` if it is one; say clearly what is wrong with it if not.
+    """Check that a tensor or array is an image.
 
     Parameters
     ----------
     image : torch.Tensor or array_like
-        What should be (C, H, W) with C = 1 or 3, and finite values in [0, 1].
+        (C, H, W) with C = 1 or 3, and finite values in [0, 1].
     what : str, optional
-        How messages call it.
+        Name of the image in error messages.
     smallest : int, optional
-        Pixels that each side must have.
+        Required pixels per side.
 
     Returns
     -------
     torch.Tensor
-        The same image as contiguous float32.
-
-    Raises
-    ------
-    ImageError
-        With the shape, the type or the range that was found.
+        The image as contiguous float32.
 
     Examples
     --------
@@ -52,10 +47,7 @@ diplearn wants (C, H, W): use images.from_array(array), or image.permute(2, 0, 1
 
 
 def check_form(image, what="the image", shape=None, smallest=1):
-    """Return an image as a floating-point tensor (C, H, W), whatever its values and its device.
-
-    With `shape`, it must have exactly that one.
-    """
+    """Return an image as a floating-point tensor; check its shape, but not its values."""
     image = as_tensor(image, what)
     found = tuple(image.shape)
     if len(found) != 3 or found[0] not in (1, 3):
@@ -80,7 +72,7 @@ def check_form(image, what="the image", shape=None, smallest=1):
 
 
 def check_finite(image, what="the image"):
-    """Return a tensor; raise ImageError if some of its values are NaN or infinite."""
+    """Raise ImageError if some values of a tensor are NaN or infinite."""
     broken = int((~torch.isfinite(image)).sum())
     if broken:
         raise ImageError(f"{what} has {broken} values that are NaN or infinite")
@@ -88,7 +80,7 @@ def check_finite(image, what="the image"):
 
 
 def as_tensor(values, what="the image"):
-    """Return numbers as a tensor: arrays of any layout, lists, tables; a tensor stays as it is."""
+    """Return an array, list or table of numbers as a tensor; return a dense tensor unchanged."""
     if isinstance(values, torch.Tensor):
         if values.is_meta:
             raise ImageError(f"{what} is a tensor on device meta, which holds no values")
@@ -103,13 +95,13 @@ def as_tensor(values, what="the image"):
 
 
 def _numbers(values, what):
-    """Return a NumPy array of numbers."""
+    """Return values as a NumPy array of numbers, or raise ImageError."""
     _refuse_masked(values, what)
     try:
         array = np.asarray(values)
         if array.dtype.kind in "buif":
             return array
-    except Exception:  # rows of different lengths, a foreign object's own error
+    except Exception:  # rows of different lengths, or an unknown object's own error
         pass
     words = f"{what} is a {type(values).__name__}, not a tensor"
     if isinstance(values, np.ndarray):
@@ -121,35 +113,31 @@ def _numbers(values, what):
 
 
 def _refuse_masked(values, what):
-    """Refuse an array of which NumPy's own mask hides a part, also within a list."""
+    """Refuse a NumPy masked array with masked values, also inside a list."""
     if isinstance(values, list | tuple):
         for value in values:
             _refuse_masked(value, what)
     elif np.ma.is_masked(values):
         raise ImageError(
             f"{what} is a masked array with {np.ma.count_masked(values)} masked values: use "
-            "array.filled(0) as the image, and Mask(~numpy.ma.getmaskarray(array)), channels "
-            "first, as the problem's operator"
+            "array.filled(0) as the image, and Mask(~numpy.ma.getmaskarray(array)), with the "
+            "channels first, as the problem's operator"
         )
 
 
 def from_array(array):
-    """Make an image from an array as NumPy, scikit-image, matplotlib and Pillow have it.
+    """Make an image from an array of NumPy, scikit-image or matplotlib, or from a Pillow image.
 
     Parameters
     ----------
     array : array_like or PIL.Image.Image
-        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating in [0, 1].
+        (H, W) or (H, W, C), C = 1 or 3; uint8, uint16, bool, or floating-point in [0, 1]. No
+        part may be masked or transparent. A Pillow image is rotated as its EXIF data prescribe.
 
     Returns
     -------
     torch.Tensor
-        The image, (C, H, W) float32 in [0, 1]; a Pillow image is turned as its EXIF data say.
-
-    Raises
-    ------
-    ImageError
-        The shape or the values are not an image's, or a part is masked or transparent.
+        (C, H, W) float32 in [0, 1].
 
     Examples
     --------
@@ -165,15 +153,15 @@ def from_array(array):
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise ImageError(
             f"an array of shape {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); "
-            "a tensor that is (C, H, W) already needs no conversion"
+            "a (C, H, W) tensor needs no conversion"
         )
     return check(scaled(array))
 
 
 def scaled(array):
-    """Turn (H, W) or (H, W, C) into (C, H, W) float32, 1 for the largest uint8 or uint16.
+    """Turn (H, W) or (H, W, C) into (C, H, W) float32; the largest uint8 or uint16 becomes 1.
 
-    The only copy is the result: a camera's 24 million pixels are 290 MB as float32.
+    Only one copy is made, since the 24 million pixels of a photograph take 290 MB as float32.
     """
     planes = np.atleast_3d(array).transpose(2, 0, 1)
     image = np.empty(planes.shape, np.float32)
@@ -183,7 +171,7 @@ def scaled(array):
 
 
 def to_array(image):
-    """Turn an image into a NumPy array as scikit-image and matplotlib want it.
+    """Convert an image to a NumPy array for scikit-image or matplotlib.
 
     Parameters
     ----------
@@ -205,7 +193,7 @@ def to_array(image):
 
 
 def to_uint8(image):
-    """Round an image to the 8 bits that a screen shows.
+    """Round an image to 8 bits per channel.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Images written to files, whole or not at all, with what the original file said of itself."""
+"""Write images to files, with the metadata of the original file."""
 
 import io
 import struct
@@ -16,27 +16,27 @@ from .decoding import exif
 from .tensors import check, to_array, to_uint8
 
 WRITABLE = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM")
-"""Formats that `write` and `encode` know."""
+"""Formats of `write` and `encode`."""
 
 
 def write(image, path, about=None):
-    """Write an image to a file, whole or not at all.
+    """Write an image to a file; if that fails, an earlier file of this name is kept.
 
     Parameters
     ----------
     image : torch.Tensor
         (C, H, W) with values in [0, 1], of any size.
     path : str or path-like
-        The suffix decides the format: .png, .jpg, .tif, .bmp, .webp, .ppm.
+        The suffix decides the format: .png, .jpg, .tif, .bmp, .webp or .ppm.
     about : About, optional
         As in `encode`.
 
     Raises
     ------
     InputError
-        The suffix is none of an image's, or the format cannot hold an image of this size.
+        The suffix is unknown, or the format cannot hold an image of this size.
     OSError
-        The folder cannot be written, or the disk is full; an earlier file survives.
+        The folder is not writable, or the disk is full.
 
     Examples
     --------
@@ -54,34 +54,35 @@ def write(image, path, about=None):
 
 
 def encode(image, format, about=None):
-    """Return the bytes of an image's file, to be written to a pipe or sent over a network.
+    """Return the bytes of an image file, for a pipe or a network.
 
-    A colour image is marked as sRGB where the format can say so (PNG, JPEG, TIFF, WebP).
+    Colour images in PNG, JPEG, TIFF and WebP are marked as sRGB.
 
     Parameters
     ----------
     image : torch.Tensor
         (C, H, W) with values in [0, 1], of any size.
     format : str
-        One of `WRITABLE`, or a suffix that stands for it, such as ``"jpg"``.
+        One of `WRITABLE`, or a file suffix such as ``"jpg"``.
     about : About, optional
-        What the original file says beside its pixels. PNG, TIFF and PPM keep 16 bits per channel;
-        PNG, JPEG, TIFF and WebP keep EXIF, with the image's size and colour space brought up to
-        date; PNG, JPEG, TIFF and BMP keep the resolution.
+        Metadata of the original file. PNG, TIFF and PPM keep 16 bits per channel; PNG, JPEG, TIFF
+        and WebP keep EXIF, with updated image size and colour space; PNG, JPEG, TIFF and BMP keep
+        the resolution.
 
     Returns
     -------
     bytes
+        The whole file.
 
     Raises
     ------
     InputError
-        No such format, or it cannot hold an image of this size.
+        The format is unknown, or cannot hold an image of this size.
 
     Warns
     -----
     UserWarning
-        EXIF or resolution cannot be written; the image is.
+        EXIF and resolution cannot be stored and are left out.
 
     Examples
     --------
@@ -99,7 +100,7 @@ def encode(image, format, about=None):
     kept = {} if about is None else _kept(name, about, *samples.shape[:2])
     try:
         return _encoded(samples, name, options | kept)
-    except Exception as error:  # metadata can be wrong in many ways, and must not cost the image
+    except Exception as error:  # metadata can be wrong in many ways; the image matters more
         if not kept:
             sides = f"{samples.shape[1]}x{samples.shape[0]}"
             raise InputError(f"{name} cannot hold a {sides} image: {error}") from error
@@ -109,19 +110,19 @@ def encode(image, format, about=None):
 
 
 def image_format(path):
-    """Name the format that Pillow would write for the suffix of a path, or None."""
+    """Return Pillow's format for the suffix of a path, or None."""
     return Image.registered_extensions().get(Path(path).suffix.lower())
 
 
 def check_suffix(path, formats=WRITABLE):
-    """Raise InputError unless the suffix of `path` is that of one of the formats."""
+    """Raise InputError unless the suffix of `path` belongs to one of the formats."""
     if image_format(path) not in formats:
         known = ", ".join(sorted(f".{name.lower()}" for name in formats))
-        raise InputError(f"{path}: the suffix names no format that can be written ({known})")
+        raise InputError(f"{path}: files with this suffix cannot be written (known: {known})")
 
 
 def _to_uint16(image):
-    return (to_array(image) * 65535 + 0.5).astype(np.uint16, order="C")  # row by row
+    return (to_array(image) * 65535 + 0.5).astype(np.uint16, order="C")  # rows are contiguous
 
 
 def _colour_and_quality(name, channels):
@@ -136,18 +137,18 @@ def _colour_and_quality(name, channels):
 
 @lru_cache(maxsize=1)
 def _srgb_profile():
-    """Return the bytes of an sRGB profile, or None where Pillow was built without profiles."""
+    """Return the bytes of an sRGB profile, or None if Pillow was built without LittleCMS."""
     if not features.check("littlecms2"):
         return None
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # LittleCMS dates it now; with a fixed date, the same image gives the same file.
+    # LittleCMS writes today's date; with a fixed date, the same image gives the same file.
     return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 def _kept(name, about, height, width):
-    """Return Pillow's options for the metadata that a format can keep."""
+    """Return Pillow's options for the metadata that the format can store."""
     kept = {}
     if about.exif and name in ("PNG", "JPEG", "TIFF", "WEBP"):
         kept["exif"] = exif.for_file(about.exif, height, width)
@@ -157,7 +158,7 @@ def _kept(name, about, height, width):
 
 
 def _encoded(samples, name, options):
-    """Encode with Pillow, which needs help with colours of 16 bits: it has no mode for them."""
+    """Encode with Pillow, which has no mode for colours of 16 bits: those are written here."""
     if samples.dtype == np.uint8 or samples.ndim == 2:
         return _by_pillow(samples, name, options)
     if name == "PPM":
@@ -173,7 +174,7 @@ def _by_pillow(samples, name, options):
 
 
 def _deep_tiff(samples, options):
-    """Let Pillow write the bytes as 8-bit colours, twice as wide, and then correct the header."""
+    """Let Pillow write the bytes as an 8-bit image of twice the width, then correct the header."""
     wide = samples.astype("<u2").view(np.uint8).reshape(len(samples), -1, 3)
     content = bytearray(_by_pillow(wide, "TIFF", options))
     (first,) = struct.unpack_from("<I", content, 4)
@@ -182,20 +183,20 @@ def _deep_tiff(samples, options):
         tag, kind, _, value = struct.unpack_from("<HHII", content, at)
         if tag == exif.Tag.ImageWidth:  # 16 or 32 bits
             struct.pack_into("<H" if kind == 3 else "<I", content, at + 8, samples.shape[1])
-        elif tag == exif.Tag.BitsPerSample:  # three numbers: too long for the entry itself
+        elif tag == exif.Tag.BitsPerSample:  # three numbers, stored outside the entry
             struct.pack_into("<3H", content, value, 16, 16, 16)
     return bytes(content)
 
 
 def _deep_png(samples, options):
-    """Let Pillow write one row of 8-bit colours, and put 16-bit pixels in its place."""
+    """Let Pillow write one row of 8-bit colours, and replace it by the 16-bit pixels."""
     height, width, _ = samples.shape
     rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, rows.shape[1] + 1), 2, np.uint8)  # filter 2: less the row above
+    filtered = np.full((height, rows.shape[1] + 1), 2, np.uint8)  # filter 2: minus the row above
     filtered[:, 1:] = rows
     filtered[1:, 1:] -= rows[:-1]
     around = _by_pillow(np.zeros((1, width, 3), np.uint8), "PNG", options)
-    signature, metadata = around[:8], around[33 : around.rindex(b"IDAT") - 4]  # IHDR ends at 33
+    signature, metadata = around[:8], around[33 : around.rindex(b"IDAT") - 4]  # after IHDR
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     pixels = _chunk(b"IDAT", zlib.compress(filtered.tobytes()))
     return signature + _chunk(b"IHDR", header) + metadata + pixels + _chunk(b"IEND", b"")

@@ -1,7 +1,7 @@
 """The networks f_θ, each a module from z (1, C_z, H, W) to an image (1, C, H, W).
 
-A network of your own is any `torch.nn.Module` that does the same; ``dip.fit`` takes it as
-``network=``. C_z is the recipe's `z_channels`, and C is 1 or 3:
+C_z is the recipe's `z_channels`, and C is 1 or 3. Any `torch.nn.Module` with these shapes will do;
+pass it to ``dip.fit`` as ``network=``:
 
 >>> import torch
 >>> network = torch.nn.Sequential(
@@ -29,7 +29,6 @@ from .unet import UNet
 __all__ = [
     "BY_NAME",
     "DeepDecoder",
-    "Ensemble",
     "Hourglass",
     "Pixels",
     "ResNet",
@@ -57,24 +56,18 @@ def build(name, inputs, shape, **options):
     inputs : int
         Channels of z.
     shape : tuple of int
-        (C, H, W) of the image that the network is to make.
+        (C, H, W) of the output image.
     **options
-        Further arguments of the network's class.
+        Further arguments of the network's class; an unknown one raises InputError.
 
     Returns
     -------
     torch.nn.Module
-        With fresh weights, drawn from PyTorch's global random state.
-
-    Raises
-    ------
-    InputError
-        No network has that name, or its class does not take one of the options.
+        With weights drawn from PyTorch's global random state.
 
     Examples
     --------
-    >>> network = build("hourglass", 32, (3, 256, 256), down=(32,) * 5)
-    >>> type(network).__name__
+    >>> type(build("hourglass", 32, (3, 256, 256), down=(32,) * 5)).__name__
     'Hourglass'
     """
     kind = lookup(BY_NAME, name, "network")
@@ -90,21 +83,9 @@ def build(name, inputs, shape, **options):
 
 
 class Ensemble(nn.Module):
-    """Several networks, each fitted by itself; the output is the mean of their images.
+    """Several networks with the same z, fitted separately; the output is the mean of their images.
 
-    The paper averages two runs by hand (its section on denoising), with the same effect.
-
-    Parameters
-    ----------
-    members : iterable of torch.nn.Module
-        Networks that take the same z.
-
-    Examples
-    --------
-    >>> import torch
-    >>> pair = Ensemble([Hourglass(8, 1, (8, 8), skip=(4, 4)) for _ in range(2)])
-    >>> pair(torch.rand(1, 8, 32, 32)).shape
-    torch.Size([1, 1, 32, 32])
+    The paper averages two runs (in its section on denoising), which has the same effect.
     """
 
     def __init__(self, members):
@@ -117,7 +98,7 @@ class Ensemble(nn.Module):
 
 
 def members(network):
-    """Return the networks of an ensemble, or a network alone, as a list."""
+    """Return the networks of an ensemble as a list; a single network becomes a list of one."""
     return list(network.members) if isinstance(network, Ensemble) else [network]
 
 
@@ -127,7 +108,6 @@ def parameter_count(network):
     Parameters
     ----------
     network : torch.nn.Module
-        Any network.
 
     Returns
     -------
@@ -143,13 +123,14 @@ def parameter_count(network):
 
 @contextlib.contextmanager
 def untouched(network):
-    """Lend a copy of a network for a trial run; lend the network itself if it cannot be copied.
+    """Lend a copy of a network for a trial run; afterwards the network is as before.
 
-    In the second case, its parameters and buffers are restored afterwards.
+    A network that cannot be copied is lent itself; its parameters and buffers are restored
+    afterwards.
     """
     try:
         copied = copy.deepcopy(network)
-    except Exception:  # it holds a lock, or an open file
+    except Exception:  # the network holds a lock or an open file, for example
         before = {name: value.clone() for name, value in network.state_dict().items()}
         try:
             yield network

@@ -1,7 +1,7 @@
-"""The deep decoder: 1x1 convolutions and upsampling, and nothing else.
+"""The deep decoder: only 1x1 convolutions and upsampling.
 
 Heckel & Hand, Deep Decoder, ICLR 2019, arXiv:1810.03982. With fewer parameters than pixels it
-cannot fit the noise. It also shows what makes the prior: the upsampling, not spatial filters.
+cannot fit the noise. It also shows that the upsampling makes the prior, not spatial filters.
 """
 
 import torch
@@ -16,16 +16,12 @@ class DeepDecoder(nn.Module):
 
     Parameters
     ----------
-    inputs : int, optional
-        Channels of z; k in the paper.
-    outputs : int, optional
-        Channels of the image: 1 or 3.
+    inputs, outputs, sigmoid
+        As in `Hourglass`; `inputs` is k in the paper.
     width : int, optional
         Channels of each layer.
     layers : int, optional
         Number of layers; each but the last doubles the size.
-    sigmoid : bool, optional
-        Map the output into (0, 1).
 
     Examples
     --------

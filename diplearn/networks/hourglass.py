@@ -1,7 +1,7 @@
 """The paper's network: an encoder-decoder ("hourglass") with narrow skip connections.
 
 Ulyanov, Vedaldi & Lempitsky, Deep Image Prior, IJCV 128 (2020), section 4 and its figure of the
-architecture, doi:10.1007/s11263-020-01303-4. Names in brackets are the paper's.
+architecture, doi:10.1007/s11263-020-01303-4. The paper's symbols are in brackets.
 """
 
 import torch
@@ -12,7 +12,7 @@ from .layers import Mix, conv, mirror_padded, norm, upsampled
 
 
 class Hourglass(nn.Module):
-    """f_θ: halve the image level by level and bring it back up, with a skip connection per level.
+    """f_θ: an encoder that halves the image at each level, and a decoder with skip connections.
 
     Parameters
     ----------
@@ -21,31 +21,30 @@ class Hourglass(nn.Module):
     outputs : int, optional
         Channels of the image: 1 or 3.
     down, up : sequence of int, optional
-        Channels of each level on the way down (n_d) and up (n_u), from the full resolution to the
-        coarsest; of equal length. By default `up` equals `down`.
+        Channels of each level of the encoder (n_d) and decoder (n_u), from the full resolution to
+        the coarsest; of equal length. By default `up` equals `down`.
     skip : sequence of int, optional
-        Channels of each level's skip connection (n_s); 0 for none. Of the same length.
+        Channels of each level's skip connection (n_s), one number per level; 0 for none.
     down_filter, up_filter, skip_filter : int, optional
-        Odd filter sizes on the way down (k_d), up (k_u) and in the skip connections (k_s).
+        Odd filter sizes in the encoder (k_d), decoder (k_u) and skip connections (k_s).
     pointwise : bool, optional
-        Follow each convolution on the way up with a 1x1 convolution.
+        Follow each convolution of the decoder with a 1x1 convolution.
     upsampling : str or sequence of str, optional
         ``"bilinear"`` or ``"nearest"``, for all levels or for each.
     padding : str, optional
         ``"reflect"`` as published, ``"zeros"`` or ``"replicate"``.
     merge_norm : bool, optional
-        Normalise the skip connection and the coarser level together before they are convolved, as
-        published. Without this, and with zeros as padding, an iteration takes about half the time
-        and the images are as good.
+        Normalise the concatenated skip connection and coarser level before the convolution, as
+        published. Without this layer, and with ``padding="zeros"``, an iteration takes about half
+        the time and the images are as good.
     sigmoid : bool, optional
         Map the output into (0, 1).
 
     Examples
     --------
-    The paper's denoising network, with its 2,217,831 parameters:
+    The paper's denoising network has 2,217,831 parameters:
 
-    >>> network = Hourglass()
-    >>> sum(p.numel() for p in network.parameters())
+    >>> sum(p.numel() for p in Hourglass().parameters())
     2217831
     """
 
@@ -114,7 +113,7 @@ class Hourglass(nn.Module):
 
 
 class Level(nn.Module):
-    """One level of the hourglass: its part of the way down, its skip, its part of the way up."""
+    """One level of the hourglass: its encoder, its skip connection and its decoder."""
 
     def __init__(
         self, inputs, down, below, up, skip, filters, pointwise, mode, padding, merge_norm
@@ -145,7 +144,7 @@ class Level(nn.Module):
 
 
 def block(inputs, outputs, size, padding, stride=1):
-    """Return convolution, normalisation and activation: the unit of hourglass, U-Net and ResNet."""
+    """Return convolution, normalisation and activation, the unit of hourglass, U-Net and ResNet."""
     return conv(inputs, outputs, size, stride, padding), *normalised(outputs)
 
 

@@ -17,7 +17,7 @@ def norm(channels):
 
 
 class Mix(nn.Module):
-    """A convolution of several tensors, without concatenating them first."""
+    """A convolution of several tensors that need not be concatenated first."""
 
     def __init__(self, inputs, outputs, size, padding):
         super().__init__()
@@ -37,11 +37,11 @@ def upsampled(x, mode):
 
 
 class Bilinear(torch.autograd.Function):
-    """Bilinear interpolation to twice the size, with a gradient that is fast to compute.
+    """Bilinear interpolation to twice the size, with a fast gradient.
 
     The gradient is a convolution with (1 3 3 1) / 4 along each axis, with stride 2. PyTorch's own
-    takes ten times as long on a CPU, a fifth of the whole iteration, and sums in random order on a
-    GPU.
+    gradient takes ten times as long on a CPU, a fifth of the whole iteration, and sums in random
+    order on a GPU.
     """
 
     generate_vmap_rule = True
@@ -53,16 +53,16 @@ class Bilinear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        """Save nothing: the map is linear, so that its gradient does not depend on x."""
+        """Save nothing: the gradient of a linear map does not depend on x."""
 
     @staticmethod
     def jvp(ctx, tangent):
-        """Map a tangent forward: a linear map is its own derivative."""
+        """Return the directional derivative: a linear map is its own derivative."""
         return Bilinear.forward(tangent)
 
     @staticmethod
     def backward(ctx, gradient):
-        """Map a gradient back, by the adjoint of the interpolation."""
+        """Return the gradient with respect to x: the adjoint of the interpolation."""
         # The kernel is made on the device: copying it to a GPU would force a synchronisation.
         place = torch.arange(4, dtype=gradient.dtype, device=gradient.device)
         ramp = 1 - (place - 1.5).abs() / 2  # 1/4 3/4 3/4 1/4
@@ -74,10 +74,10 @@ class Bilinear(torch.autograd.Function):
 
 
 def mirror_padded(z, multiple, smallest):
-    """Extend z by mirroring, below and to the right, until the network can halve its sides.
+    """Extend z by mirroring, at the bottom and on the right, until the network can halve its sides.
 
-    Each side becomes a multiple of `multiple`, and at least `smallest`. Unlike PyTorch's reflection
-    padding, this also works where more pixels are added than z has.
+    Each side becomes a multiple of `multiple` and at least `smallest`. Unlike PyTorch's reflection
+    padding, this also works if more pixels are added than z has.
     """
     for axis in (-2, -1):
         side = z.shape[axis]

@@ -1,4 +1,4 @@
-"""No network at all: the parameters are the pixels. The "no prior" control of the paper."""
+"""The "no prior" control of the paper: no network, the parameters are the pixels."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ class Pixels(nn.Module):
     outputs : int
         Channels of the image: 1 or 3.
     height, width : int
-        Size of the image in pixels, which no other network needs to know in advance.
+        Size of the image in pixels.
 
     Examples
     --------
@@ -22,7 +22,7 @@ class Pixels(nn.Module):
 
     def __init__(self, outputs, height, width):
         super().__init__()
-        # Starts as uniform noise, like the z of other networks (paper, section 3.3, "no prior").
+        # The first image is uniform noise, like the z of the networks (paper, section 3.3).
         self.pixels = nn.Parameter(torch.rand(1, outputs, height, width) / 10)
 
     def forward(self, z):

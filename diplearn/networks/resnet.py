@@ -15,16 +15,12 @@ class ResNet(nn.Module):
 
     Parameters
     ----------
-    inputs : int, optional
-        Channels of z.
-    outputs : int, optional
-        Channels of the image: 1 or 3.
+    inputs, outputs, sigmoid
+        As in `Hourglass`.
     width : int, optional
         Channels of every block.
     blocks : int, optional
         Number of blocks.
-    sigmoid : bool, optional
-        Map the output into (0, 1).
 
     Examples
     --------

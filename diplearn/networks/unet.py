@@ -16,16 +16,12 @@ class UNet(nn.Module):
 
     Parameters
     ----------
-    inputs : int, optional
-        Channels of z.
-    outputs : int, optional
-        Channels of the image: 1 or 3.
+    inputs, outputs, sigmoid
+        As in `Hourglass`.
     widths : sequence of int, optional
         Channels of each level, from the full resolution to the coarsest.
     upsampling : str, optional
         ``"bilinear"`` or ``"nearest"``.
-    sigmoid : bool, optional
-        Map the output into (0, 1).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a sweep fits: a case, its key, and grids of cases."""
+"""The cases of a sweep: their settings, their keys, and grids of them."""
 
 import contextlib
 import dataclasses
@@ -17,40 +17,40 @@ from ..errors import InputError, lookup, whole
 from ..results import to_json
 
 MOST = 100_000
-"""Cases of a sweep, at most: a number with too many zeros should not fill the memory."""
+"""Largest number of cases in a sweep, so that a mistyped number does not fill the memory."""
 
 LATER = {}
-"""Settings that are younger than the first stored results: "recipe.FIELD" or "TASK.ARGUMENT", and
-the value that the setting had, in effect, before it existed. At this value a key leaves it out.
+"""Settings added after the first results were stored: "recipe.FIELD" or "TASK.ARGUMENT" -> the
+value that gives the earlier behaviour. A setting with this value is left out of the key.
 
-Every other setting is part of every key. A new setting that is not listed here would change all
-keys, so that nobody's stored results are found again; a test with literal keys then fails.
+A new setting that is not listed here changes all keys, so that stored results are not found again;
+a test with literal keys then fails.
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One fit of a sweep, in plain values that can be sent, hashed and written down.
+    """One fit of a sweep, described in plain values that can be sent, hashed and stored.
 
     Parameters
     ----------
     image : str or path-like
-        A name as `images.load` takes it, or a file.
+        A name for `images.load`, or a file.
     size : int, optional
-        Take the centre square, resized to this side; by default the whole image.
+        Crop the centre square and shrink it to this side; by default, use the whole image.
     task : str
         One of `problems.TASKS`.
     arguments : dict
-        Arguments of that function of `problems`, such as ``{"sigma": 0.1}``. Its `seed` is the
-        case's, unless it is given here.
+        Arguments of the task's function in `problems`, such as ``{"sigma": 0.1}``. Its `seed` is
+        that of the case, unless it is given here.
     recipe : str or Recipe
         ``"lab"``, ``"paper"``, or a recipe.
     changes : dict
-        Fields of the recipe to change, as `Recipe.replace` takes them.
+        Changed fields of the recipe, as in `Recipe.replace`.
     seed : int
         Seed of the fit and of the noise.
     label : str
-        The case's name in tables and figures. It has no influence on the fit.
+        Name in tables and figures, without influence on the fit.
 
     Examples
     --------
@@ -99,23 +99,20 @@ class Case:
         return values | {"recipe": self.recipe_name()}
 
     def make(self):
-        """Read the image, and return the problem (with its truth) and the complete recipe.
-
-        An InputError that begins with the case says what does not exist or cannot be used.
-        """
+        """Read the image, and return the problem (with its truth) and the complete recipe."""
         problem, recipe, _ = self.resolve()
         return problem, recipe
 
     def key(self):
-        """Return the hash of everything that decides the fit: 16 hexadecimal digits.
+        """Return a hash of all settings that affect the fit: 16 hexadecimal digits.
 
-        The image of a file counts with its bytes; the recipe and the arguments of the task count
-        with every value. The label, the version of the package and the machine do not count.
+        It covers the bytes of an image file and all values of the recipe and of the task's
+        arguments, but not the label, the version of the package or the machine.
         """
         return self.resolve()[2]
 
     def resolve(self):
-        """Return problem, recipe and key; the image is read once for all three."""
+        """Return the problem, the recipe and the key, for which the image is read once."""
         with blaming(self):
             function = lookup({t: getattr(problems, t) for t in problems.TASKS}, self.task, "task")
             arguments = _all_arguments(self, function)
@@ -126,13 +123,13 @@ class Case:
 
 
 def _words(values):
-    if not isinstance(values, dict):  # a mistake that `resolve` reports
+    if not isinstance(values, dict):  # `resolve` reports this mistake
         return [str(values)]
     return [f"{name}={value}" for name, value in values.items()]
 
 
 def _all_arguments(case, function):
-    """Return all arguments of the task but the image, defaults and seed included."""
+    """Return all arguments of the task except the image, including defaults and the seed."""
     _, *known = inspect.signature(function).parameters.values()
     values = {"seed": whole(case.seed, "seed", 0)}
     values |= only([each.name for each in known], case.arguments, f"the task {case.task!r}")
@@ -143,7 +140,7 @@ def _hash(case, arguments, recipe, digest):
     settings = dataclasses.asdict(recipe)
     del settings["name"]
     decides = {
-        "picture": Path(case.image).name if digest else case.image,  # the word of the first keys
+        "picture": Path(case.image).name if digest else case.image,  # as in the first keys
         "file": digest,
         "size": case.size,
         "task": case.task,
@@ -160,12 +157,12 @@ def _without_later(owner, values):
 
 
 def is_own(image):
-    """Return whether an image is the user's own file, and neither bundled nor the paper's."""
+    """Return whether an image is the user's own file, neither bundled nor the paper's."""
     return image not in images.BUNDLED and image not in images.paper_names()
 
 
 def _image(name, size):
-    """Return an image, and the digest of its file, or None for an image that has a name."""
+    """Return an image and the digest of its file, or None if the image is not a file."""
     if not isinstance(name, str):
         raise InputError(f"image={name!r} must be a name")
     if size is not None:
@@ -180,8 +177,8 @@ def _image(name, size):
 
 @functools.lru_cache(maxsize=8)
 def _read(name, size, stamp):
-    """Read an image once for all of its cases; the stamp changes when the file does."""
-    if stamp is None:  # no file; a name that is misspelt is reported with the names that exist
+    """Read an image once for all of its cases; `stamp` changes when the file does."""
+    if stamp is None:  # not a file; for a misspelt name, `load` lists the known names
         return images.load(name, size=size), None
     with open(name, "rb") as file:
         return images.read(name, size=size), hashlib.file_digest(file, "sha256").hexdigest()
@@ -194,7 +191,7 @@ def forget_images():
 
 @contextlib.contextmanager
 def blaming(source):
-    """Turn every error into an InputError that begins with its source: a case or a file."""
+    """Turn every error into an InputError whose message begins with a case or a file."""
     try:
         yield
     except Exception as error:
@@ -208,7 +205,7 @@ def one_line(words):
 
 
 def only(known, given, whose):
-    """Return a table that was handed in, if all of its keys are known ones."""
+    """Return a table if all of its keys are known; raise InputError otherwise."""
     if not isinstance(given, dict):
         raise InputError(f"{whose} takes a table of {', '.join(known)}, not {given!r}")
     for unknown in set(given) - set(known):
@@ -217,23 +214,18 @@ def only(known, given, whose):
 
 
 def grid(**axes):
-    """Make a case of every combination.
+    """Make a case for every combination of settings.
 
     Parameters
     ----------
     **axes
-        Fields of `Case`. A list, a tuple, a range or an array is an axis of the grid; any other
-        value is the same in all cases.
+        Fields of `Case`. Lists, tuples, ranges and arrays are axes of the grid; other values are
+        the same in all cases.
 
     Returns
     -------
     list of Case
-        The first field given changes slowest.
-
-    Raises
-    ------
-    InputError
-        A case has no such field, an axis is empty, or there are more than 100,000 cases.
+        At most 100,000 cases; the first field changes slowest.
 
     Examples
     --------
@@ -247,7 +239,7 @@ def grid(**axes):
     """
     only([field.name for field in dataclasses.fields(Case)], axes, "a case")
     if "image" not in axes:
-        raise InputError("a grid needs image=, a name or a list of names")
+        raise InputError("a grid needs image=: a name or a list of names")
     axis = (list, tuple, range, np.ndarray)
     listed = {k: v[: MOST + 1] if isinstance(v, axis) else [v] for k, v in axes.items()}
     check_count(**listed)

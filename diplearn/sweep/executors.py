@@ -1,4 +1,4 @@
-"""Where the fits of a sweep run: in a thread of this process, in worker processes, under Dask."""
+"""Executors for a sweep: one thread of this process, worker processes, or Dask."""
 
 import contextlib
 import logging
@@ -15,19 +15,16 @@ _local = threading.local()
 
 
 class Stopped(OSError):
-    """The disk, a worker or the scheduler failed and ended the sweep; finished fits are kept."""
+    """The disk, a worker or the scheduler failed and the sweep ended; finished fits are kept."""
 
 
 def current_halt():
-    """Return the event that ends a fit of this thread early, or None under a foreign executor."""
+    """Return the event that ends this thread's fit early, or None in other executors."""
     return getattr(_local, "halt", None)
 
 
 class _Halting:
-    """An executor that ends its fits at their next iteration when an error leaves its `with` block.
-
-    Such an error is the KeyboardInterrupt of a second Ctrl-C.
-    """
+    """An executor that ends its fits early when an error, such as a second Ctrl-C, occurs."""
 
     def __exit__(self, kind, error, trace):
         if kind is not None:
@@ -36,7 +33,7 @@ class _Halting:
 
 
 class Here(_Halting, ThreadPoolExecutor):
-    """One thread of this process. Ctrl-C reaches the main thread only, and never cuts a fit."""
+    """One thread of this process, so that Ctrl-C, which only the main thread gets, cuts no fit."""
 
     def __init__(self):
         self.halt = threading.Event()
@@ -44,17 +41,17 @@ class Here(_Halting, ThreadPoolExecutor):
 
 
 class Workers(_Halting, ProcessPoolExecutor):
-    """Worker processes that ignore Ctrl-C, and end when this process does."""
+    """Worker processes that ignore Ctrl-C and end when this process ends."""
 
     def __init__(self, count):
-        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+        context = multiprocessing.get_context("spawn")  # PyTorch's threads do not survive a fork
         self.halt = context.Event()
         super().__init__(
             count, mp_context=context, initializer=_begin_process, initargs=(self.halt,)
         )
 
     def submit(self, *args, **kwargs):
-        """Submit work. A worker that this starts inherits a blocked SIGINT while it imports."""
+        """Submit work; block SIGINT meanwhile, so that a new worker ignores it while it imports."""
         with _interrupts_blocked():
             return super().submit(*args, **kwargs)
 
@@ -71,7 +68,7 @@ def _begin_process(halt):
 
 def _end_with_parent():
     multiprocessing.parent_process().join()
-    os._exit(1)  # the parent was killed: nobody would take the results
+    os._exit(1)  # the parent was killed: its results would be lost
 
 
 @contextlib.contextmanager
@@ -87,25 +84,20 @@ def _interrupts_blocked():
 
 
 def workers(count=None, threads=1):
-    """Make an executor of worker processes, as many as the cores allow.
+    """Make an executor of worker processes.
 
     Parameters
     ----------
     count : int, optional
-        Processes; by default one for every `threads` cores.
+        Number of processes; by default one for every `threads` cores.
     threads : int, optional
-        Cores for each fit, the same number as `sweep` is given.
+        Cores for each fit; pass the same number to `sweep`.
 
     Returns
     -------
     concurrent.futures.Executor
-        For a ``with`` block. In a script, that must stand under ``if __name__ == "__main__":``,
-        since each worker imports the script.
-
-    Raises
-    ------
-    InputError
-        The numbers are not positive.
+        Use it in a ``with`` block, and in a script under ``if __name__ == "__main__":``, since
+        each worker imports the script.
 
     Examples
     --------
@@ -122,28 +114,28 @@ def workers(count=None, threads=1):
 
 @contextlib.contextmanager
 def cluster(address, timeout=10):
-    """Connect to a Dask scheduler that is running.
+    """Connect to a running Dask scheduler.
 
     Parameters
     ----------
     address : str
         Such as ``"tcp://127.0.0.1:8786"``.
     timeout : float, optional
-        Seconds to wait for it.
+        Seconds to wait for the scheduler.
 
     Yields
     ------
     concurrent.futures.Executor
-        The client's `get_executor()`. Dask gives the cases of a worker that died to other workers.
-        A case whose workers died four times (Dask's `allowed-failures`) counts as failed, and so
-        does a case that waited on the same worker each time. The next sweep tries both again.
+        The client's `get_executor()`. If a worker dies, Dask moves its cases, running or waiting,
+        to other workers. A case that has lost four workers (Dask's `allowed-failures`) counts as
+        failed, and the next sweep tries it again.
 
     Raises
     ------
     InputError
-        Dask is not installed, or the address is not valid.
+        Dask is not installed, or the address is invalid.
     Stopped
-        Nobody answers at the address.
+        No scheduler answers at the address.
 
     Examples
     --------
@@ -154,11 +146,11 @@ def cluster(address, timeout=10):
     logger = logging.getLogger("distributed.client")
     with contextlib.ExitStack() as after:
         after.callback(logger.setLevel, logger.level)
-        logger.setLevel(logging.CRITICAL)  # Stopped says in one sentence what Dask would log
+        logger.setLevel(logging.CRITICAL)  # `Stopped` replaces Dask's log messages
         after.enter_context(client)
         if not client.scheduler_info()["workers"]:
             warnings.warn(
-                f"the scheduler waits for workers; start some with: dask worker {address}",
+                f"the scheduler has no workers yet; start some with: dask worker {address}",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""The sweep: hand out the cases that are not done, keep what comes back, and make a table of it."""
+"""Run a sweep: submit the cases that are not done, store their results, and tabulate them."""
 
 import contextlib
 import itertools
@@ -21,56 +21,56 @@ from .cases import blaming, forget_images, one_line
 from .executors import Here, Stopped
 from .one_fit import failed, run_case
 
-pd = lazy_loader.load("pandas")  # 34 MB; importing this module should not cost them
+pd = lazy_loader.load("pandas")  # imported on first use, since it takes 34 MB
 
 SHEET = 200
-"""The largest number of images on the contact sheet."""
+"""Largest number of images on the contact sheet."""
 
 TICK = 0.2
-"""Seconds between two looks at whether Ctrl-C was pressed."""
+"""Seconds between two checks for Ctrl-C."""
 
-_DIED = "a worker process died, perhaps for want of memory: fewer workers need less"
+_DIED = "a worker process died, perhaps because memory ran out: try fewer workers"
 
 
 def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
-    """Fit every case that is not done yet; keep each result as it arrives.
+    """Fit every case that has no result yet, and store each result at once.
 
     Parameters
     ----------
     cases : iterable of Case
-        From `grid`, `read`, or your own.
+        From `grid`, `read`, or your own code.
     executor : concurrent.futures.Executor, optional
-        Where the fits run: `workers()`, `cluster(address)`, a Dask client's ``get_executor()``,
-        or any other whose ``submit`` returns a `concurrent.futures.Future`. By default one fit
-        after the other in this process.
+        `workers()`, `cluster(address)`, a Dask client's ``get_executor()``, or another whose
+        ``submit`` returns a `concurrent.futures.Future`. By default, the fits run one after
+        another in this process.
     results : str or path-like, optional
-        Folder for the results; it is made if it does not exist.
+        Folder for the results, which is created if necessary.
     threads : int, optional
-        Cores for each fit. Rows are the same bit for bit only if this number is the same.
+        Cores for each fit; with another number, the last bits of the results differ.
     progress : bool, optional
         Show a bar with the time left, or a few lines in a pipe.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each case that is done, as `table` gives it. A case that failed has its error in
-        its row, and the next sweep tries it again. The folder also gets the table as table.csv,
-        and the images as sheet.png.
+        A row for each finished case, as in `table`. The row of a failed case holds the error, and
+        the next sweep tries the case again. The folder also gets the table as table.csv and the
+        images as sheet.png.
 
     Raises
     ------
     InputError
         A case cannot be fitted or the folder cannot be written; this is raised before any fit.
     Stopped
-        The disk is full, a worker process died, or the Dask scheduler went away. Finished fits are
+        The disk is full, a worker process died, or the Dask scheduler is gone; finished fits are
         kept.
 
     Warns
     -----
     RuntimeWarning
-        Ctrl-C was pressed. No further fit begins; those that are running here or in `workers` are
-        finished and kept, unless Ctrl-C is pressed again. (Under Dask they are given up, because a
-        client does not learn which ones are running.) Or the contact sheet could not be drawn.
+        The contact sheet could not be drawn, or Ctrl-C was pressed. After Ctrl-C, no fit begins;
+        fits that are running here or in `workers` are finished and kept, unless Ctrl-C is pressed
+        again. Under Dask, running fits are lost, because a client does not know them.
 
     Examples
     --------
@@ -110,20 +110,20 @@ def sweep(cases, executor=None, *, results="sweep", threads=1, progress=True):
 
 
 def _checked(case):
-    """Return a case and its key; raise now if it cannot be fitted, and not hours later."""
+    """Return the key of a case and the case; raise InputError if the case cannot be fitted."""
     problem, recipe, key = case.resolve()
     with blaming(case):
         if recipe.z == "given":
-            raise InputError("its recipe takes z from the caller, and a sweep hands in none")
+            raise InputError("its recipe takes z from the caller, which a sweep cannot do")
         stopping.choose(None, problem, recipe)
-        with torch.device("meta"):  # a network without weights costs nothing
+        with torch.device("meta"):  # builds a network without weights, at no cost
             networks.build(recipe.network, recipe.z_channels, problem.shape, **recipe.options)
         to_json(case.about())
     return key, case
 
 
 def _run_all(missing, executor, threads, keep):
-    """Submit all cases, and hand every result to `keep` when it arrives."""
+    """Submit all cases, and call `keep` with each result when it arrives."""
     waiting = {}
     try:
         with interruptible() as interrupted:
@@ -133,7 +133,7 @@ def _run_all(missing, executor, threads, keep):
                 done, _ = wait(waiting, TICK, FIRST_COMPLETED)
                 for future in done:
                     keep(_outcome(future, *waiting.pop(future)))
-                if interrupted.is_set():  # cancel() returns False where a fit has begun
+                if interrupted.is_set():  # cancel() returns False for a fit that has begun
                     waiting = {f: what for f, what in waiting.items() if not f.cancel()}
     finally:
         for future in waiting:
@@ -149,26 +149,26 @@ def _submit(executor, case, key, threads):
         raise Stopped(f"the executor takes no more cases: {error}") from None
     if not isinstance(future, Future):
         raise InputError(
-            f"submit() of {type(executor).__name__} returns no concurrent.futures.Future; "
-            "a Dask client has get_executor() for this"
+            f"submit() of {type(executor).__name__} does not return a concurrent.futures.Future; "
+            "with a Dask client, use its get_executor()"
         )
     return future
 
 
 def _outcome(future, case, key):
-    """Return the result of a case, or None; an executor that broke is not the fault of a case."""
-    if future.cancelled():  # and not by us
-        raise Stopped("the executor gave up its cases, as Dask does when its scheduler goes away")
+    """Return the Result of a case, or None; raise Stopped if the executor broke."""
+    if future.cancelled():  # by the executor
+        raise Stopped("the executor cancelled its cases, as Dask does if its scheduler is gone")
     error = future.exception()
     if isinstance(error, BrokenExecutor):
         raise Stopped(_DIED)
-    if isinstance(error, KeyboardInterrupt):  # Ctrl-C reached a foreign worker: not done
+    if isinstance(error, KeyboardInterrupt):  # Ctrl-C reached a worker of the user's executor
         return None
     return future.result() if error is None else failed(case, key, error)
 
 
 class _Keeper:
-    """Stores results as they arrive, and counts them."""
+    """Stores and counts the results."""
 
     def __init__(self, store, total, missing, progress):
         self.store, self.total, self.done = store, total, total - missing
@@ -176,7 +176,7 @@ class _Keeper:
         self.close = self.bar.close
 
     def keep(self, result):
-        """Store one result; a fit that was ended early has none."""
+        """Store one Result; None is a fit that was ended early."""
         if result is None:
             return
         row, image, curve = result
@@ -187,10 +187,10 @@ class _Keeper:
         self.bar.tell(self.done, words[:60])
 
     def tally(self):
-        """Return a sentence: how many cases are done, and how to get the others."""
+        """Return a sentence: how many cases are done, and how to continue."""
         return (
-            f"{self.done} of {self.total} cases are kept in {self.store.folder}, and the same "
-            "again does the rest"
+            f"{self.done} of {self.total} cases are kept in {self.store.folder}; run the same "
+            "sweep again for the others"
         )
 
 
@@ -202,9 +202,9 @@ def _store(folder):
 
 
 def _is_whole(key, result):
-    """Return whether a stored row is one of a sweep, and its curve, if it was read, the row's."""
+    """Return whether a stored row is that of a sweep, and its curve, if read, belongs to it."""
     row = result.row
-    pd.json_normalize(row)  # which fails for a row that is nested too deeply
+    pd.json_normalize(row)  # raises if the row is nested too deeply
     flat = [value for name, value in row.items() if name not in ("arguments", "changes")]
     if row["key"] != key or any(isinstance(value, (dict, list)) for value in flat):
         return False
@@ -217,26 +217,26 @@ def _is_whole(key, result):
 
 
 def table(results, cases=None):
-    """Read the rows that a sweep left.
+    """Read the stored rows of a sweep.
 
     Parameters
     ----------
     results : str or path-like
         The folder.
     cases : iterable of Case, optional
-        Whose rows, in this order; by default all that are there.
+        The cases to read, in this order; by default all in the folder.
 
     Returns
     -------
     pandas.DataFrame
-        The case, what it reached (dB, iterations, seconds), and with which versions; `error` where
-        it failed. Cases without a result have no row. A case's arguments and changes have columns
-        such as "arguments.sigma" and "changes.learning_rate".
+        A row for each case with a result: the case, its scores (dB, iterations, seconds), the
+        versions, and `error` if it failed. Arguments and changes have columns such as
+        "arguments.sigma" and "changes.learning_rate".
 
     Raises
     ------
     InputError
-        There is no such folder, or a case does not exist or cannot be used.
+        The folder does not exist, or a case cannot be used.
 
     Examples
     --------
@@ -247,21 +247,28 @@ def table(results, cases=None):
     if not store.folder.is_dir():
         raise InputError(f"there is no folder {store.folder}")
     if cases is None:
-        return pd.json_normalize(store.rows())
+        return pd.json_normalize([_renamed(row) for row in store.rows()])
     return _table(store, [(case.key(), case) for case in cases])
 
 
 def _table(store, keys):
     found = [(store.get(key, ("row",)), case) for key, case in keys]
-    # One result may serve several cases, which differ in label or spelling: each row tells its own.
-    rows = [result.row | json.loads(to_json(case.about())) for result, case in found if result]
+    # Cases that differ only in label or spelling share a result; each row shows its own case.
+    rows = [
+        _renamed(result.row) | json.loads(to_json(case.about())) for result, case in found if result
+    ]
     return pd.json_normalize(rows)
+
+
+def _renamed(row):
+    """Return a row with the present names of its columns: an image was once called a picture."""
+    return {"image" if name == "picture" else name: value for name, value in row.items()}
 
 
 def _write_summary(store, keys, rows):
     """Write the table, and the contact sheet if it can be drawn."""
     with replacing(store.folder / "table.csv") as temporary:
-        # A file name may hold bytes that are no character.
+        # A file name may contain bytes that are not valid characters.
         rows.to_csv(temporary, index=False, errors="surrogateescape")
     kept = ((case, result) for key, case in keys if (result := store.get(key)))
     shown = list(itertools.islice(kept, SHEET))
@@ -270,21 +277,21 @@ def _write_summary(store, keys, rows):
     try:
         with replacing(store.folder / "sheet.png") as temporary:
             _sheet(shown).savefig(temporary, dpi=100)
-    except Exception as error:  # hours of work must not end with an error about a drawing
+    except Exception as error:  # a drawing must not end hours of work
         warnings.warn(
             one_line(f"the contact sheet was not drawn: {error}"), RuntimeWarning, stacklevel=3
         )
 
 
 def _sheet(shown):
-    """Draw the images that the rules chose, each with its PSNR and what sets its case apart."""
-    from ..figures import contact_sheet  # matplotlib: no worker needs it
+    """Draw the results, each with its PSNR and the settings in which its case differs."""
+    from ..figures import contact_sheet  # imports matplotlib, which no worker needs
 
     named = dict(zip(_titles([case for case, _ in shown]), (result for _, result in shown)))
     return contact_sheet(
         {title: result.image for title, result in named.items()},
         captions={title: f"{result.row['psnr']:.2f} dB" for title, result in named.items()},
-        alt="What each fit chose",
+        alt="The result of each fit",
     )
 
 

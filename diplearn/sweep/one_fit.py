@@ -1,4 +1,4 @@
-"""One fit of a sweep, from its case to its result: the part that is sent to an executor."""
+"""Make one fit of a sweep: the function that is sent to an executor."""
 
 import threading
 from importlib import metadata
@@ -13,19 +13,19 @@ from .cases import one_line
 from .executors import current_halt
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Held during a fit. The number of cores for new threads is PyTorch's global setting: fits that
-overlap in one process would change it for each other, and none could put it back."""
+"""Held during a fit, since PyTorch's number of threads is global: of two fits at once in a process,
+each would change it for the other."""
 
 
 def run_case(case, key, threads=1):
-    """Make one fit; return its Result, with the image as uint8, or None if it was ended early.
+    """Return the Result of one fit, with the image as uint8, or None if it was ended early.
 
-    `key` is the case's key in the process that sent it; the key must be the same here. If the fit
-    fails, the row of the result holds the error.
+    `key` is the case's key in the sending process; this process must compute the same one. If the
+    fit fails, the row of the Result holds the error.
     """
     made, halt = [], current_halt()
-    # In a forked process, the thread that came along waits for ever for the OpenMP helpers of its
-    # parent; a new thread gets new ones. A daemon thread does not keep a worker from ending.
+    # In a forked process, the main thread would hang, waiting for the OpenMP threads of its parent;
+    # a new thread starts its own. As a daemon, it does not keep a worker from ending.
     work = threading.Thread(
         target=lambda: made.append(_result(case, key, threads, halt)), daemon=True
     )
@@ -47,7 +47,7 @@ def _result(case, key, threads, halt):
             return None
         row = {"key": key} | case.about() | _reached(run, threads)
         return Result(row, images.to_uint8(run.output), run.history)
-    except BaseException as error:  # whatever it is, it concerns this case only
+    except BaseException as error:  # every error concerns this case only
         return failed(case, key, error)
 
 
@@ -55,14 +55,14 @@ def _run(case, key, halt):
     problem, recipe, own_key = case.resolve()
     if own_key != key:
         raise InputError(
-            "the worker makes another fit of this case: it has another version of diplearn, or its "
-            f"file {case.image} differs"
+            "the worker would make a different fit: its version of diplearn differs, or its file "
+            f"{case.image} does"
         )
     return fit(problem, recipe, seed=case.seed, progress=False, halt=halt)
 
 
 def failed(case, key, error):
-    """Return the result of a case that failed: a row with the error."""
+    """Return the Result of a failed case: a row with the error."""
     said = one_line(f"{type(error).__name__}: {error}")
     return Result({"key": key} | case.about() | {"error": said})
 

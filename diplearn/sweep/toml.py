@@ -1,4 +1,4 @@
-"""Cases from a TOML file; the package's own documentation shows one."""
+"""Read cases from a TOML file; the docstring of the package shows an example."""
 
 import dataclasses
 import math
@@ -11,28 +11,28 @@ from ..errors import InputError, whole
 from .cases import MOST, Case, blaming, check_count, is_own, one_line, only
 
 KEYS = ("images", "size", "seeds", "problem", "base", "vary")
-"""The keys that a file may have at its top."""
+"""The keys that a file may have at the top level."""
 
 
 def read(path):
-    """Read the cases of a TOML file; ``help("diplearn.sweep")`` shows one.
+    """Read cases from a TOML file; ``help("diplearn.sweep")`` shows an example.
 
     Parameters
     ----------
     path : str or path-like
-        The file. Images that it names are looked for beside it.
+        The file; its own images are in the same folder.
 
     Returns
     -------
     list of Case
-        Every image, problem and seed with the base recipe, then the same with the first level
-        of the first factor, and so on.
+        All images, problems and seeds with the base recipe, then the same with the first level of
+        the first factor, and so on.
 
     Raises
     ------
     InputError
-        The file is missing or is not TOML in UTF-8; it has an unknown key, or a value that no
-        setting takes; it describes no cases, or more than 100,000.
+        The file is missing or not TOML in UTF-8, has an unknown key or an invalid value, or
+        describes no cases or more than 100,000.
 
     Examples
     --------
@@ -43,12 +43,12 @@ def read(path):
     """
     path = Path(path)
     try:
-        described = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows marks its texts
+        described = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows adds a BOM
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8: save it with that encoding") from None
-    except (OSError, ValueError, RecursionError) as error:  # a folder, no TOML, too deep
+        raise InputError(f"{path} is not UTF-8 text: save it in this encoding") from None
+    except (OSError, ValueError, RecursionError) as error:  # a folder, not TOML, nested too deeply
         raise InputError(one_line(f"{path} cannot be read as TOML: {error}")) from None
     with blaming(path):
         _check_value(described, "")
@@ -56,7 +56,7 @@ def read(path):
 
 
 def _check_value(value, where, depth=0):
-    """Refuse values that no setting takes, wherever they stand in the file."""
+    """Refuse values that no setting takes, at any depth."""
     if isinstance(value, (dict, list)):
         if depth > 6:
             raise InputError(f"{where} is nested too deeply")
@@ -71,7 +71,7 @@ def _check_value(value, where, depth=0):
 def _cases(described, folder):
     only(KEYS, described, "a sweep")
     if "images" not in described:
-        raise InputError('it names no images: images = ["camera"]')
+        raise InputError('it names no images; add, for example, images = ["camera"]')
     names = [_located(name, folder) for name in _listed(described["images"])]
     seeds = described.get("seeds", 1)
     seeds = seeds if isinstance(seeds, list) else range(whole(seeds, "seeds", 0, MOST))
@@ -92,9 +92,9 @@ def _listed(given):
 
 
 def _located(name, folder):
-    """Return the path of an image that lies beside the TOML file, and every other name as it is."""
+    """Return the path of an image file beside the TOML file; return other names unchanged."""
     if not isinstance(name, str):
-        raise InputError(f"images holds {name!r}: it must hold names")
+        raise InputError(f"images holds {name!r}: it must be a list of names")
     found = folder / name
     return str(found.resolve()) if is_own(name) and os.path.isfile(found) else name
 
@@ -108,11 +108,11 @@ def _task(table):
 
 
 def _number(name, value):
-    """Return the number that a text such as "25/255" says, and every other value as it is."""
+    """Return a text such as "25/255" as a number; return other values unchanged."""
     try:
         top, *bottom = map(float, value.split("/", 1))
         number = top / bottom[0] if bottom else top
-    except (AttributeError, ValueError):  # no text; a text that is no number
+    except (AttributeError, ValueError):  # not a text, or not a number
         return value
     except ZeroDivisionError:
         number = math.nan
@@ -150,12 +150,12 @@ def _fields(table, where):
 
 
 def _merged(base, changes):
-    """Apply changes to the base as `Recipe.replace` does: the options of one network are joined."""
+    """Apply changes to the base; like `Recipe.replace`, merge the options of the same network."""
     if "options" in changes and "options" in base and "network" not in changes:
         changes = changes | {"options": base["options"] | changes["options"]}
     return base | changes
 
 
 def _recipe(fields):
-    """Return the fields `recipe` and `changes` of a case."""
+    """Return the values of `recipe` and `changes` for a case."""
     return fields.get("recipe", "lab"), {k: v for k, v in fields.items() if k != "recipe"}

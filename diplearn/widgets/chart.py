@@ -1,6 +1,6 @@
-"""Charts of fits: curves over a logarithmic axis of iterations, drawn as SVG.
+"""Charts of fits: curves over the iterations, on a logarithmic axis, drawn as SVG.
 
-Pages and panels show the same drawing; a page moves some of its parts (see `Chart.paths`).
+Pages and panels show the same chart; a page moves some of its parts (see `Chart.paths`).
 """
 
 import html
@@ -14,14 +14,14 @@ from ..figures import COLOURS, GREEN, ORANGE  # noqa: F401  (all widgets take th
 from .markup import element
 
 WIDTH, HEIGHT = 400, 176
-LEFT, RIGHT, TOP, BOTTOM = 46, 390, 8, 146  # the edges of the area with the curves
+LEFT, RIGHT, TOP, BOTTOM = 46, 390, 8, 146  # edges of the plotting area
 
 POINTS = 160
-"""Points of a curve that are drawn, evenly spread over the logarithm of the iteration."""
+"""Number of points per curve, evenly spaced in the logarithm of the iteration."""
 
 
 class Curve(NamedTuple):
-    """One line of a chart; its points are pairs of iteration and value."""
+    """A curve of a chart; its points are pairs (iteration, value)."""
 
     name: str
     colour: str
@@ -30,7 +30,7 @@ class Curve(NamedTuple):
 
 
 class Chart:
-    """Curves that share their axes; `log` makes the axis of the values logarithmic, too."""
+    """Curves with common axes; `log` makes the vertical axis logarithmic, too."""
 
     def __init__(self, label, curves, log=False):
         self.label, self.curves, self.log = label, curves, log
@@ -42,18 +42,18 @@ class Chart:
         self._end = math.log(max(2, *(iteration for iteration, _ in points)))
 
     def x(self, iteration):
-        """Return where an iteration is drawn, in the units of the SVG."""
+        """Return the horizontal position of an iteration, in units of the SVG."""
         return round(LEFT + math.log(iteration) / self._end * (RIGHT - LEFT), 1)
 
     def y(self, value):
-        """Return where a value is drawn, in the units of the SVG."""
+        """Return the vertical position of a value, in units of the SVG."""
         up = (self._scale(value) - self._low) / (self._high - self._low)
         return round(BOTTOM - up * (BOTTOM - TOP), 1)
 
     def paths(self, iterations):
-        """Return where the movable parts stand at each iteration: the line, then a dot per curve.
+        """Return the positions of each movable part: the vertical line, then a dot per curve.
 
-        A dot stands on the point of its curve that is nearest to the iteration.
+        Each part has one position per iteration. A dot is at the nearest point of its curve.
         """
         line = [[self.x(k), 0] for k in iterations]
         return [line, *([self._nearest(c, k) for k in iterations] for c in self.curves)]
@@ -65,7 +65,8 @@ class Chart:
     def draw(self, marks=(), line=False):
         """Return legend and curves as HTML; text and axes take the colour of the page's text.
 
-        `marks` are dashed lines, (name, iteration, colour). `line` adds the line that a page moves.
+        `marks` are (name, iteration, colour) of dashed vertical lines. `line` adds the line that a
+        page moves.
         """
         svg = element(
             "svg", *self._axes(), *self._inside(marks, line), viewBox=f"0 0 {WIDTH} {HEIGHT}",
@@ -107,7 +108,7 @@ class Chart:
 
 
 def dot(colour):
-    """Return a dot in the colour of a curve or of a mark, to stand before its name."""
+    """Return a coloured dot that stands before the name of a curve or of a mark."""
     return element("i", style=f"background: {colour}")
 
 
@@ -116,7 +117,7 @@ def _vertical(*title, x, **looks):
 
 
 def _ticks(low, high):
-    """Return about four round numbers in the range."""
+    """Return about four round numbers between low and high."""
     rough = (high - low) / 4
     unit = 10 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.999)
@@ -124,7 +125,7 @@ def _ticks(low, high):
 
 
 def _log_ticks(low, high):
-    """Return round numbers whose logarithms are in the range: powers of ten if there are two."""
+    """Return round numbers with logarithms from low to high: powers of ten, if there are two."""
     powers = range(math.floor(low), math.ceil(high) + 1)
     for factors in ((1,), (1, 2, 5)):
         ticks = [factor * 10.0**power for power in powers for factor in factors]
@@ -135,7 +136,7 @@ def _log_ticks(low, high):
 
 
 def charts(runs):
-    """Return the charts of name -> run: energy, and PSNR where the truth is known of every run."""
+    """Return the charts of name -> run: the energy and, if every run has a truth, the PSNR."""
     energies, qualities = [], []
     for (name, run), colour in zip(runs.items(), COLOURS * 3):
         iterations, _, losses, psnr, psnr_average = np.array(run.rows).T

@@ -1,4 +1,4 @@
-"""The settings of a panel: what is restored, and how."""
+"""The settings of a panel: the problem, the recipe and the seed."""
 
 import functools
 
@@ -17,7 +17,7 @@ TASKS = {
 }
 
 LONGEST = 2000
-"""The slider for the iterations goes at least this far."""
+"""The slider for the iterations reaches at least this number."""
 
 LARGEST_SEED = 10**9
 RECIPES_OWN = "the recipe's"
@@ -27,8 +27,8 @@ WIDE = {"description_width": "92px"}
 class Controls(w.VBox):
     """Sliders and menus for the problem, the recipe and the seed, from which a fit is made.
 
-    `problem` is the problem itself, a function that returns it, or None: then the controls have an
-    image, a task and a noise level to choose.
+    `problem` is a problem, a function that returns one, or None. With None, the controls include
+    menus for image, task and noise level.
     """
 
     def __init__(self, problem, recipe, iterations, seed, size):
@@ -62,19 +62,19 @@ class Controls(w.VBox):
 
     @property
     def target(self):
-        """The iteration at which the slider stands."""
+        """The number of iterations on the slider."""
         return self.iterations.value
 
     @property
     def changed(self):
-        """Whether the settings, the iterations aside, differ from those of the last new fit."""
+        """Whether the settings, except the iterations, differ from those of the last new fit."""
         return self._settings() != self._begun_with
 
     def _settings(self):
         return self._renewed, *(control.value for control in (*self.source, *self.method))
 
     def renew(self):
-        """Note that the function which was handed in returns another problem from now on."""
+        """Note that the function that was passed as `problem` now returns another problem."""
         self._renewed += 1
         self.take_defaults()
 
@@ -83,13 +83,13 @@ class Controls(w.VBox):
         try:
             chosen = self._chosen_recipe(self.problem())
         except InputError:
-            return  # the panel shows what is wrong
+            return  # the panel shows the error
         self.rate.value = chosen.learning_rate
         self.iterations.max = max(LONGEST, chosen.iterations)
         self.iterations.value = chosen.iterations
 
     def problem(self):
-        """Return the problem that is to be solved."""
+        """Return the problem to be solved."""
         if self._given is not None:
             return self._given() if callable(self._given) else self._given
         clean = images.load(self.image.value, size=self.side.value)
@@ -97,7 +97,7 @@ class Controls(w.VBox):
         return make(clean, sigma=self.noise.value / 255, seed=self.seed.value)
 
     def recipe_for(self, problem):
-        """Return the recipe with the network and the learning rate that are chosen."""
+        """Return the recipe with the chosen network and learning rate."""
         chosen = self._chosen_recipe(problem).replace(learning_rate=self.rate.value)
         own = self.network.value == RECIPES_OWN
         return chosen if own else chosen.replace(network=self.network.value)
@@ -106,10 +106,10 @@ class Controls(w.VBox):
         return self._own_recipe or recipes.choose(self.recipe.value, problem)
 
     def fit(self, run, iterations, **options):
-        """Begin a fit with these settings if `run` is None; otherwise go on with the run."""
+        """Begin a fit with these settings if `run` is None; otherwise continue the run."""
         stop = "auto" if self.alone.value else None
         if run is not None:
-            # More iterations than a rule allowed: then the slider decides, and no rule.
+            # Beyond the iteration at which a rule stopped, only the slider ends the fit.
             return resume(run, iterations, stop=None if run.stopped_by_rule else stop, **options)
         self._begun_with = self._settings()
         problem = self.problem()
@@ -119,5 +119,5 @@ class Controls(w.VBox):
 
 
 def dropdown(name, options, value):
-    """Return a menu whose label is as wide as those of the other controls."""
+    """Return a menu whose label is as wide as the labels of the other controls."""
     return w.Dropdown(options=options, value=value, description=name, style=WIDE)

@@ -1,9 +1,10 @@
-"""Panels: a fit that is watched while it runs, and steered.
+"""Panels: a fit with buttons, which a reader watches and steers while it runs.
 
-A button's event reaches the `Worker`, which sets an `Event` that the fit looks at between two
-iterations; the worker's thread then calls the panel, which changes its `Views`. No button touches a
-network. With ipykernel 7 a button's message arrives on another thread while a cell runs; elsewhere
-the message waits until the cell ends, and the kernel's interrupt takes the place of Stop.
+A button's event reaches the `Worker`, which sets an `Event` that the fit reads between two
+iterations; the worker's thread then calls the panel, which updates its `Views`. No button touches
+a network. With ipykernel 7, a button's message arrives on another thread while a cell runs.
+Otherwise the message arrives when the cell has ended; until then, the kernel's interrupt acts as
+Stop.
 """
 
 import time
@@ -20,7 +21,7 @@ from .worker import Worker
 
 
 class Box(w.VBox):
-    """A box that has something to say on a page without a kernel, too."""
+    """A box that shows a message where no kernel is running."""
 
     def _repr_mimebundle_(self, **options):
         bundle = super()._repr_mimebundle_(**options)
@@ -32,33 +33,24 @@ class Box(w.VBox):
 
 
 class Panel(Box):
-    """A fit with buttons, as `watch` makes it.
+    """A fit with buttons; `watch` makes it.
 
-    Its parts are `controls` (the settings), `worker` (the thread of the fit), `views` (what is
-    shown), and the buttons `start`, `pause`, `step`, `stop` and `restart`.
+    Its parts are `controls` (the settings), `worker` (the thread of the fit), `views` (images and
+    curves), and the buttons `start`, `pause`, `step`, `stop` and `restart`.
 
-    Parameters
-    ----------
-    problem : Problem or callable, optional
-        The problem, or a function that returns it: see `renew`.
-    recipe, iterations, seed, size
-        As in `watch`.
-
-    Examples
-    --------
     >>> panel = Panel(iterations=3, size=64)
     >>> panel.start.click()
     >>> panel.run.stopped_at
     3
     """
 
-    EVERY = 0.125  # seconds from one image to the next, at least
+    EVERY = 0.125  # least number of seconds between two updates of the image
 
     def __init__(self, problem=None, recipe=None, iterations=None, seed=0, size=128):
         self.controls = Controls(problem, recipe, iterations, seed, size)
         self.views = Views()
         self.worker = Worker(self.controls, self._begin, self._look, self._rest)
-        self._seen = []  # (iteration, time) of the images that were shown last
+        self._seen = []  # (iteration, time) of the latest updates
         self.start = _button("Start", "begin the fit, or go on with it", "play", self._start)
         self.pause = _button("Pause", "halt the fit; Start goes on", "pause", self._pause)
         self.step = _button("Step", "make one iteration", "step-forward", self._step)
@@ -84,7 +76,7 @@ class Panel(Box):
         right = w.VBox(right, layout=w.Layout(flex="1 1 520px", min_width="0"))
         return w.HBox([self.controls, right], layout=_wrapped())
 
-    # For the caller.
+    # Methods for the user.
 
     @property
     def running(self):
@@ -93,10 +85,11 @@ class Panel(Box):
 
     @property
     def run(self):
-        """The iterations so far, as a `Run`; None before the first.
+        """The run so far; None before the first iteration.
 
-        While a fit is going on, this waits until the fit rests, so that "Run All" cannot overtake
-        it. A fit that failed raises its error here; Start goes on from the iterations it had made.
+        While a fit is running, this property waits until the fit rests, so that "Run All" cannot
+        overtake the fit. If the fit failed, its error is raised here; Start continues from the
+        iterations made so far.
         """
         self._wait(lambda: self.running)
         if self.worker.error is not None:
@@ -104,15 +97,11 @@ class Panel(Box):
         return self.worker.run
 
     def fit(self):
-        """Wait for the end of the fit, after starting it if nobody has, and return the run.
+        """Start the fit if it has not been started, wait for its end, and return the run.
 
-        Whoever runs the whole notebook gets a finished fit from this line; whoever pressed the
-        buttons gets the fit that they made. A paused fit is waited for. A fit that another panel
-        halted goes on when the other panel's fit rests. The kernel's interrupt does what Stop does.
-
-        Returns
-        -------
-        Run
+        "Run All" thus gives a finished fit, and a reader who pressed the buttons gets the fit made
+        with them. This method also waits for a paused fit. A fit that another panel halted
+        continues when that panel's fit rests. The kernel's interrupt acts as Stop.
         """
         if not self.running and (self.worker.fresh or self.worker.error is not None):
             self._start()
@@ -120,17 +109,11 @@ class Panel(Box):
         return self.run
 
     def on_rest(self, callback):
-        """Call ``callback(run)`` whenever a fit with the present settings comes to rest.
-
-        Parameters
-        ----------
-        callback : callable
-            It is called on the thread of the fit.
-        """
+        """Call ``callback(run)`` on the fit's thread when a fit with the present settings rests."""
         self.worker.callbacks.append(lambda run: self.controls.changed or callback(run))
 
     def renew(self):
-        """Ask for the problem again: the next Start begins a new fit."""
+        """Call the function that makes the problem again: the next Start begins a new fit."""
         self.controls.renew()
         self._refresh()
         self._preview()
@@ -143,13 +126,13 @@ class Panel(Box):
             self.worker.join()
 
     def _goes_on(self):
-        """Return whether `fit` must go on waiting; first start a fit that was displaced, again."""
+        """Return whether `fit` must wait; first restart a fit that another panel has halted."""
         other = self.worker.displaced_by
         if other is not None and not other.running:
             self._start()
         return self.running or self.worker.waiting
 
-    # What the buttons do. They may be pressed on any thread.
+    # Actions of the buttons, which may run on any thread.
 
     def _start(self, button=None, step=False):
         if self.running:
@@ -160,7 +143,7 @@ class Panel(Box):
             self.views.warn(self._standing())
         elif not self.worker.fresh and not step and run.stopped_at >= count:
             self.views.warn(
-                f"{run.stopped_at} iterations have been made: choose more, or press Restart."
+                f"{run.stopped_at} iterations have been made: raise the number, or press Restart."
             )
         else:
             self.worker.start(step=step)
@@ -173,7 +156,7 @@ class Panel(Box):
 
     def _stop(self, button=None):
         self.worker.stop()
-        if not self.running:  # otherwise the fit's thread does so when it rests
+        if not self.running:  # otherwise the fit's thread refreshes the buttons when it rests
             self._refresh()
 
     def _restart(self, button=None):
@@ -181,7 +164,7 @@ class Panel(Box):
         self.worker.join()
         self.worker.start(again=True)
 
-    # What the worker calls.
+    # Methods that the worker calls.
 
     def _begin(self):
         self._seen = []
@@ -204,7 +187,7 @@ class Panel(Box):
             self.views.warn(words)
         self._refresh(resting=True)
 
-    # What is shown.
+    # Updates of the display.
 
     def _preview(self, change=None):
         """Show the problem before its fit."""
@@ -217,7 +200,7 @@ class Panel(Box):
         self.views.tell("Start begins the fit.")
 
     def _refresh(self, change=None, resting=False):
-        """Enable only the buttons that would do something."""
+        """Enable only the buttons that have an effect now."""
         running = self.running and not resting
         self.start.disabled = self.step.disabled = running
         self.pause.disabled = not running
@@ -240,11 +223,11 @@ class Panel(Box):
         if self.worker.waiting:
             words = "paused; Start goes on"
         elif run.diverged:
-            words = "gave up: the loss diverged three times; a lower learning rate may help"
+            words = "gave up: the loss diverged three times; try a lower learning rate"
         elif run.stopped_by_rule:
-            words = f"stopped by itself ({run.stopped_by}); the image is that of {run.chosen_at}"
+            words = f"stopped by the rule {run.stopped_by}; it chose iteration {run.chosen_at}"
         else:
-            words = "done; raise the iterations and press Start to go on"
+            words = "done; to go on, raise the number of iterations and press Start"
         return f"iteration {run.stopped_at}: {words}"
 
 
@@ -252,9 +235,10 @@ _STYLE = f"<style>{asset('style.css')}</style>"
 
 
 def reach_while_a_cell_runs(box):
-    """Have a widget's messages delivered where the page sends them, on the subshell for widgets."""
-    # The name is ipykernel's own, as seen in 7.4.0. It delivers a message on the shell on which the
-    # widget spoke last: for a panel the main one, where Stop would wait until a running cell ends.
+    """Have the widgets' messages delivered on the subshell for widgets, even while a cell runs."""
+    # `_reply_subshell_for` is a private method of ipykernel 7.4.0. By default ipykernel delivers a
+    # message on the shell on which the widget last sent one. For a panel this is the main shell,
+    # where Stop would have to wait until the running cell ends.
     for widget in (box, *getattr(box, "children", ())):
         if hasattr(widget.comm, "_reply_subshell_for"):
             widget.comm._reply_subshell_for = lambda data, subshell: subshell
@@ -276,32 +260,27 @@ def watch(problem=None, recipe=None, iterations=None, seed=0, size=128):
     """Watch a fit while it runs, and decide how many iterations it makes.
 
     The buttons are Start, Pause, Step (one iteration), Stop and Restart. The slider may be moved at
-    any time: a higher count goes on with the same fit, a lower one ends it. Changing any other
-    setting makes the next Start begin a new fit.
+    any time: a higher number continues the same fit, a lower one ends it. After any other setting
+    has been changed, Start begins a new fit.
 
     Parameters
     ----------
     problem : Problem, optional
-        What is to be restored. By default, image, task and noise are chosen in the panel.
+        By default, image, task and noise are chosen in the panel.
     recipe : Recipe or str, optional
         ``"lab"`` (the default), ``"paper"``, or a recipe.
     iterations : int, optional
-        Where the slider stands at first; by default at the recipe's number.
+        First position of the slider; by default the recipe's number.
     seed : int, optional
-        The seed of the fit, and of the noise that the panel adds.
+        Seed of the fit, and of the noise that the panel adds.
     size : int, optional
-        Side in pixels of an image that is chosen in the panel.
+        Side in pixels of an image chosen in the panel, 16 to 512.
 
     Returns
     -------
     Panel
         Show it at the end of a cell. `panel.run` is the run so far; `panel.fit()` waits for the end
-        of the fit, and starts it if nobody has.
-
-    Raises
-    ------
-    InputError
-        `problem` is not a problem, no recipe has that name, or a number is out of its range.
+        of the fit, which it starts if necessary.
 
     Examples
     --------

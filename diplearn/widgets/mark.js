@@ -1,4 +1,4 @@
-// An image to paint on: what is painted is the hole. Runs inside anywidget.
+// An image on which the reader paints a hole. Runs inside anywidget.
 
 function load(source, then) {
   const image = new Image();
@@ -8,10 +8,10 @@ function load(source, then) {
 
 function render({ model, el }) {
   const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
-  const hole = document.createElement("canvas"); // what was painted, in the image's own pixels
+  const hole = document.createElement("canvas"); // the painted hole, in pixels of the image
   const paint = hole.getContext("2d");
   const cursor = { x: 0, y: 0, shown: false };
-  let image = null, scale = 1, last = null; // last: where the stroke that is being drawn has got to
+  let image = null, scale = 1, last = null; // last: the current end of the stroke being drawn
 
   canvas.tabIndex = 0;
   canvas.className = "dip-mark";
@@ -26,7 +26,7 @@ function render({ model, el }) {
       image = loaded;
       scale = Math.max(1, Math.floor(256 / Math.max(image.width, image.height)));
       [canvas.width, canvas.height] = [image.width * scale, image.height * scale];
-      [hole.width, hole.height] = [image.width, image.height]; // which clears the canvas, too
+      [hole.width, hole.height] = [image.width, image.height]; // this also clears the canvas
       [cursor.x, cursor.y] = [image.width / 2, image.height / 2];
       draw();
       load(model.get("hole"), (kept) => { paint.drawImage(kept, 0, 0); draw(); });
@@ -54,7 +54,7 @@ function render({ model, el }) {
     paint.strokeStyle = "#D55E00";
     paint.beginPath();
     paint.moveTo(from.x, from.y);
-    paint.lineTo(to.x + 0.01, to.y); // a line of no length would not be drawn
+    paint.lineTo(to.x + 0.01, to.y); // a line of length zero would not be drawn
     paint.stroke();
   }
 

@@ -17,8 +17,8 @@ from ..images import encode
 class Mark(anywidget.AnyWidget):
     """An image on which a hole is painted with mouse, pen, finger or keyboard.
 
-    `image` and `hole` are data URLs: what is shown, and what was painted ("" for nothing), which is
-    transparent elsewhere. `brush` is the width of the brush in pixels of the image.
+    `image` and `hole` are data URLs. `hole` is "" if nothing is painted; otherwise it is
+    transparent except in the hole. `brush` is the width of the brush in pixels of the image.
     """
 
     _esm = Path(__file__).with_name("mark.js")
@@ -27,7 +27,7 @@ class Mark(anywidget.AnyWidget):
     brush = traitlets.Int(12).tag(sync=True)
 
     def show(self, image):
-        """Show another image, a tensor, with nothing painted on it."""
+        """Show another image, a tensor, and remove the painted hole."""
         self.hole = ""
         self.image = png_url(image)
 
@@ -45,7 +45,7 @@ def png_url(image, about=None):
 
 
 def _opacity(url, height, width):
-    """Return the opacity of a PNG of this size from its data URL; refuse everything else."""
+    """Return the opacity of a PNG of this size, given its data URL, or raise ImageError."""
     try:
         data = url.partition(",")[2]
         image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG"])

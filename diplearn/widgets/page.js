@@ -1,11 +1,11 @@
-// What a page from scrub(), compare() and impedance() does in the browser: page.py writes the
-// markup, and this script moves it. It needs no kernel, no network and no library.
+// The script of the pages that scrub(), compare() and impedance() make: page.py writes the markup,
+// and this script makes it interactive. It needs no kernel, no internet connection and no library.
 
 function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }
 
-// An image: decoded once, then drawn as often as the slider moves.
+// Return an image that is decoded once and can then be drawn each time the slider moves.
 function loaded(source) {
   const image = new Image();
   image.src = source;
@@ -20,8 +20,8 @@ function scrub(root, data) {
   const all = (selector) => [...root.querySelectorAll(selector)];
   const slider = one("input"), play = one(".dip-play"), shown = one("select"), whole = one(".dip-whole");
   const last = data.positions.length - 1;
-  const view = { zoom: 1, x: 0.5, y: 0.5 }; // the middle of what is shown, in fractions of the image
-  const stills = {}; // what the difference may be taken from
+  const view = { zoom: 1, x: 0.5, y: 0.5 }; // centre of the visible part, in fractions of the image
+  const stills = {}; // title -> image that can be subtracted from the moving images
   let now = data.start, band = null, timer = null;
 
   const scratch = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -109,21 +109,21 @@ function scrub(root, data) {
     }
   }
 
-  // Grey where both are the same. The canvas that is returned is the same one at each call.
+  // Return 4 times the difference; grey means no difference. Every call returns the same canvas.
   function difference(image, reference) {
     const [made, other] = [image, reference].map((each) => {
       scratch.drawImage(each, 0, 0);
       return scratch.getImageData(0, 0, data.width, data.height);
     });
     for (let i = 0; i < made.data.length; i++) {
-      // The array's type clamps the values.
+      // The array (Uint8ClampedArray) clamps the values.
       if (i % 4 !== 3) made.data[i] = 127.5 + 4 * (made.data[i] - other.data[i]);
     }
     scratch.putImageData(made, 0, 0);
     return scratch.canvas;
   }
 
-  // -- a closer look: a band drawn with the pointer, then dragging; or the keyboard --
+  // -- zoom: the pointer draws a rectangle (band), then drags the image; the keyboard works, too --
 
   function zoom(factor, x, y) {
     view.zoom = clamp(factor, 1, 16);
@@ -200,7 +200,7 @@ function compare(root) {
   stage.onpointerdown = (event) => { stage.setPointerCapture(event.pointerId); drag(event); };
   stage.onpointermove = drag;
   slider.oninput = () => go(Number(slider.value));
-  choice.onchange = () => { // around the middle of what is seen
+  choice.onchange = () => { // zoom around the centre of the visible part
     const half = [frame.clientWidth / 2, frame.clientHeight / 2], before = stage.clientWidth;
     const middle = [frame.scrollLeft + half[0], frame.scrollTop + half[1]];
     stage.style.setProperty("--zoom", choice.value);
@@ -209,7 +209,7 @@ function compare(root) {
   };
 }
 
-// A page may show the same output twice, and a script may run before its element is there.
+// A page may contain the same output twice, and a script may run before its element exists.
 function start(kind, key, data, patience = 50) {
   const waiting = document.querySelectorAll(`.dip[data-key="${key}"]:not([data-live])`);
   for (const root of waiting) {

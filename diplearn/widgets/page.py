@@ -1,6 +1,6 @@
-"""Pages: images to move through without a kernel, in a notebook or in an exported page.
+"""Pages: interactive images in a notebook or an exported page, without a kernel.
 
-Python writes the markup and gathers the data; `page.js` moves what is there.
+Python writes the markup and the data; `page.js` makes them interactive.
 """
 
 import base64
@@ -25,28 +25,13 @@ from .markup import asset, element, filled
 
 
 class Page:
-    """Something to look at and to move: HTML with its own script, which needs no kernel.
+    """An interactive page: HTML with its own script, which needs no kernel.
 
-    A notebook shows the page at the end of a cell, and keeps it alive when the notebook is
+    A notebook shows the page at the end of a cell; the page still works when the notebook is
     exported. Where scripts do not run (on GitHub, or in a notebook that is not trusted), a still
-    image is shown instead. `scrub`, `compare` and `impedance` make pages.
-
-    Parameters
-    ----------
-    kind : {"scrub", "compare"}
-        Which function of the script moves the page.
-    data : dict
-        The argument of that function; its entry ``"markup"`` is the page's HTML.
-    still : str
-        The still image, as a data URL.
-    alt : str
-        What the page shows, in words, for screen readers.
-
-    Examples
-    --------
-    >>> from diplearn import images
-    >>> image = images.load("camera", size=64)
-    >>> compare(image, 1 - image, ("image", "negative")).save("compare.html")  # doctest: +SKIP
+    image is shown instead. `kind` names the script's function, `data` is the argument of that
+    function, `still` is the still image as a data URL, and `alt` describes the page for screen
+    readers.
     """
 
     def __init__(self, kind, data, still, alt):
@@ -68,18 +53,7 @@ class Page:
         )
 
     def save(self, path):
-        """Write the page to a file of its own, which any browser can open.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file, usually ``something.html``.
-
-        Raises
-        ------
-        InputError
-            The folder cannot be written.
-        """
+        """Write the page to a file, usually ``something.html``, which any browser can open."""
         check_writable(path)
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -107,30 +81,26 @@ def _source(image, quality=88):
 def scrub(run, marks=None, frames=32):
     """Move through the iterations of a fit: its images, its curves, and what the rule chose.
 
-    Drag over an image to look closer, and click on a curve to go to that iteration. No kernel is
+    Drag over an image to zoom in, and click on a curve to go to that iteration. No kernel is
     needed.
 
     Parameters
     ----------
     run : Run or dict
-        One run, shown between observation and truth; the slider stands first at the iteration that
-        the stopping rule chose. Or name -> run: the runs are shown side by side, and the slider
-        stands first half-way through the iterations (on a logarithmic scale), where runs differ.
+        One run, shown between observation and truth; at first, the slider is at the iteration that
+        the stopping rule chose. Or name -> run: runs of equal image size are shown side by side,
+        and at first the slider is half-way through the iterations (on a logarithmic scale), where
+        runs differ.
     marks : dict, optional
-        Name -> iteration: buttons that go to that iteration. For a single run, its rule's choice
-        and, where the truth is known, the oracle's have buttons anyway.
+        Name -> iteration: buttons that go to that iteration. A single run always has buttons for
+        its rule's choice and, if the truth is known, the oracle's choice.
     frames : int, optional
-        How many iterations are kept, evenly spread over the logarithm. Each takes the size of its
-        JPEG in the notebook, about 10 kB at 128x128 pixels.
+        Number of iterations to keep, evenly spaced in their logarithm. In the notebook, each takes
+        the size of its JPEG, about 10 kB at 128x128 pixels.
 
     Returns
     -------
     Page
-
-    Raises
-    ------
-    InputError
-        There is no run, a run has made no iteration yet, or the runs' images differ in size.
 
     Examples
     --------
@@ -147,7 +117,7 @@ def scrub(run, marks=None, frames=32):
     marks = _marks(single, first.stopped_at, marks or {})
     chosen = _chosen(single) if single else {}
     positions = _positions(runs, frames, {k for _, k, _ in marks} | set(chosen))
-    # The end would be no good place to start for several runs: there all of them look finished.
+    # Several runs start half-way: at the end, all of them look finished.
     start = min(chosen, default=positions[len(positions) // 2 if len(runs) > 1 else -1])
     moving = [_moving(name, each, positions, chosen) for name, each in runs.items()]
     panes = _beside(single, moving) if single else moving
@@ -168,16 +138,16 @@ def scrub(run, marks=None, frames=32):
 
 def _check_runs(runs):
     if not runs:
-        raise InputError("there is no run to show")
+        raise InputError("there is no run to show: the dict of runs is empty")
     for each in runs.values():
         if not isinstance(each, Run) or each.last is None:
-            raise InputError("scrub shows runs that have begun: hand in what dip.fit returns")
+            raise InputError("scrub shows runs that have begun: pass what dip.fit returns")
     if len({each.problem.shape[-2:] for each in runs.values()}) > 1:
         raise InputError("the images of runs side by side must have the same size")
 
 
 def _marks(run, last, wanted):
-    """Return (name, iteration, colour) of a single run's own choice and oracle, and of `wanted`."""
+    """Return (name, iteration, colour) of a single run's rule and oracle, and of `wanted`."""
     for name, k in wanted.items():
         whole(k, f"the mark {str(name)!r}", 1, last)
     marks = {}
@@ -191,7 +161,7 @@ def _marks(run, last, wanted):
 
 
 def _chosen(run):
-    """Return the images that are averages, not single iterates: the rule's and the oracle's."""
+    """Return iteration -> average, for the choices of the rule and of the oracle."""
     chosen = {run.chosen_at or run.stopped_at: run.output}
     if run.problem.truth is not None:
         chosen[run.oracle_at] = run.oracle
@@ -199,7 +169,7 @@ def _chosen(run):
 
 
 def _positions(runs, frames, also):
-    """Return the slider's iterations: snapshots spread over the logarithm, and those in `also`."""
+    """Return the slider's iterations: snapshots evenly spaced in the logarithm, and `also`."""
     kept = sorted(set().union(*(each.snapshots for each in runs.values())))
     wanted = np.geomspace(kept[0], kept[-1], frames)
     return sorted({_nearest(kept, iteration) for iteration in wanted} | also)
@@ -210,7 +180,7 @@ def _nearest(iterations, wanted):
 
 
 def _moving(name, run, positions, chosen):
-    """Return the pane of a run: an image and its caption for every position of the slider."""
+    """Return the pane of a run, with an image and a caption for every position of the slider."""
     snapshots = run.snapshots
     rows = {int(row[0]): row for row in run.rows}
     frames, captions = [], []
@@ -227,7 +197,7 @@ def _moving(name, run, positions, chosen):
 
 
 def _beside(run, moving):
-    """Put the observation on the left of the moving pane and the truth, if known, on its right."""
+    """Put the observation to the left of the moving pane and the truth, if known, to its right."""
     observed, truth = run.problem.observation, run.problem.truth
     alike = tuple(observed.shape) == tuple(run.problem.shape)
     words = f"{observed.shape[-1]}×{observed.shape[-2]} pixels"
@@ -240,7 +210,7 @@ def _beside(run, moving):
 
 
 def _still(title, image, words, subtracted):
-    """Return a pane that does not move; it may be `subtracted` from those that do."""
+    """Return a fixed pane; `subtracted` if it can be subtracted from the moving panes."""
     source = _source(image, 92)
     return {"title": title, "frames": [source], "words": words, "subtracted": subtracted}
 
@@ -255,7 +225,7 @@ def _scrub_markup(data, marks, drawn):
         row="dip-row" if len(data["panes"]) <= 4 else "",
         panes="".join(_pane(pane, width, height) for pane in data["panes"]),
         last=len(data["positions"]) - 1,
-        ticks=f"dip-ticks-{'-'.join(map(str, places))}",  # one id on two pages: the same ticks
+        ticks=f"dip-ticks-{'-'.join(map(str, places))}",  # pages that share an id have equal ticks
         options="".join(element("option", value=place) for place in places),
         jumps="".join(_jump(*mark, place) for mark, place in zip(marks, places)),
         hidden="" if stills else "hidden",
@@ -282,15 +252,15 @@ def _jump(name, iteration, colour, place):
 def impedance(runs=None, frames=24, progress=True):
     """Show the impedance experiment: one network architecture fitted to four targets.
 
-    The four fits stand side by side under one slider, with their four curves of the energy.
+    The four fits are shown side by side under one slider, with their energy curves.
 
     Parameters
     ----------
     runs : dict, optional
         Name -> run. By default the four targets of `problems.impedance` are fitted now, from an
-        image of 128x128 pixels: less than a minute.
+        image of 128x128 pixels, in less than a minute.
     frames : int, optional
-        How many iterations are kept.
+        As in `scrub`.
     progress : bool, optional
         Show a progress bar for each fit.
 
@@ -298,17 +268,12 @@ def impedance(runs=None, frames=24, progress=True):
     -------
     Page
 
-    Raises
-    ------
-    InputError
-        As in `scrub`.
-
     Examples
     --------
     >>> page = impedance()  # doctest: +SKIP
     """
     if runs is None:
-        # One network without noise on its input: the plain descent that the experiment is about.
+        # The experiment needs a plain fit: one network, without noise on its input.
         recipe = recipes.lab(members=1, input_noise=0.0, iterations=400, stop="count")
         targets = problems.impedance(images.load("astronaut", size=128))
         runs = {name: fit(each, recipe, progress=progress) for name, each in targets.items()}
@@ -316,24 +281,19 @@ def impedance(runs=None, frames=24, progress=True):
 
 
 def compare(a, b, names=("before", "after")):
-    """Lay two images over each other under a divider, which mouse and keyboard move.
+    """Lay two images over each other, with a divider that mouse and keyboard move.
 
     Parameters
     ----------
     a, b : torch.Tensor
-        Two images (C, H, W) in [0, 1]. If one is smaller, such as the observation of a
-        super-resolution, it is enlarged.
+        Two images (C, H, W) in [0, 1] of equal proportions. A smaller image, such as the
+        observation in super-resolution, is enlarged.
     names : tuple of str, optional
         The names of the images, shown above them.
 
     Returns
     -------
     Page
-
-    Raises
-    ------
-    InputError
-        The images have different proportions, so that one cannot be laid over the other.
 
     Examples
     --------

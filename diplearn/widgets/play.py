@@ -18,7 +18,7 @@ UPLOADED = "your upload"
 
 
 class Playground(Box):
-    """The page that `playground` makes."""
+    """The page that `playground` returns."""
 
     def __init__(self, size=192):
         self._image = self._upload = self._about = None
@@ -64,7 +64,7 @@ class Playground(Box):
         self.panel.on_rest(self._offer)
 
     def _take_upload(self, change):
-        """Take an uploaded image; a file that cannot be read leaves everything as it was."""
+        """Take an uploaded image; if the file cannot be read, keep the previous image."""
         if not change["new"]:
             return  # an upload has begun
         data = bytes(change["new"][-1]["content"])
@@ -77,12 +77,12 @@ class Playground(Box):
             self.bundled.observe(self._take, "value")
 
     def _take(self, change=None):
-        """Take the image that is chosen, in the size that is chosen."""
+        """Take the chosen image in the chosen size."""
         chosen = self.bundled.value
         self._work_on(self._upload if chosen == UPLOADED else chosen)
 
     def _work_on(self, source):
-        """Show an uploaded file (its bytes) or a bundled image (its name); False if that fails."""
+        """Show an uploaded file (bytes) or a bundled image (name); return False if that fails."""
         longest = self.longest.value
         try:
             if isinstance(source, bytes):
@@ -104,7 +104,7 @@ class Playground(Box):
         return True
 
     def _renew(self, change=None):
-        """Show the controls of the chosen task, and its problem."""
+        """Show the controls and the problem of the chosen task."""
         self.noise.layout.display = "" if self.task.value == NOISE else "none"
         self.painting.layout.display = "" if self.task.value == HOLE else "none"
         self.download.value = "The restored image can be downloaded here once the fit rests."
@@ -119,7 +119,7 @@ class Playground(Box):
         if self.task.value == NOISE:
             return problems.denoising(image, self.noise.value / 255)
         if self.task.value == SMALL:
-            small = images.shrink(image, self.longest.value // 2)  # it is enlarged 4 times
+            small = images.shrink(image, self.longest.value // 2)  # restored at 4 times this size
             return Problem(small, operators.Downsample(4))
         known = self.mark.known(*image.shape[-2:])
         if known.min() > 0:
@@ -146,17 +146,17 @@ def _heading(number, words):
 
 
 def playground(size=192):
-    """Restore an image of your own: upload it, say what is wrong with it, fit, download.
+    """Restore an image of your own: upload it, say what is wrong with it, fit, download the result.
 
     Parameters
     ----------
     size : int, optional
-        Longest side of the fitted image in pixels, at first: one of 96, 128, 192, 256, 384.
+        First choice of the fitted image's longest side in pixels: 96, 128, 192, 256 or 384.
 
     Returns
     -------
     Playground
-        Show it at the end of a cell. Nothing leaves the machine on which the kernel runs.
+        Show it at the end of a cell. The image stays on the machine on which the kernel runs.
 
     Examples
     --------

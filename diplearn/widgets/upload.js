@@ -1,8 +1,8 @@
-// A button that sends a file to the kernel piece by piece. A notebook server drops a message that is
-// too large (Jupyter's: 10 MiB) without a word, and not every server is ours to set up.
+// A button that sends a file to the kernel in pieces. A notebook server silently drops messages
+// above its limit (10 MiB in Jupyter), and a hosted server's limit cannot be changed.
 
 const PIECE = 2 ** 20; // bytes
-const PATIENCE = 10_000; // milliseconds without an answer after which the page says so
+const PATIENCE = 10_000; // the page reports a missing answer after this many milliseconds
 
 function megabytes(bytes) {
   return Math.ceil(bytes / 1e5) / 10;
@@ -10,7 +10,7 @@ function megabytes(bytes) {
 
 function render({ model, el }) {
   const [button, icon, input, note] = ["button", "i", "input", "div"].map((tag) => document.createElement(tag));
-  let upload = null; // the one that is under way
+  let upload = null; // the upload in progress
 
   button.className = "jupyter-widgets jupyter-button widget-button";
   icon.className = "fa fa-upload";
@@ -28,7 +28,7 @@ function render({ model, el }) {
   };
   const refuse = (words) => {
     say(words, "#D55E00");
-    model.save_changes(); // so that the kernel can take it back
+    model.save_changes(); // so that the kernel can clear the note later
   };
 
   button.onclick = () => input.click();
@@ -61,7 +61,7 @@ function render({ model, el }) {
       if (upload !== mine) return; // another file was chosen meanwhile
       say(words);
       const waiting = setTimeout(() => {
-        if (upload === mine) say(`${words}; the kernel is busy, or gone`);
+        if (upload === mine) say(`${words}; the kernel is busy, or has stopped`);
       }, PATIENCE);
       const answered = new Promise((answer) => { mine.answer = answer; });
       model.send({ id, name: file.name, type: file.type, size: file.size, at }, undefined, [piece]);

@@ -1,4 +1,4 @@
-"""A button that uploads a file of any size up to a limit, whatever limit the server has."""
+"""A button that uploads files larger than the server's limit on messages."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import anywidget
 import traitlets
 
 LARGEST = 100_000_000
-"""Bytes of the largest file that is taken: a camera's image as a TIFF has some 70 million."""
+"""Largest file in bytes: a camera's image saved as TIFF has about 70 million."""
 
 
 class Upload(anywidget.AnyWidget):
-    """A button that uploads a file, in pieces that no server refuses.
+    """A button that uploads a file in pieces that no server refuses.
 
-    The FileUpload of ipywidgets sends a file as one message. Jupyter's server takes messages of
-    10 MiB at most, and drops the connection at a larger one. Here `value` is a tuple as that of
-    FileUpload: empty, or one dict with the file's name, type, size and content. `note` is shown
-    below the button: how far an upload is, or why a file is refused.
+    The FileUpload of ipywidgets sends a file as one message, but Jupyter's server drops the
+    connection if a message has more than 10 MiB. `value` is as in FileUpload: an empty tuple, or a
+    tuple of one dict with the file's name, type, size and content. `note` is shown below the
+    button: the progress of an upload, or the reason why a file is refused.
     """
 
     _esm = Path(__file__).with_name("upload.js")
@@ -31,7 +31,7 @@ class Upload(anywidget.AnyWidget):
         self.on_msg(self._receive)
 
     def _receive(self, _, piece, buffers):
-        """Take a piece of a file, and answer how many bytes of the file have arrived."""
+        """Take a piece of a file, and answer with the number of bytes that have arrived."""
         if piece["id"] != self._id:
             self._id, self._arrived, self.value = piece["id"], bytearray(), ()
         data = buffers[0] if buffers else b""

@@ -1,4 +1,4 @@
-"""What a panel shows: the images, their captions, the curves, and a line on how the fit stands."""
+"""The display of a panel: the images, their captions, the curves, and the status line."""
 
 import html
 
@@ -13,7 +13,7 @@ from .page import jpeg_bytes
 
 
 class Views(w.VBox):
-    """Observation, restored image and truth above the curves; `status` has its place elsewhere."""
+    """Observation, restored image and truth above the curves; `status` is placed by the panel."""
 
     def __init__(self):
         self.observation, self.restored, self.truth = (w.Image(format="jpeg") for _ in range(3))
@@ -29,7 +29,7 @@ class Views(w.VBox):
         super().__init__([w.HBox(self._panes), self.curves])
 
     def preview(self, problem):
-        """Show a problem of which no fit has been made."""
+        """Show a problem before its fit."""
         height, width = problem.shape[-2:]
         enlarged = max(1, 256 // max(height, width))
         self._height, self._width = height * enlarged, width * enlarged
@@ -49,7 +49,7 @@ class Views(w.VBox):
         self.curves.value = ""
 
     def paint(self, run, words, resting=False):
-        """Show the present image, its curves, and words on how the fit stands."""
+        """Show the present image, the curves, and `words` on the progress of the fit."""
         shown, kind = self._shown(run, resting)
         best = []
         if run.problem.truth is not None:
@@ -57,14 +57,14 @@ class Views(w.VBox):
             best = [("best", run.oracle_at, GREEN)]
         drawn = "".join(chart.draw(best) for chart in charts({"": run}))
         image = self._enlarged(images.to_uint8(shown))
-        # All at once, so that the page is drawn once: drawing takes time from the fit.
+        # All values change together, so that the page is drawn once: drawing slows the fit.
         self.restored.value = image
         self.curves.value = f'<div class="dip-charts">{drawn}</div>'
         self.captions[1].value = _caption(f"iteration {run.stopped_at}", kind)
         self.tell(words)
 
     def _shown(self, run, resting):
-        """Return the image that is to be shown, and what it is."""
+        """Return the image to be shown, and its description."""
         if resting and run.diverged:
             return run.output, f"kept from iteration {run.chosen_at}"
         if resting and run.stopped_by_rule:
@@ -74,7 +74,7 @@ class Views(w.VBox):
         return run.last, "single iterate"
 
     def _enlarged(self, array):
-        """Repeat pixels until the image is as large as its place; return it as JPEG."""
+        """Repeat pixels until the image fills its place, and return the image as JPEG."""
         rows = np.arange(self._height) * array.shape[0] // self._height
         columns = np.arange(self._width) * array.shape[1] // self._width
         return jpeg_bytes(array[rows][:, columns])
@@ -87,7 +87,7 @@ class Views(w.VBox):
         )
 
     def warn(self, words):
-        """Write the status line in another colour."""
+        """Write the status line in the colour of warnings."""
         self.tell(words, ORANGE)
 
 

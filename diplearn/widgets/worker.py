@@ -1,4 +1,4 @@
-"""A fit on a thread of its own, so that the notebook stays awake and buttons can reach the fit."""
+"""A fit on its own thread, so that the notebook stays responsive and buttons can reach the fit."""
 
 import contextlib
 import threading
@@ -7,21 +7,21 @@ import weakref
 
 
 class Worker:
-    """Begins a fit, goes on with it, and halts it between two iterations; from any thread.
+    """Begins, continues and halts a fit between two iterations; any thread may call it.
 
-    One worker fits at a time: two at once would only slow each other down. Starting a worker halts
-    the one that is running, which may go on once the new one rests.
+    One worker fits at a time, since two would slow each other down. Starting a worker halts the
+    running one, which may continue once the new one rests.
     """
 
-    _lock = threading.RLock()  # shared by all workers; nobody waits for a fit while holding it
+    _lock = threading.RLock()  # shared by all workers; never held while waiting for a fit
     _latest = None  # a weak reference to the worker that was started last
 
     def __init__(self, controls, on_begin, on_step, on_rest):
-        """`on_begin()`, `on_step(run, step)` and `on_rest()` show what happens, on any thread."""
-        self.run = self.error = None  # the fit so far; what it failed with
-        self.paused = False  # by somebody, who may want to go on
+        """`on_begin()`, `on_step(run, step)` and `on_rest()` update the display, on any thread."""
+        self.run = self.error = None  # the run so far; the error with which the fit failed
+        self.paused = False  # whether the reader paused the fit and may continue it
         self.displaced_by = None  # the worker whose start halted this one
-        self.callbacks = []  # called with the run after each rest, unless the fit failed
+        self.callbacks = []  # called with the run whenever a fit rests without an error
         self._controls = controls
         self._on_begin, self._on_step, self._on_rest = on_begin, on_step, on_rest
         self._halt, self._resting = threading.Event(), threading.Event()
@@ -30,17 +30,17 @@ class Worker:
 
     @property
     def running(self):
-        """Whether a fit is going on."""
+        """Whether a fit is running."""
         return not self._resting.is_set()
 
     @property
     def fresh(self):
-        """Whether the next start begins a new fit, rather than going on with the last one."""
+        """Whether the next start begins a new fit instead of continuing the last one."""
         return self.run is None or self._controls.changed
 
     @property
     def waiting(self):
-        """Whether the fit was halted before its end, so that a start goes on with it."""
+        """Whether the fit was halted before its end, so that a start continues it."""
         halted, run = self.paused or self.displaced_by is not None, self.run
         if not halted or run is None:
             return halted
@@ -48,14 +48,14 @@ class Worker:
 
     @property
     def goal(self):
-        """The iteration to reach: the slider's, which may be moved at any time, or a step's."""
+        """The iteration to reach: a step's, or that of the slider, which may move at any time."""
         return self._goal or self._controls.target
 
     def start(self, again=False, step=False):
-        """Start the thread: go on with the fit, or begin `again`; for one iteration if `step`."""
+        """Continue the fit on a thread, or begin `again`; with `step`, make one iteration."""
         with self._alone():
             if self.running:
-                return  # another thread was quicker
+                return  # another thread has started this worker
             Worker._latest = weakref.ref(self)
             if again or self.fresh:
                 self.run = None
@@ -68,7 +68,7 @@ class Worker:
             self._thread.start()
 
     def pause(self):
-        """Halt the fit after this iteration; whoever waits for its end goes on waiting."""
+        """Halt the fit after this iteration; a caller who waits for its end keeps waiting."""
         with self._lock:
             self.paused, self.displaced_by = self.running, None
             self._halt.set()
@@ -80,12 +80,12 @@ class Worker:
             self._halt.set()
 
     def join(self):
-        """Wait until the fit rests; its own thread, which would wait for itself, goes on."""
+        """Wait until the fit rests; on the fit's own thread, return at once."""
         if not self._is_here:
             self._resting.wait()
 
     def wait(self, going_on):
-        """Wait while `going_on()` is true; the kernel's interrupt ends that with its error."""
+        """Wait while `going_on()` is true; the kernel's interrupt raises KeyboardInterrupt."""
         while not self._is_here and going_on():
             time.sleep(0.02)
 
@@ -95,7 +95,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _alone(self):
-        """Hold the lock while no other worker is running; halt the one that is."""
+        """Hold the lock while no other worker is running; halt a running one first."""
         while True:
             with self._lock:
                 other = Worker._latest and Worker._latest()
@@ -115,9 +115,9 @@ class Worker:
                     break
                 run = self._fit(run)  # the slider was moved up in the meantime
             self.run = run
-        except Exception as error:  # whatever it was: the panel shows it, and stays usable
+        except Exception as error:  # the panel shows any error, and stays usable
             self.error, self.paused = error, False
-            self.run = getattr(error, "run", None) or run  # from which the next start goes on
+            self.run = getattr(error, "run", None) or run  # the next start continues this run
         run, failed = self.run, self.error is not None
         try:
             self._on_rest()

@@ -1,13 +1,14 @@
 """Checks of the answers to the lessons' exercises: ``check.psnr_function(my_psnr)``.
 
-Each takes the learner's answer and returns a `Verdict`, which a notebook shows: right, and why; or
-a hint. None is no answer yet. The exercise in the lesson says what is asked for; `number` and
-`function` do most of the work, and are what a lesson of one's own needs.
+Each check takes the learner's answer and returns a `Verdict`, which a notebook displays: right,
+with the reason; or wrong, with a hint. None means that there is no answer yet. The text of each
+exercise is in its lesson. Lessons of your own can use `number` and `function`, on which most checks
+build.
 """
 
 import lazy_loader
 
-__all__ = ["Verdict", "function", "number"]
+__all__ = ["function", "number"]
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,

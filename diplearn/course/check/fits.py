@@ -1,4 +1,4 @@
-"""Exercises that ask for a fit, a network, an image, or the curves of a fit."""
+"""Checks of exercises whose answer is a fit, a network, an image, or the curves of a fit."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ def no_prior(run):
         return no(f'the network is {run.recipe.network!r}, not "pixels"')
     loss = run.history["loss"].iloc[-1]
     if loss > 1e-3:
-        return no(f"the energy is still {loss:.4f}; pixels can explain x₀ exactly: fit on")
+        return no(f"the energy is still {loss:.4f}; pixels can reach 0: make more iterations")
     noisy = metrics.psnr(run.problem.observation, run.problem.need_truth("this check"))
     return yes(
         f"the best iterate has {run.history['psnr'].max():.1f} dB, the noisy image {noisy:.1f} dB; "
@@ -31,9 +31,9 @@ def no_prior(run):
 
 @check_of_runs
 def own_network(run):
-    """Lesson 01: a fit of the learner's own network: it should gain at least 1 dB."""
+    """Lesson 01: a fit of the learner's own network, which should gain at least 1 dB."""
     if not run.own_network:
-        return no("hand in your module: dip.fit(problem, network=...)")
+        return no("fit a module of your own: dip.fit(problem, network=...)")
     noisy = metrics.psnr(run.problem.observation, run.problem.need_truth("this check"))
     gain = run.history["psnr_average"].max() - noisy
     if gain < 1:
@@ -46,27 +46,28 @@ def own_network(run):
 
 @check_of_runs
 def no_need_to_stop(run, most=0.5, gain=5.0, iterations=600):
-    """Lesson 02: a long fit in which structure and R work together, so that nobody has to stop it.
+    """Lesson 02: a long fit with structure and R together, which needs no stopping.
 
-    Its last average is at most `most` dB below its best, which gains `gain` dB on the noisy image.
+    The last average must be at most `most` dB below the best, which must gain `gain` dB on the
+    noisy image.
     """
     if run.problem.truth is None:
-        return no("without a truth nobody can tell; take the lesson's problem")
+        return no("this problem has no truth to compare with; use the lesson's problem")
     recipe = run.recipe
     if recipe.network == "pixels":
-        return no("the pixels have no structure; that is R alone")
+        return no("pixels have no structure, so that only R restores the image; use a network")
     if not recipe.tv_weight:
-        return no("there is no R in it; add tv_weight=... to the recipe")
+        return no("there is no R in the energy; add tv_weight=... to the recipe")
     if recipe.input_noise or recipe.members > 1:
         return no("use one network without input noise, so that R does the work")
     if run.stopped_at < iterations:
-        return no(f"{run.stopped_at} iterations prove little; make at least {iterations}")
+        return no(f"{run.stopped_at} iterations are too few to tell; make at least {iterations}")
     lost = run.oracle_psnr - run.history["psnr_average"].iloc[-1]
     gained = run.oracle_psnr - metrics.psnr(run.problem.observation, run.problem.truth)
     if lost > most:
-        return no(f"it still falls {lost:.1f} dB below its best; weigh R more")
+        return no(f"the last average is {lost:.1f} dB below the best; give R more weight")
     if gained < gain:
-        return no(f"it no longer falls, but gains only {gained:.1f} dB; weigh R less")
+        return no(f"the best average gains only {gained:.1f} dB; give R less weight")
     return yes(
         f"{lost:.1f} dB below its best after {run.stopped_at} iterations, and that best is "
         f"{gained:.1f} dB above the noisy image"
@@ -78,10 +79,10 @@ def checkerboard(run):
     """Lesson 03: a fit to a checkerboard of single pixels."""
     x0 = run.problem.observation
     if min(x0.diff(dim=-1).abs().min(), x0.diff(dim=-2).abs().min()) < 0.1:
-        return no("neighbours must differ everywhere; (row + column) % 2 makes a checkerboard")
+        return no("all neighbours must differ; (row + column) % 2 makes a checkerboard")
     there = reached(run, 0.8)
     if math.isinf(there):
-        return no("80 % of its variance is not explained; fit on")
+        return no("the fit has not explained 80 % of the variance; make more iterations")
     return yes(
         f"80 % after {there} iterations, long before noise; it is all high frequency, but one "
         "small tile repeated, and filters that are shared over the image love what repeats"
@@ -90,33 +91,33 @@ def checkerboard(run):
 
 @check_of_runs
 def tells_apart(image, shuffled, ratio=4.0, most=60, optimiser="muon"):
-    """Lesson 03: two fits, of which shuffled pixels take `ratio` times as long as their image.
+    """Lesson 03: fits to an image and its shuffled pixels, which take `ratio` times as long.
 
-    The network must make the difference: another optimiser changes the ratio, too.
+    The network must make the difference, since another optimiser also changes the ratio.
     """
     if image.recipe != shuffled.recipe:
         return no("the two fits must have the same recipe")
     if image.recipe.optimiser != optimiser:
-        return no(f"that is the optimiser's doing; keep {optimiser}, and change the network")
+        return no(f"another optimiser changes the ratio, too; keep {optimiser}, change the network")
     same = [run.problem.observation.flatten(1).sort().values for run in (image, shuffled)]
     if same[0].shape != same[1].shape or not torch.allclose(*same, atol=1e-4):
         return no("the second target must be the first one's pixels, shuffled")
     first, second = reached(image, 0.8), reached(shuffled, 0.8)
     if first > most:
-        return no(f"the image takes {first} iterations; at most {most} wanted")
+        return no(f"the image takes {first} iterations; it should take at most {most}")
     if second < ratio * first:
         return no(
-            f"{first} and {second} iterations; a skip hands fine detail straight from z to the "
-            "output: on which level does that matter most?"
+            f"{first} and {second} iterations are too close; a skip connection passes fine detail "
+            "straight from z to the output: on which level does this matter most?"
         )
     told = "is not reached at all" if math.isinf(second) else f"takes {second}"
     return yes(f"the image takes {first} iterations, the shuffled one {told}")
 
 
 def reached(run, share):
-    """Return the iteration in which a run had explained this share of the observation's variance.
+    """Return the iteration at which a run had explained this share of its observation's variance.
 
-    Infinity if it never did.
+    If the run never did, the result is infinity.
     """
     variance = float(run.problem.observation.var())
     there = run.history.index[run.history["loss"] <= (1 - share) * variance]
@@ -125,38 +126,41 @@ def reached(run, share):
 
 @check
 def twin(answer, problem, most=25):
-    """Lesson 05: an image unlike the truth (`most` dB) that the operator cannot tell from it."""
+    """Lesson 05: an image with the truth's observation and a PSNR of at most `most` dB."""
     truth = problem.need_truth("this check")
     if not isinstance(answer, torch.Tensor) or answer.shape != truth.shape:
         what = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-        return no(f"an image of the shape {tuple(truth.shape)} is wanted, not {what}")
+        return no(f"the answer must be an image of shape {tuple(truth.shape)}, not {what}")
     image = answer.detach().to(truth)
     lowest, highest = float(image.min()), float(image.max())
-    if not (lowest >= -1e-4 and highest <= 1 + 1e-4):  # NaN comes here, too
-        return no(f"its values lie between {lowest:.2f} and {highest:.2f}; add less, or elsewhere")
+    if not (lowest >= -1e-4 and highest <= 1 + 1e-4):  # also true for NaN
+        return no(
+            f"its values lie between {lowest:.2f} and {highest:.2f}, outside [0, 1]; add less, or "
+            "add it elsewhere"
+        )
     off = float((problem.operator(image) - problem.observation.to(truth)).abs().max())
     if off > 0.002:
-        return no(f"its small image is off by up to {off:.3f}; only the null space is free")
+        return no(f"its small image is off by up to {off:.3f}; stay in the null space of A")
     like = metrics.psnr(image, truth)
     if like > most:
-        words = "that is the truth itself" if math.isinf(like) else f"still {like:.1f} dB alike"
-        return no(f"{words}; be bolder")
+        words = "that is the truth itself" if math.isinf(like) else f"its PSNR is {like:.1f} dB"
+        return no(f"{words}; make a larger change")
     return yes(f"{like:.1f} dB, and to A it is the same image")
 
 
 @check_of_runs
 def own_hole(run, least=0.02):
-    """Lesson 06: a fit to an image with a rectangle cut out: at least this share of the pixels."""
+    """Lesson 06: a fit to an image with a rectangular hole of at least this share of the pixels."""
     if not isinstance(run.problem.operator, Mask):
-        return no("nothing is missing; hand your mask in as dip.inpainting(clean, mask)")
+        return no("nothing is missing; pass your mask to dip.inpainting(clean, mask)")
     missing = run.problem.operator.known[0].cpu() == 0
     rows, columns = missing.any(1).nonzero(), missing.any(0).nonzero()
     box = (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
     if missing.sum() != box:
-        return no("what is missing is not a rectangle; set mask[:, top:bottom, left:right]")
+        return no("the hole is not a rectangle; set mask[:, top:bottom, left:right] = 0")
     share = float(missing.float().mean())
     if share < least:
-        return no(f"only {share:.1%} of the image is missing; be bolder")
+        return no(f"only {share:.1%} of the image is missing; make the hole larger")
     truth = run.problem.need_truth("this check")
     filled = [image.cpu() - truth for image in (run.output, baselines.biharmonic(run.problem))]
     ours, smooth = (-10 * math.log10(each[:, missing].square().mean()) for each in filled)
@@ -165,15 +169,15 @@ def own_hole(run, least=0.02):
 
 @check_of_runs
 def without_mask(run):
-    """Lesson 06: a fit to a masked image in which the holes count as black."""
+    """Lesson 06: a fit to a masked image without its mask: missing pixels count as black."""
     if not isinstance(run.problem.operator, Identity):
-        return no("that problem has an operator; dip.Problem(x0) alone has none")
+        return no("this problem has an operator; make one without a mask: dip.Problem(x0)")
     black = (run.problem.observation == 0).all(0)
     if black.float().mean() < 0.02:
-        return no("nothing is missing in this observation; take the masked one")
+        return no("nothing is missing in this observation; use the masked one")
     there = float(run.last[:, black.to(run.last.device)].mean())
     if there > 0.1:
-        return no("the letters are still coming; fit on")
+        return no("the letters are not back yet; make more iterations")
     return yes(
         f"the letters are back, {there:.2f} on average; E asked for black, and letters have "
         "sharp, repeated shapes that a network likes as much as the image's own"
@@ -185,16 +189,16 @@ def equal_size(network, reference, tolerance=0.02):
     """Lesson 07: a network of another family with as many parameters as the reference."""
     if not isinstance(network, nn.Module):
         kind = type(network).__name__
-        return no(f"a network is wanted, not a {kind}; dip.networks.build makes one")
+        return no(f"the answer must be a network, not a {kind}; dip.networks.build makes one")
     if type(network) is type(reference):
-        return no(f"that is a {type(network).__name__} again; another family is wanted")
+        return no(f"that is a {type(network).__name__}, too; choose another family")
     mine, theirs = parameter_count(network), parameter_count(reference)
     if abs(mine / theirs - 1) <= tolerance:
         return yes(f"{mine:,} parameters beside {theirs:,}")
     way = "narrower" if mine > theirs else "wider"
     return no(
-        f"{mine:,} parameters, not {theirs:,}; make it {way} by about the root of "
-        f"{max(mine, theirs) / max(1, min(mine, theirs)):.2f}, for a filter joins width to width"
+        f"{mine:,} parameters, not {theirs:,}; make it {way} by a factor of about the root of "
+        f"{max(mine, theirs) / max(1, min(mine, theirs)):.2f}, as a layer has about width² weights"
     )
 
 
@@ -205,20 +209,20 @@ def one_factor(levels):
     The answer is a dict: the name of each level -> list of runs, one for each seed.
     """
     if not isinstance(levels, dict) or len(levels) < 2:
-        return no("hand in a dict with two levels at least: name -> runs")
+        return no("the answer must be a dict with at least two levels: name -> runs")
     for name, runs in levels.items():
         if (verdict := _level(name, runs)) is not None:
             return verdict
     problems = [run.problem for runs in levels.values() for run in runs]
     if any(problem.truth is None for problem in problems):
-        return no("without a truth there is nothing to compare")
+        return no("this problem has no truth to compare with")
     if not all(_same(problems[0], problem) for problem in problems):
-        return no("all fits must be of the same problem, its noise included")
+        return no("all fits must be of the same problem, with the same noise")
     changed = _changed([runs[0].recipe for runs in levels.values()])
     if not changed:
         return no("the levels have one and the same recipe")
     if len(changed) > 1:
-        return no(f"several things change at once ({', '.join(sorted(changed))}); one at a time")
+        return no(f"several settings change ({', '.join(sorted(changed))}); change only one")
     best = {name: [run.oracle_psnr for run in runs] for name, runs in levels.items()}
     mean = {name: sum(scores) / len(scores) for name, scores in best.items()}
     top, second, *_ = sorted(mean, key=mean.get, reverse=True)
@@ -229,7 +233,7 @@ def one_factor(levels):
 
 
 def _level(name, runs):
-    """Return the verdict on what is wrong with one level's runs, or None."""
+    """Return the verdict if one level's runs are wrong, or None."""
     if not isinstance(runs, (list, tuple)):
         return no(f"level {name!r} must be a list of runs, one for each seed")
     if any(run is None for run in runs):
@@ -237,7 +241,7 @@ def _level(name, runs):
     if not all(isinstance(run, Run) for run in runs):
         return no(f"level {name!r} must be a list of runs; dip.fit returns a Run")
     if len({run.seed for run in runs}) < 3:
-        return no(f"level {name!r} needs three different seeds at least")
+        return no(f"level {name!r} needs at least three different seeds")
     if any(run.recipe != runs[0].recipe for run in runs):
         return no(f"within level {name!r} only the seed may change")
     return None
@@ -248,33 +252,33 @@ def _same(one, other):
 
 
 def _changed(recipes):
-    """Names of the fields, or of the network's options, in which recipes differ."""
+    """Return the names of the fields, or of the network's options, in which recipes differ."""
     changed = set()
     for a, b in itertools.combinations(recipes, 2):
         one, two = vars(a), vars(b)
         changed |= {k for k in one if k not in ("name", "options") and one[k] != two[k]}
-        if a.network == b.network:  # another family has options of its own
+        if a.network == b.network:  # networks of another family have other options
             keys = set(a.options) | set(b.options)
             changed |= {k for k in keys if a.options.get(k) != b.options.get(k)}
     if changed & {"down", "up", "skip"} and changed <= {"down", "up", "skip"}:
         depths = {len(r.options.get("down", ())) for r in recipes}
-        if len(depths) > 1:  # a level that is gone takes its skip along
+        if len(depths) > 1:  # removing a level also removes its skip connection
             return {"depth"}
     return changed
 
 
 @check_of_runs
 def fooled(run, least=1.0):
-    """Lesson 08: a fit whose stopping rule was fooled, and lost at least this many decibels."""
+    """Lesson 08: a fit whose stopping rule was fooled and lost at least this many decibels."""
     if run.problem.truth is None:
-        return no("without a truth nobody can tell; make the noise yourself")
-    rule = run.rule_name  # a rule may be fooled so well that it never stops the fit
+        return no("this problem has no truth to compare with; add the noise yourself")
+    rule = run.rule_name  # the rule need not have stopped the fit
     if rule in ("count", "oracle") or run.cut_short:
-        return no(f"{rule!r} is no rule, or had no time; name one with stop=")
+        return no(f"{rule!r} is no stopping rule, or the fit was cut short; name a rule with stop=")
     lost = run.oracle_psnr - run.psnr
     told = f"{rule} chose iteration {run.chosen_at} and lost {lost:.2f} dB"
     if lost < least:
-        return no(f"{told}; {least:g} dB are wanted")
+        return no(f"{told}; it should lose at least {least:g} dB")
     return yes(f"{told} (the best was iteration {run.oracle_at})")
 
 
@@ -282,11 +286,11 @@ def fooled(run, least=1.0):
 def cheaper(run, reference):
     """Lesson 09: a fit that is as good as the reference in two thirds of the time."""
     if not torch.equal(run.problem.observation, reference.problem.observation):
-        return no("that is another image; compare on the same problem")
+        return no("the fit is of another image; use the problem of the reference")
     share, lost = run.seconds / reference.seconds, reference.psnr - run.psnr
     told = f"{share:.0%} of the time, {-lost:+.2f} dB"
     if share > 0.67:
-        return no(f"{told}; two thirds of the time are wanted")
+        return no(f"{told}; it should take at most two thirds of the time")
     if lost > 0.5:
         return no(f"{told}; that loses more than half a decibel")
     return yes(told)
@@ -301,18 +305,18 @@ def follows(curves, within=0.05, until=0.5):
     try:
         predicted, measured = (np.asarray(curve, dtype=float) for curve in curves)
     except (TypeError, ValueError):
-        return no("hand in the pair (predicted, measured), as it is returned")
+        return no("the answer must be the pair (predicted, measured)")
     if predicted.ndim != 1 or predicted.shape != measured.shape or len(predicted) < 2:
-        return no("two curves of the same length are wanted")
+        return no("the two curves must have the same length")
     if not (np.isfinite(predicted).all() and np.isfinite(measured).all()):
         return no("a curve is not finite; is the step size below 2 / λ₁?")
     if predicted.min() > until * predicted[0]:
-        return no("half of the energy is still there at the end: more steps")
+        return no("more than half of the energy is left at the end: make more steps")
     end = int(np.argmax(predicted <= until * predicted[0])) + 1
     off = 100 * float(np.abs(measured[:end] / predicted[:end] - 1).max())
     if off > 100 * within:
         return no(
-            f"{off:.0f} % apart on the way; the less the weights have to move, the less K changes: "
-            "ask for a fainter image"
+            f"the curves are up to {off:.0f} % apart; the less the weights have to move, the less "
+            "K changes: fit a fainter image"
         )
     return yes(f"within {off:.0f} % until half of the energy is gone")

@@ -1,4 +1,4 @@
-"""Exercises that ask for a function: it is tried on a small example whose result is known."""
+"""Checks of exercises whose answer is a function, tried on a small example with a known result."""
 
 import math
 from functools import partial
@@ -24,9 +24,9 @@ def psnr_function(answer):
         slips={
             10 * math.log10(error): "the sign: a better image has a higher PSNR",
             -20 * math.log10(error): "20 belongs to amplitudes; a squared error is a power: 10",
-            -10 * math.log(error): "the natural logarithm; decibels use base 10",
+            -10 * math.log(error): "that is the natural logarithm; decibels use base 10",
             error: "that is the mean squared error; convert it to decibels",
-            -10 * math.log10(error * truth.numel()): "the sum instead of the mean over the pixels",
+            -10 * math.log10(error * truth.numel()): "that is the sum over the pixels",
         },
         otherwise="on the test image it gives {given:.2f}, not {right:.2f} dB",
     )
@@ -40,7 +40,7 @@ def tv_function(answer):
     a, d = across[:, :-1], down[..., :-1]
     squares = a.square() + d.square()
     around = (x - x.roll(1, 1)).square() + (x - x.roll(1, 2)).square()
-    anisotropic = "|∂x| + |∂y| makes slanted edges dearer than upright ones; √(∂x² + ∂y²) does not"
+    anisotropic = "with |∂x| + |∂y| slanted edges cost more than upright ones; use √(∂x² + ∂y²)"
     slips = {
         across.abs().sum() + down.abs().sum(): anisotropic,
         a.abs().sum() + d.abs().sum(): anisotropic,
@@ -51,14 +51,14 @@ def tv_function(answer):
         (a + d).abs().sum(): "square each difference first",
     }
     tried = partial(function, answer, inputs=[x], why="the lengths of all the gradients, added up")
-    # Repeating the border adds a last row and column with one difference each: as good an answer.
+    # An answer that repeats the border, and so adds a last row and column, is right, too.
     wider = total_variation(F.pad(x[None], (0, 1, 0, 1), mode="replicate")[0])
     return tried(right=wider, slips={}) or tried(right=total_variation(x), slips=slips)
 
 
 @check_of_function
 def two_shares(answer):
-    """Lesson 03: `shares(image, clean, noise)`, the a and b with the nearest a clean + b noise."""
+    """Lesson 03: `shares(image, clean, noise)`, the a and b of the nearest a clean + b noise."""
     clean, noise, rest = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     noise = 0.3 * noise - 0.1 * clean  # not orthogonal, as after clipping to [0, 1]
     basis = torch.linalg.qr(torch.stack([clean.flatten(), noise.flatten()], dim=1)).Q
@@ -91,7 +91,7 @@ def two_shares(answer):
 
 @check_of_function
 def stabilised(answer):
-    """Lesson 04: `stabilised(x0, peak)`, in which noise has deviation 1 at any brightness."""
+    """Lesson 04: `stabilised(x0, peak)`, whose noise has standard deviation 1 at any brightness."""
     peak, levels, even = 50.0, (8.0, 20.0, 40.0), torch.ones(3)
     draws = torch.Generator().manual_seed(0)
     counts = torch.stack([torch.poisson(torch.full((200, 200), n), draws) for n in levels])
@@ -101,12 +101,12 @@ def stabilised(answer):
 
     def otherwise(spread):
         if not spread.isfinite().all():
-            return "not all of it is finite"
+            return "some of the returned values are not finite"
         if spread.max() < 1e-6:
-            return "it gives the same whatever x₀ is"
+            return "the returned values are the same whatever x₀ is"
         told = "{:.2f}, {:.2f} and {:.2f}".format(*spread)
         if spread.max() < 1.1 * spread.min():
-            return f"the same for all, but not 1: {told}"
+            return f"the deviations are equal, but not 1: {told}"
         way = "still grow with the light" if spread[-1] > spread[0] else "fall with the light"
         return f"the deviations {way} ({told}); a root evens them out"
 
@@ -116,9 +116,9 @@ def stabilised(answer):
         right=even,
         why="8, 20 and 40 photons: deviations {given[0]:.2f}, {given[1]:.2f}, {given[2]:.2f}",
         slips={
-            0.5 * even: "the derivative of √n is 1 / (2 √n): it takes a factor of 2",
-            peak**-0.5 * even: "the root of the *counts*: x₀ is counts over peak",
-            0.5 * peak**-0.5 * even: "twice the root of the *counts*: x₀ is counts over peak",
+            0.5 * even: "the derivative of √n is 1 / (2 √n): add a factor of 2",
+            peak**-0.5 * even: "take the root of the *counts*: x₀ is counts / peak",
+            0.5 * peak**-0.5 * even: "take twice the root of the *counts*: x₀ is counts / peak",
         },
         rtol=0.06,
         slack=0.04,
@@ -160,13 +160,13 @@ def _correlation(a, b):
 
 @check_of_function
 def unseen_by_blocks(answer):
-    """Lesson 05: `unseen(image)`, the part of an image that the means of 4x4 blocks do not see."""
+    """Lesson 05: `unseen(image)`, the part of an image that 4x4 block means do not see."""
     image = torch.rand(3, 16, 24, generator=torch.Generator().manual_seed(0))
     seen = _block_means(image).repeat_interleave(4, 1).repeat_interleave(4, 2)
 
     def otherwise(given):
         if _block_means(given).abs().max() < 1e-5:
-            return "it is unseen, but it is not this image's unseen part"
+            return "its block means are zero, but it is not this image's unseen part"
         return "the means of its 4x4 blocks are not zero"
 
     return function(
@@ -208,7 +208,7 @@ def psnr_inside(answer):
         right=_decibels(squares[missing].mean()),
         why="only what was missing counts",
         slips={
-            _decibels(squares.mean()): "that is the whole image: the known pixels flatter",
+            _decibels(squares.mean()): "that is the PSNR of the whole image",
             _decibels(squares[~missing].mean()): "those are the known pixels; invert the mask",
             _decibels(inside.mean()): "divide by the number of missing values, not of all",
             _decibels(inside.sum() / (1 - known).sum()): "each missing pixel holds three numbers",
@@ -223,7 +223,7 @@ def _decibels(square):
 
 @check_of_function
 def apart(answer):
-    """Lesson 07: `apart(a, b)`, whether two lists of scores, one for each seed, do not overlap."""
+    """Lesson 07: `apart(a, b)`, whether two lists of scores, one score per seed, do not overlap."""
     cases = [
         ([26.4, 26.5, 26.6], [25.1, 25.3, 25.2], True, "here they do not overlap at all"),
         ([25.1, 25.3, 25.2], [26.4, 26.5, 26.6], True, "the second may be the higher one, too"),
@@ -241,11 +241,11 @@ def apart(answer):
 
 @check_of_function
 def discrepancy_rule(answer):
-    """Lesson 08: `rule(image, observation, sigma)`, whether the discrepancy principle says stop."""
+    """Lesson 08: `rule(image, observation, sigma)`, whether the discrepancy principle stops."""
     truth = 0.3 + 0.4 * torch.linspace(0, 1, 64 * 64).reshape(1, 64, 64)
     draws = torch.Generator().manual_seed(0)
-    too_far = "it stops while the image is still far away"
-    too_late = "it goes on past the truth itself; compare the mean square with sigma squared"
+    too_far = "it stops while the image is still far away from the observation"
+    too_late = "it does not stop at the truth itself; compare the mean square with sigma squared"
     cases = []
     for sigma in (0.02, 0.1):
         noise = sigma * torch.randn(truth.shape, generator=draws)
@@ -260,7 +260,7 @@ def discrepancy_rule(answer):
 def multiplications(answer):
     """Lesson 09: `count(inputs, outputs, size, side)`, the multiplications of a convolution.
 
-    `inputs` and `outputs` count channels; the filters and the image that comes out are square.
+    `inputs` and `outputs` are numbers of channels; the filters and the output image are square.
     """
     inputs, outputs, size, side = 5, 7, 3, 11
     right = inputs * outputs * size**2 * side**2
@@ -270,28 +270,28 @@ def multiplications(answer):
         right=right,
         why="inputs · outputs · size² · side²",
         slips={
-            right / size: "a filter has size times size taps",
+            right / size: "a filter has size times size weights per channel",
             right / side: "the image has side times side pixels",
-            right / inputs: "every filter looks at all the channels that come in",
-            right / outputs: "there is a filter for every channel that goes out",
-            right / side**2: "those are the weights; each is used at every pixel",
-            2 * right: "additions as well? Count the multiplications only",
+            right / inputs: "every filter covers all input channels",
+            right / outputs: "there is one filter for every output channel",
+            right / side**2: "that is the number of weights; each is used at every pixel",
+            2 * right: "that includes the additions; count only the multiplications",
         },
         rtol=1e-6,
-        otherwise="5 to 7 channels, 3x3, 11x11 pixels: {right:.0f}, not {given:g}",
+        otherwise="5 to 7 channels, 3x3 filters, 11x11 pixels: {right:.0f}, not {given:g}",
     )
 
 
 @check_of_function
 def orthogonal(answer):
-    """Lesson 09: `orthogonal(matrix)`, the matrix with all its singular values made one."""
+    """Lesson 09: `orthogonal(matrix)`, the matrix with all its singular values set to 1."""
     matrix = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
     u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
 
     def otherwise(given):
         values = torch.linalg.svdvals(given)
         if torch.allclose(values, torch.ones_like(values), atol=1e-2):
-            return "the values are one, but along other vectors than before"
+            return "the singular values are 1, but the singular vectors have changed"
         return f"its singular values go from {values.min():.2f} to {values.max():.2f}"
 
     alike = "that scales all singular values alike; each must become 1"
@@ -322,8 +322,8 @@ def tangent_kernel(answer):
         slips={
             first: "that is A's part; B's weights are trained, too",
             second: "that is B's part; A's weights are trained, too",
-            lengths: "the lengths are squared",
-            B @ B.T + torch.eye(4): "how much a weight does depends on what it is multiplied with",
+            lengths: "the lengths must be squared",
+            B @ B.T + torch.eye(4): "a weight's effect depends on what it is multiplied with",
             (B @ A @ z).outer(B @ A @ z): "that is f fᵀ; differentiate by the weights first",
         },
         rtol=1e-3,
@@ -347,13 +347,13 @@ def spectral_error(answer):
         right=bias + variance,
         why="what is left of the image, and what has come of the noise",
         slips={
-            bias: "that is the bias² alone; noise comes in as well",
-            variance: "that is the variance alone; the image is not all there yet",
+            bias: "that is the bias² alone; add the variance that the noise causes",
+            variance: "that is the variance alone; add the bias² of what is not fitted yet",
             (bias + variance) * len(c): "per pixel: divide by N",
             (left * c**2).mean() + sigma**2 * fitted.mean(): "g and 1 − g are squared",
             bias + variance / sigma: "noise of deviation σ has variance σ²",
             swapped: "the other way round: g is what has been fitted, 1 − exp(−λt)",
-            bias + sigma**2: "only the share g of the noise has come in yet",
+            bias + sigma**2: "only the share g of the noise has been fitted",
         },
         rtol=1e-3,
         otherwise="the test case has {right:.4f}, not {given:.4f}",

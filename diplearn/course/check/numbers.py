@@ -1,10 +1,10 @@
-"""Exercises that ask for a number: the right one, why it is right, and the usual slips."""
+"""Checks of exercises whose answer is a number: the right one, the reason, and common mistakes."""
 
 from functools import partial
 
 from .verdict import check, no, number, yes
 
-# Lesson 02: the weight from which on the best image of two pixels is flat.
+# Lesson 02: the smallest weight for which the best image of two pixels is constant.
 two_pixels = partial(
     number,
     right=0.25,
@@ -30,12 +30,12 @@ beta = partial(
     },
 )
 
-# Lesson 03: the impedance of a negative, as a multiple of its image's.
+# Lesson 03: the time to fit the negative of an image, divided by the time to fit the image.
 negative = partial(
     number,
     right=1.0,
     why="about 1: edges and shapes are the same; the last layer only has to change its signs",
-    slips={2.0: "that is twice the time; the same recipe and 80 % of each target's own variance?"},
+    slips={2.0: "use the same recipe for both, and 80 % of each target's own variance"},
     tolerance=0.35,
 )
 
@@ -46,12 +46,12 @@ four_runs = partial(
     why="10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2",
     slips={
         6.02: "that is for ρ = 0",
-        0.97: "that is for two",
+        0.97: "that is for two results",
         3.1: "10, not 20: a squared error is a power",
     },
 )
 
-# Lesson 04: the constant nearest in the mean square to a patch of 0.4, a fifth of it salt.
+# Lesson 04: the constant with the least mean square error for a patch of 0.4 with a fifth of salt.
 constant = partial(
     number,
     right=0.52,
@@ -64,7 +64,7 @@ constant = partial(
     tolerance=0.01,
 )
 
-# Lesson 05: the dimensions of the null space, for 240x160 pixels at ×8.
+# Lesson 05: the number of dimensions of the null space, for 240x160 pixels at ×8.
 dimensions = partial(
     number,
     right=37_800,
@@ -77,14 +77,14 @@ dimensions = partial(
     tolerance=0.001,
 )
 
-# Lesson 05: the frequency at which 0.15 cycles per pixel are seen in every fourth pixel.
+# Lesson 05: the frequency that 0.15 cycles per pixel appear to have in every fourth pixel.
 alias = partial(
     number,
     right=0.4,
     why="4 · 0.15 = 0.6 is seen as 1 − 0.6: a slower wave",
     slips={
-        0.6: "right so far; but small pixels cannot show more than 1/2",
-        0.1: "in cycles per small pixel, please; and what is beyond 1/2 comes back from there",
+        0.6: "right so far, but the small image cannot show more than 1/2 cycle per pixel",
+        0.1: "use cycles per small pixel; frequencies above 1/2 are folded back below 1/2",
     },
     tolerance=0.01,
 )
@@ -94,10 +94,10 @@ by_chance = partial(
     number,
     right=0.1,
     why="2 / 20, and so about one comparison in ten",
-    slips={0.05: "either of the two may be the one on top", 1.0: "that is the count in ten"},
+    slips={0.05: "either recipe may be the better one", 1.0: "that is the number in ten"},
 )
 
-# Lesson 08: the σ of a grey image of which a tenth became black or white.
+# Lesson 08: the noise level σ when a tenth of a grey image becomes black or white.
 salt_sigma = partial(
     number,
     right=0.1581,
@@ -105,12 +105,12 @@ salt_sigma = partial(
     slips={0.025: "that is the energy, σ²", 0.5: "only a tenth of the pixels are wrong"},
 )
 
-# Lesson 10: the steps until 90 % of a mode with λ = 1000 is fitted, at η = 10⁻⁵.
+# Lesson 10: the number of steps until 90 % of a mode with λ = 1000 is fitted, at η = 10⁻⁵.
 how_long = partial(
     number,
     right=230,
     why="ln(10) / (ηλ): each step leaves the share 1 − ηλ",
-    slips={90: "a step fits a share of what is *left*", 115: "the mode, not its energy: no 2"},
+    slips={90: "a step fits a share of what is *left*", 115: "that is for the mode's energy"},
 )
 
 
@@ -135,10 +135,10 @@ def numbers_per_parameter(answer, network, image):
 
 @check
 def sees_across(answer, reach):
-    """Lesson 06: the least levels with which the middle of a hole sees its rim, as `reach` says."""
+    """Lesson 06: the least number of levels with which a hole's centre depends on its rim."""
     right = min(levels for levels, seen in reach.items() if seen)
     if answer == right:
         return yes(f"with {right} levels it does, with {right - 1} it does not")
     if answer < right:
         return no(f"with {answer} levels the rim's influence is below a tenth")
-    return no("fewer levels are enough; each more than doubles how far a pixel sees")
+    return no("fewer levels are enough; each level more than doubles how far a pixel sees")

@@ -1,7 +1,8 @@
-"""What all checks share: the verdict, a decorator, and the two checks that most exercises need.
+"""The parts that all checks share: the verdict, a decorator, and the two most common checks.
 
 A check takes a learner's answer, which is a number, a function or a `Run`, and returns a `Verdict`.
-It never raises, whatever the answer is, so that a notebook with open exercises runs to its end.
+It never raises an error, whatever the answer is, so that a notebook with open exercises runs to its
+end.
 """
 
 import copy
@@ -14,25 +15,12 @@ import torch
 
 from ...run import Run
 
-__all__ = ["Verdict", "function", "number"]
+__all__ = ["function", "number"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a check found; true if the answer is right.
-
-    Attributes
-    ----------
-    right : bool or None
-        None as long as there is no answer.
-    words : str
-        Why the answer is right, or a hint.
-
-    Examples
-    --------
-    >>> Verdict(False, "not yet: take the root")
-    ✗ not yet: take the root
-    """
+    """The result of a check: `right`, None without an answer, and the reason or hint in `words`."""
 
     right: bool | None
     words: str
@@ -48,19 +36,19 @@ OPEN = Verdict(None, "no answer yet: replace the None, run the cell again")
 
 
 def yes(why):
-    """Make the verdict on a right answer."""
+    """Return the verdict on a right answer."""
     return Verdict(True, f"right: {why}")
 
 
 def no(hint):
-    """Make the verdict on a wrong answer."""
+    """Return the verdict on a wrong answer."""
     return Verdict(False, f"not yet: {hint}")
 
 
 def check(judge, kind=object, wanted=""):
-    """Make a check that never raises: None is no answer yet, and an error becomes a hint.
+    """Make a check that never raises: None counts as no answer, and an error becomes a hint.
 
-    All positional arguments of the check must be of this kind.
+    All positional arguments of the check must be instances of `kind`.
     """
 
     @functools.wraps(judge)
@@ -92,7 +80,7 @@ def number(
     tolerance=0.05,
     otherwise="think of the definition, and of the units",
 ):
-    """Check a number, with a hint for each of the ways in which it is usually wrong.
+    """Check a number, with a hint for each common mistake.
 
     Parameters
     ----------
@@ -143,27 +131,27 @@ def function(
     slack=0.0,
     otherwise="on the test image it gives {given:.2f}, not {right:.2f}",
 ):
-    """Check what a learner's function returns, with a hint for each of the usual slips.
+    """Check a value that a learner's function returns, with a hint for each common mistake.
 
     Parameters
     ----------
     answer : callable or None
         The learner's function.
     inputs : sequence
-        What it is called with; it gets copies.
+        The function's arguments; it gets copies of them.
     right : float or torch.Tensor
-        What it should return.
+        The right value.
     why : str
-        Why that is right.
+        Why it is right.
     slips : dict
         Wrong value, a float or a tensor of the same shape -> hint.
     rtol, atol : float, optional
         Relative and absolute tolerance.
     slack : float, optional
-        Absolute tolerance of the right value, where several definitions are right.
+        Absolute tolerance for the right value, if several definitions are right.
     otherwise : str or callable, optional
-        The hint for any other value; a callable makes it from the value. `why` and `otherwise`
-        may contain ``{given}`` and ``{right}``.
+        The hint for any other value, or a function that makes the hint from the value. `why` and
+        `otherwise` may contain ``{given}`` and ``{right}``.
 
     Returns
     -------
@@ -171,21 +159,19 @@ def function(
 
     Examples
     --------
-    >>> def mean_square(x):
-    ...     return x.mean() ** 2
-    >>> x = torch.tensor([1.0, 3.0])
     >>> slips = {4.0: "square each number first"}
-    >>> function(mean_square, inputs=[x], right=5.0, why="the mean of squares", slips=slips)
+    >>> x = torch.tensor([1.0, 3.0])
+    >>> function(lambda x: x.mean() ** 2, inputs=[x], right=5.0, why="", slips=slips)
     ✗ not yet: square each number first
     """
     returned = answer(*copy.deepcopy(inputs))
     if returned is None:
-        return no("the function returns nothing; has it a return?")
+        return no("the function returns nothing; does it have a return statement?")
     right = _double(right)
     given = _double(returned if right.ndim else float(returned))
     if given.shape != right.shape:
         shapes = f"{tuple(given.shape)}, not {tuple(right.shape)}"
-        return no(f"what the function returns has the shape {shapes}")
+        return no(f"the returned value has the shape {shapes}")
 
     def close(value, atol):
         return torch.allclose(given, _double(value), rtol=rtol, atol=atol)
@@ -206,7 +192,7 @@ def _double(values):
 
 @check_of_function
 def decisions(answer, *, cases, why):
-    """Check a function that returns a bool, by cases of (inputs, right decision, hint)."""
+    """Check a function that returns a bool, given cases of (inputs, right decision, hint)."""
     for inputs, right, hint in cases:
         if bool(answer(*copy.deepcopy(inputs))) is not right:
             return no(hint)

@@ -2,7 +2,7 @@
 
 - `ablation.csv`: the table of `diplearn sweep benchmarks/ablation.toml`, 225 fits.
 - `overfitting.npz`: a fit of 50,000 iterations, from `benchmarks/overfitting.py`.
-- `stopping.csv`: what each stopping rule lost on 150 fits, from `benchmarks/stopping.py`.
+- `stopping.csv`: the loss of each stopping rule on 150 fits, from `benchmarks/stopping.py`.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ __all__ = ["path"]
 
 
 def path(name):
-    """Return where a stored file lies, for `pandas.read_csv` or `numpy.load`.
+    """Return the path of a stored file, for `pandas.read_csv` or `numpy.load`.
 
     Parameters
     ----------

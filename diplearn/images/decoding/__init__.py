@@ -1,7 +1,6 @@
-"""From the bytes of a file to an image, in three steps.
+"""Decode an image file in three steps: `source.opened`, `formats.parse`, `pixels.decoded`.
 
-`source.opened` reads the bytes, `formats.parse` reads the header, and `pixels.decoded` turns the
-pixels into a tensor. Every way in which bytes can fail to be an image ends as an ImageError. No
-setting of the process is changed, warning filters included: whatever would make Pillow warn is
-removed from the bytes before Pillow sees them.
+The steps read the bytes, the header and the pixels. Bytes that are not an image always end in an
+ImageError. No global setting is changed, not even a warning filter: parts of a file that would make
+Pillow warn are removed before Pillow reads it.
 """

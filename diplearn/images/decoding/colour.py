@@ -1,7 +1,7 @@
-"""Colours to sRGB: profiles (ICC), the colour chunks of PNG, and what EXIF says about a camera.
+"""Convert colours to sRGB, from ICC profiles, PNG's colour chunks and Adobe RGB.
 
-A space with three curves and a matrix is converted here, with all the bits that the file has; a
-profile that is a table (most printers') is left to LittleCMS, which Pillow carries, at 8 bits.
+Colour spaces with three curves and a matrix are converted here at full bit depth; profiles with a
+table, as most printers have, by Pillow's LittleCMS at 8 bits.
 """
 
 import io
@@ -15,10 +15,10 @@ _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
 _D50 = np.array([0.9642, 1.0, 0.8249])
-# Chromaticities: white, red, green, blue.
+# Chromaticities x, y of white, red, green and blue.
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _ADOBE_RGB = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
-_PRIMARIES = {  # numbers of ITU-T H.273, as PNG's cICP chunk has them
+_PRIMARIES = {  # keyed by their numbers in ITU-T H.273, which PNG's cICP chunk uses
     1: _SRGB,
     9: (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
     11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
@@ -27,7 +27,7 @@ _PRIMARIES = {  # numbers of ITU-T H.273, as PNG's cICP chunk has them
 
 
 class Unusable(Exception):
-    """A description of colours that cannot be applied; the message says why."""
+    """A colour space that cannot be applied; the message says why."""
 
 
 def _srgb_curve(v):
@@ -52,13 +52,13 @@ _TRANSFERS = {
 
 
 def _encoded(linear):
-    """From linear light to sRGB's values, clipped to [0, 1]."""
+    """Convert linear light to sRGB values, clipped to [0, 1]."""
     linear = np.clip(linear, 0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _to_d50(chromaticities):
-    """Matrix from linear RGB to XYZ, adapted to the white (D50) in which profiles meet."""
+    """Return the matrix from linear RGB to XYZ adapted to D50, the white of ICC profiles."""
     white, *primaries = (
         np.array([x / y, 1, (1 - x - y) / y])
         for x, y in np.array(chromaticities, float).reshape(4, 2)
@@ -73,7 +73,7 @@ _FROM_D50 = np.linalg.inv(_to_d50(_SRGB))
 
 
 class Shaper:
-    """Curves, one a channel, and a matrix from linear light to XYZ (none for grey)."""
+    """A curve for each channel, and a matrix from linear light to XYZ (None for grey)."""
 
     bits = 16
 
@@ -86,7 +86,7 @@ class Shaper:
         self.tables = [table.astype(np.float32) for table in tables]
         numbers = self.tables if matrix is None else [*self.tables, self.matrix]
         if not all(np.isfinite(each).all() for each in numbers):
-            raise Unusable("its numbers make no sense")
+            raise Unusable("it gives values that are not finite")
         if any(table[-1] <= table[0] for table in tables):
             raise Unusable("its curves do not rise")
 
@@ -99,13 +99,13 @@ class Shaper:
 
 
 class Table:
-    """Any other profile, through LittleCMS at 8 bits."""
+    """Any other profile, applied by LittleCMS at 8 bits."""
 
     bits = 8
 
     def __init__(self, icc, mode):
         try:
-            from PIL import ImageCms  # only here: Pillow may be built without LittleCMS
+            from PIL import ImageCms  # imported here, since Pillow may be built without LittleCMS
 
             self.apply, self.mode = ImageCms.applyTransform, mode
             self.transform = ImageCms.buildTransform(
@@ -114,7 +114,7 @@ class Table:
                 mode,
                 "RGB",
             )
-        except Exception as error:  # LittleCMS's own, and what Pillow makes of damaged bytes
+        except Exception as error:  # from LittleCMS, or from Pillow for damaged bytes
             raise Unusable(str(error) or type(error).__name__) from error
 
     def __call__(self, values):
@@ -126,22 +126,22 @@ class Table:
 
 
 def conversion(bands, icc=None, png=None, adobe_rgb=False):
-    """Return what converts (h, W, bands) float32 to sRGB, and a remark on what cannot be applied.
+    """Return a function that converts (h, W, bands) float32 to sRGB, and a remark for the user.
 
-    Both may be None: nothing converts what is sRGB already, to within 1/255. `icc` is a profile,
-    `png` holds the chunks cICP, sRGB, gAMA and cHRM; `adobe_rgb` is what a camera's EXIF data say.
+    The function is None if the colours are sRGB to within 1/255. The remark says why a colour space
+    cannot be applied, or is None. `png` holds the chunks cICP, sRGB, gAMA and cHRM.
     """
     png = png or {}
     try:
-        with np.errstate(all="ignore"):  # numbers that make no sense are found by their results
+        with np.errstate(all="ignore"):  # `Shaper` refuses results that are not finite
             space = _space(bands, icc, png, adobe_rgb)
             return (None if space is None or _is_srgb(space, bands) else space), None
-    except Exception as error:  # whatever damaged bytes lead to
+    except Exception as error:  # damaged bytes can cause any error
         what = "colour space (cICP)" if b"cICP" in png else "colour profile"
         reason = str(error) if isinstance(error, Unusable) else "it is damaged"
         meant = "uncalibrated CMYK" if bands == 4 else "sRGB"
         return None, (
-            f"has a {what} that cannot be applied ({reason}); its values are taken for {meant}"
+            f"has a {what} that cannot be applied ({reason}); its values are treated as {meant}"
         )
 
 
@@ -164,7 +164,7 @@ def _is_srgb(space, bands):
 
 
 def _shaper(curves, matrix, bands):
-    """A grey image has no use for the matrix: equal channels are neutral in every RGB space."""
+    """Leave out the matrix for grey: equal channels are neutral in every RGB space."""
     return Shaper(curves, matrix) if bands == 3 else Shaper(curves[:1])
 
 
@@ -176,7 +176,7 @@ def _from_png(gamma, chromaticities, bands):
     exponent = struct.unpack(">I", gamma)[0] / 100_000 if gamma else 1 / 2.2
     if exponent <= 0:
         raise Unusable("its gamma is 0")
-    # 1/2.2 is how a PNG says sRGB where it has no better chunk; so do browsers read it.
+    # A gamma of 1/2.2 means sRGB, as in browsers: it is how a PNG without an sRGB chunk states it.
     curve = _srgb_curve if abs(exponent * 2.2 - 1) < 0.05 else _gamma(1 / exponent)
     corners = _SRGB
     if chromaticities:
@@ -187,7 +187,7 @@ def _from_png(gamma, chromaticities, bands):
 def _from_cicp(chunk, bands):
     primaries, transfer, matrix, full = struct.unpack("4B", chunk)
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS or matrix != 0 or full != 1:
-        raise Unusable(f"it is of the kind {primaries}/{transfer}/{matrix}/{full}")
+        raise Unusable(f"its code {primaries}/{transfer}/{matrix}/{full} is not supported")
     return _shaper([_TRANSFERS[transfer]] * 3, _to_d50(_PRIMARIES[primaries]), bands)
 
 
@@ -195,7 +195,7 @@ def _from_icc(icc, bands):
     kind = "".join(filter(str.isprintable, icc[16:20].decode("latin-1"))).strip()
     if {"GRAY": 1, "RGB": 3, "CMYK": 4}.get(kind) != bands and (kind, bands) != ("RGB", 1):
         images = {1: "grey", 3: "RGB", 4: "CMYK"}
-        raise Unusable(f"it is for {kind or 'no'} colours, the image is {images[bands]}")
+        raise Unusable(f"it is for {kind or 'no'} colours, and the image is {images[bands]}")
     tags = {}
     for index in range(min(struct.unpack_from(">I", icc, 128)[0], 200)):
         name, offset, size = struct.unpack_from(">4sII", icc, 132 + 12 * index)
@@ -208,12 +208,12 @@ def _from_icc(icc, bands):
         columns = [struct.unpack_from(">3i", tags[name], 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
         return _shaper(curves, np.array(columns).T / 65536, bands)
     if (kind, bands) == ("RGB", 1):
-        raise Unusable("it is for RGB colours, the image is grey")
+        raise Unusable("it is for RGB colours, and the image is grey")
     return Table(icc, {1: "L", 3: "RGB", 4: "CMYK"}[bands])
 
 
 def _icc_curve(tag):
-    """One curve of a profile: a gamma, a table, or a formula (ICC.1:2022, 10.6 and 10.18)."""
+    """Return a profile's curve: a gamma, a table or a formula (ICC.1:2022, 10.6 and 10.18)."""
     if tag[:4] == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
         if count == 0:
@@ -231,6 +231,6 @@ def _icc_curve(tag):
     g, a, b, c, d, e, f = [*numbers, *[0] * 7][:7]
     if kind == 0:
         return _gamma(g)
-    if kind in (1, 2):  # below -b/a a constant, which the third formula calls c
+    if kind in (1, 2):  # constant below -b/a; the third formula calls this constant c
         c, d, e, f = 0, -b / a, (c if kind == 2 else 0), (c if kind == 2 else 0)
     return lambda v: np.where(v >= d, np.maximum(a * v + b, 0) ** g + e, c * v + f)

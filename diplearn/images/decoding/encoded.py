@@ -1,44 +1,44 @@
-"""An image file between its header and its pixels."""
+"""Image files whose header has been read and whose pixels have not."""
 
 
 class Encoded:
-    """An image file whose header is known and whose pixels are not decoded yet.
+    """An image file whose pixels are not decoded yet; each subclass is one decoder.
 
-    A subclass decodes them: `load` is called once; then `rows(top, bottom)` returns rows as they
-    are stored, (h, W, bands and alpha), in which `white` stands for 1; `release` frees them.
+    `load` is called once. Then `rows(top, bottom)` returns stored rows, (h, W, bands + alpha), in
+    which the value `white` means 1, and `release` frees them.
     """
 
     bands = 1  # channels without alpha: 1 is grey, 3 RGB, 4 CMYK
-    alpha = False  # whether another channel, the last one, is alpha
+    alpha = False  # True if a last channel is alpha
     white = 255
     bits = 8  # per channel, 8 or 16
-    negative = False  # whether 0 stands for white
-    premultiplied = False  # whether the colours are multiplied by alpha
-    orientation = 1  # of EXIF, 1 to 8
+    negative = False  # True if the value 0 means white
+    premultiplied = False  # True if the colours are multiplied by alpha
+    orientation = 1  # EXIF's code, 1 to 8
     icc = exif = dpi = None
     png = None  # the chunks of a PNG
-    space = None  # what converts the colours to sRGB, None where they are sRGB
-    transparent = False  # somewhere; known after decoding
-    drafts = False  # whether `draft` can decode it at a fraction of its sides
-    bytes_per_pixel = 4  # that decoding takes
-    held = 0  # bytes that are held until the pixels are decoded, such as the file's own
+    space = None  # function that converts the colours to sRGB; None if they are sRGB
+    transparent = False  # True if some pixel is; known after decoding
+    drafts = False  # True if `draft` can decode it at a fraction of its size
+    bytes_per_pixel = 4  # memory that decoding takes
+    held = 0  # bytes in memory until the pixels are decoded, such as the file's content
 
     def __init__(self, name, width, height):
         self.name, self.width, self.height, self.remarks = name, width, height, []
 
     @property
     def size(self):
-        """Width and height as a viewer shows the image."""
+        """Return the width and height of the upright image."""
         stored = self.width, self.height
         return stored[::-1] if self.orientation > 4 else stored
 
     def note_frames(self, several):
-        """Remark that the file holds more than one frame, if it does."""
+        """Add a remark if the file has more than one frame."""
         if several:
-            self.remarks.append("holds more than one frame; the first is taken")
+            self.remarks.append("has more than one frame; only the first is read")
 
     def release(self):
-        """Free the pixels, which have been copied."""
+        """Free the decoded pixels once they have been copied."""
         self.image = self.images = self.values = None
 
 

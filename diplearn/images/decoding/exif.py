@@ -1,4 +1,4 @@
-"""What a camera or a scanner says of an image: directories of TIFF, which EXIF data are, too."""
+"""Read and write TIFF directories, which hold the metadata of TIFF files and EXIF data."""
 
 import math
 import re
@@ -9,17 +9,17 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-# Bytes of one value, for each of TIFF's types; from 16 on, those of BigTIFF.
+# TIFF type -> bytes per value; types from 16 on belong to BigTIFF.
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 SIZES |= {16: 8, 17: 8, 18: 8}
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 18: "u8"}
 _RATIONAL = 5
 _MOST_ENTRIES = 1000
 
-# What TIFF files say of their origin: it is kept in the result's EXIF data.
+# Tags on the origin of a TIFF file: they are kept in the result's EXIF data.
 _ORIGIN = (Tag.ImageDescription, Tag.Make, Tag.Model, Tag.Software, Tag.DateTime, Tag.Artist,
            Tag.Copyright)  # fmt: skip
-# What TIFF files say of how they store their pixels. First, what has one value only.
+# Tags on how a TIFF file stores its pixels; the first set has one value each.
 SINGLE = {Tag.ImageWidth, Tag.ImageLength, Tag.Compression, Tag.PhotometricInterpretation,
           Tag.FillOrder, Tag.SamplesPerPixel, Tag.RowsPerStrip, Tag.PlanarConfiguration,
           Tag.Predictor, Tag.TileWidth, Tag.TileLength, 292, 293, 332, *range(512, 516),
@@ -27,13 +27,13 @@ SINGLE = {Tag.ImageWidth, Tag.ImageLength, Tag.Compression, Tag.PhotometricInter
 STORAGE = SINGLE | {Tag.BitsPerSample, Tag.StripOffsets, Tag.StripByteCounts, Tag.TileOffsets,
                     Tag.TileByteCounts, Tag.ExtraSamples, Tag.SampleFormat, Tag.YCbCrSubSampling,
                     320, 347, *range(517, 522), 529, 532}  # fmt: skip
-# And what else of a TIFF file's first directory does not hold for a file made of it.
+# Tags that would be wrong in a file made from a TIFF file.
 _OUTDATED = STORAGE | {Tag.NewSubfileType, Tag.SubfileType, Tag.Orientation, Tag.SubIFDs,
                        Tag.InterColorProfile}  # fmt: skip
 
 
 class Entry(NamedTuple):
-    """An entry of a directory: its values as bytes, and where in the data they stand."""
+    """An entry of a directory: its values as bytes, and their place in the data."""
 
     kind: int
     count: int
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Directory:
-    """One directory (IFD) of a TIFF file or of EXIF data; `entries` maps tags to entries."""
+    """A directory (IFD) of a TIFF file or of EXIF data; `entries` maps tags to entries."""
 
     def __init__(self, data, at=None):
         if data[:2] not in (b"II", b"MM"):
@@ -54,10 +54,10 @@ class Directory:
             at = self._number(long, 8 if self.big else 4)
         count = self._number("Q" if self.big else "H", at)
         start, width = (at + 8, 20) if self.big else (at + 2, 12)
-        self.link = start + width * count  # where the place of the next directory stands
+        self.link = start + width * count  # where the address of the next directory is
         if not 0 < count <= _MOST_ENTRIES or self.link > len(data):
             raise ValueError("its directory is damaged")
-        self.entries, self.lost = {}, set()  # lost: tags whose values are not in the data
+        self.entries, self.lost = {}, set()  # lost: tags whose values lie outside the data
         for here in range(start, self.link, width):
             tag, kind = self._number("H", here), self._number("H", here + 2)
             values, place = self._number(long, here + 4), here + width - inline
@@ -78,7 +78,7 @@ class Directory:
         return struct.unpack_from(self.order + kind, self.data, at)[0]
 
     def __getitem__(self, tag):
-        """The values of a tag as a list of numbers; empty where there are none."""
+        """Return the values of a tag as a list of numbers, which may be empty."""
         entry = self.entries.get(tag)
         if entry and entry.kind in INTEGERS:
             return np.frombuffer(entry.raw, self.order + INTEGERS[entry.kind]).tolist()
@@ -99,7 +99,7 @@ class Directory:
             return None
 
     def set_to_1(self, content, tag):
-        """Set a tag of integers, if it is there, to 1 in a copy of the data."""
+        """Set a tag of integers, if it exists, to 1 in `content`, a copy of the data."""
         entry = self.entries.get(tag)
         if entry and entry.kind in INTEGERS:
             number = np.array(1, self.order + INTEGERS[entry.kind]).tobytes()
@@ -112,7 +112,7 @@ class Directory:
         return (x * scale, y * scale) if x and y and scale else None
 
     def adobe_rgb(self):
-        """Return the entry by which a camera says Adobe RGB (DCF's option), or None."""
+        """Return the entry that marks a camera's image as Adobe RGB (DCF standard), or None."""
         camera = self.sub(Tag.ExifOffset)
         options = camera and camera.sub(Tag.ExifInteroperabilityOffset)
         entry = options and options.entries.get(1)
@@ -120,7 +120,7 @@ class Directory:
 
 
 def parsed(data):
-    """Return the first directory of a block of EXIF data; None where it is damaged or empty."""
+    """Return the first directory of EXIF data, or None if they are damaged or empty."""
     try:
         return Directory((data or b"").removeprefix(b"Exif\0\0"))
     except (ValueError, struct.error):
@@ -128,10 +128,7 @@ def parsed(data):
 
 
 def apply(encoded, data):
-    """Set orientation and resolution of a file from EXIF and XMP; return whether it is Adobe RGB.
-
-    Values that make no sense count as absent.
-    """
+    """Set a file's orientation and resolution from valid EXIF or XMP; return if it is Adobe RGB."""
     tags = parsed(encoded.exif)
     turned = tags.first(Tag.Orientation) if tags else None
     if turned is None and (found := re.search(rb'tiff:Orientation(?:="|>)([1-8])', data)):
@@ -145,14 +142,14 @@ def apply(encoded, data):
 
 
 def for_result(data):
-    """Return EXIF data for the image as it is read: upright, sRGB, no thumbnail; perhaps None."""
+    """Return EXIF data changed to describe an upright sRGB image without thumbnail, or None."""
     tags = parsed(data)
     if tags is None:
         return None
     changed = bytearray(tags.data)
     tags.set_to_1(changed, Tag.Orientation)
     if tags.link + 4 <= len(changed):
-        changed[tags.link : tags.link + 4] = bytes(4)  # the next directory is the thumbnail's
+        changed[tags.link : tags.link + 4] = bytes(4)  # the next directory holds the thumbnail
     if camera := tags.sub(Tag.ExifOffset):
         camera.set_to_1(changed, Tag.ColorSpace)
     if entry := tags.adobe_rgb():
@@ -161,7 +158,7 @@ def for_result(data):
 
 
 def for_file(data, height, width):
-    """Return EXIF data for a new file of this size; None where they are damaged."""
+    """Return EXIF data for a new file of this size, or None if they are damaged."""
     try:
         exif = Image.Exif()
         exif.load(for_result(data))
@@ -176,7 +173,7 @@ def for_file(data, height, width):
 
 
 def of_tiff(tags):
-    """Gather what a TIFF file says of its origin as EXIF data of their own, or None."""
+    """Return the tags on a TIFF file's origin as EXIF data, or None."""
     plain = {tag: tags.entries[tag] for tag in _ORIGIN if tag in tags.entries}
     inner = {tag: tags.sub(tag) for tag in (Tag.ExifOffset, Tag.GPSInfo)}
     inner = {tag: directory for tag, directory in inner.items() if directory}
@@ -193,12 +190,12 @@ def of_tiff(tags):
 
 
 def head(at, order):
-    """Return the first 8 bytes of a TIFF file whose directory stands at a place."""
+    """Return the first 8 bytes of a TIFF file whose directory is at offset `at`."""
     return (b"II" if order == "<" else b"MM") + struct.pack(order + "HL", 42, at)
 
 
 def written(entries, at, order):
-    """Return the bytes of a directory that will stand at a place."""
+    """Return the bytes of a directory that will be at offset `at`."""
     body = at + 2 + 12 * len(entries) + 4
     table, values = struct.pack(order + "H", len(entries)), b""
     for tag, (kind, count, raw, _) in sorted(entries.items()):

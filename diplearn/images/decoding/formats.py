@@ -1,4 +1,4 @@
-"""The header of each format, read before anything is decoded."""
+"""Read the header of an image file of any format."""
 
 import io
 import re
@@ -14,10 +14,7 @@ _MOST_SCANS = 100  # a progressive JPEG of a few kB could ask for thousands, eac
 
 
 def parse(file, colours=True):
-    """Read the header of an opened file.
-
-    Without `colours`, nothing is looked for that turns the file's colours into sRGB.
-    """
+    """Read the header of an opened file; if `colours` is false, ignore its colour space."""
     name, kind, data = file
     with limits.failures_as_image_errors(name):
         limits.check_area(name, *_claimed(kind, data))
@@ -30,7 +27,7 @@ def parse(file, colours=True):
 
 
 def _claimed(kind, data):
-    """Width and height in the headers of the two formats whose decoders take memory on opening."""
+    """Return the width and height in a GIF or WebP header, whose decoders allocate on opening."""
     if kind == "GIF":
         return struct.unpack_from("<HH", data, 6)
     if kind == "WEBP" and data[12:16] == b"VP8X":
@@ -48,7 +45,7 @@ def _find_colours(encoded, adobe_rgb):
     if remark:
         encoded.remarks.append(remark)
     elif encoded.bands == 4 and encoded.space is None:
-        encoded.remarks.append("is CMYK without a colour profile; its colours are approximate")
+        encoded.remarks.append("is CMYK without a colour profile, so its colours are approximate")
     if encoded.space and encoded.space.bits < encoded.bits:
         encoded.remarks.append("has a colour profile that is applied with 8 bits per channel")
         encoded.bits = 8
@@ -56,8 +53,8 @@ def _find_colours(encoded, adobe_rgb):
 
 def _jpeg(data, name):
     if data.count(b"\xff\xda") > _MOST_SCANS:
-        raise ImageError(f"{name} is refused: a JPEG of more than {_MOST_SCANS} scans")
-    # Pillow warns of damaged EXIF data: their marker is spoilt, and they are read here.
+        raise ImageError(f"{name} is refused, since it is a JPEG of more than {_MOST_SCANS} scans")
+    # Hide the EXIF data, which are read here, from Pillow, which warns if they are damaged.
     marker = re.compile(rb"(\xff\xe1..)Exif\0\0", re.DOTALL)
     encoded = PillowImage(
         name, JpegImagePlugin.JpegImageFile(io.BytesIO(marker.sub(rb"\1Exif--", data)))
@@ -67,7 +64,7 @@ def _jpeg(data, name):
         encoded.exif = data[found.start() + 4 : found.start() + 2 + length]
     encoded.drafts, info = True, encoded.image.info
     if info.get("progressive"):
-        # Coefficients of the whole image are held, two bytes each.
+        # The decoder stores the coefficients of the whole image, two bytes each.
         encoded.bytes_per_pixel += 2 * len(encoded.image.getbands())
     frames = exif.parsed(info.get("mp"))
     encoded.note_frames(frames and (frames.first(0xB001) or 1) > 1)
@@ -76,7 +73,7 @@ def _jpeg(data, name):
 
 def _webp(data, name):
     encoded = PillowImage(name, WebPImagePlugin.WebPImageFile(io.BytesIO(data)))
-    encoded.bytes_per_pixel = 16  # two canvases of the decoder's, its answer, Pillow's image
+    encoded.bytes_per_pixel = 16  # the decoder's two canvases and its result, Pillow's image
     return encoded
 
 

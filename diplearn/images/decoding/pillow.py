@@ -1,4 +1,4 @@
-"""Images of Pillow's: their pixels, upright, in a mode that has a plain meaning."""
+"""Pixels of Pillow images, upright and converted to grey, RGB, CMYK or numbers."""
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -6,11 +6,11 @@ from PIL import Image, ImageOps
 from ...errors import ImageError
 from .encoded import Encoded
 
-_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # of a pixel
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # per pixel
 
 
 def plain_mode(image):
-    """Name the mode that holds the same image as grey, RGB, CMYK or numbers, perhaps with alpha."""
+    """Return the mode of the same image as grey, RGB, CMYK or numbers, perhaps with alpha."""
     mode = image.mode
     if mode.startswith("I") or mode == "F":
         return mode
@@ -38,17 +38,17 @@ class PillowImage(Encoded):
         self.note_frames(getattr(image, "is_animated", False))
 
     def draft(self, scale):
-        """Let a JPEG be decoded at an eighth, a quarter or half of its sides."""
+        """Decode a JPEG at 1/scale of its sides, where scale is 2, 4 or 8."""
         self.image.draft(None, (self.width // scale, self.height // scale))
         self.width, self.height = self.image.size
 
     def load(self):
         """Decode all pixels."""
-        with self.image.fp:  # Pillow would keep the file's bytes for further frames
+        with self.image.fp:  # else Pillow would keep the file's bytes for further frames
             load(self.image)
 
     def rows(self, top, bottom):
-        """Return rows in the plain mode."""
+        """Return rows in the mode that `plain_mode` chose."""
         strip = self.image.crop((0, top, self.width, bottom))
         if strip.mode != self.mode:
             strip = strip.convert(self.mode)
@@ -57,7 +57,7 @@ class PillowImage(Encoded):
 
 
 def load(image):
-    """Decode an image of Pillow's; of a TIFF without Pillow's limit, which would count bytes."""
+    """Decode a Pillow image; bypass its size limit for a TIFF, which here counts bytes."""
     if image.format == "TIFF":
         image.im = Image.new(image.mode, image.size).im
         image.load()
@@ -66,34 +66,34 @@ def load(image):
     return image
 
 
-# Images that a user has opened with Pillow.
+# Images that the user has opened with Pillow.
 
 
 def upright(image):
-    """Decode an image, and turn it as its EXIF data say."""
+    """Decode an image and rotate it as its EXIF data prescribe."""
     try:
         image.load()
-    except Exception as error:  # closed, or of a file that is damaged or gone
-        raise ImageError(f"the pixels of a Pillow image cannot be had: {error}") from None
+    except Exception as error:  # it was closed, or its file is damaged or gone
+        raise ImageError(f"the pixels of a Pillow image cannot be read: {error}") from None
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data count as none
+    except Exception:  # ignore damaged EXIF data
         return image
 
 
 def pixels(image):
-    """Return the grey or RGB pixels of an upright image, or its numbers; refuse transparency."""
+    """Return the grey or RGB pixels of an opaque upright image, or its numbers."""
     if transparency(image) is not None:
         raise ImageError(
-            "the image is transparent in places: lay it over a colour first, or drop its alpha "
-            "channel with image.convert('RGB')"
+            "the image is transparent in places: blend it with a background first, or drop its "
+            "alpha channel with image.convert('RGB')"
         )
-    # Of CMYK, Pillow's 8-bit conversion: what `image.convert("RGB")` shows a user.
+    # CMYK is converted by Pillow with 8 bits, like `image.convert("RGB")` for the user.
     return np.asarray(_converted(image, plain_mode(image).removesuffix("A").replace("CMYK", "RGB")))
 
 
 def transparency(image):
-    """Return the alpha channel of an image; None where all of the image is opaque."""
+    """Return the alpha channel of an image, or None if the whole image is opaque."""
     if image.mode not in ("LA", "PA", "RGBA", "La", "RGBa") and "transparency" not in image.info:
         return None
     straight = _converted(image, "LA") if image.mode == "La" else image

@@ -1,4 +1,4 @@
-"""The pixels of a file as a tensor, converted band by band: they are never all there as floats."""
+"""Decode the pixels of a file to a tensor, in bands of rows to save memory."""
 
 import numpy as np
 import torch
@@ -8,20 +8,19 @@ from ...errors import ImageError
 from .. import resizing
 from . import limits
 
-_BAND = 2**19  # pixels that are converted at a time
+_BAND = 2**19  # pixels per band
 
 
 def whole(height, width):
-    """Plan to keep all of an image, in its own size."""
+    """Return the plan that keeps the whole image in its size."""
     return (0, 0, height, width), (height, width)
 
 
 def decoded(encoded, plan=whole):
-    """Decode a file of which the header is known to (C, H, W) float32 in [0, 1].
+    """Decode a file to (C, H, W) float32 in [0, 1], and add to `encoded.remarks`.
 
-    `plan` takes the height and width of the upright image, and returns the part that is cut out
-    (top, left, height, width) and the (height, width) that the part is brought down to. What has
-    to be said of the pixels is added to `encoded.remarks`.
+    `plan` takes the height and width of the upright image, and returns the part to crop (top,
+    left, height, width) and the (height, width) to which this part is shrunk.
     """
     _bring_down(encoded, plan)
     part, sides = plan(*encoded.size[::-1])
@@ -32,7 +31,7 @@ def decoded(encoded, plan=whole):
 
 
 def _bring_down(encoded, plan):
-    """Refuse what is too large, unless as a JPEG it can be decoded at half its sides or less."""
+    """Refuse too large an image, unless it is a JPEG that can be decoded at a smaller size."""
     area = encoded.width * encoded.height
     if not encoded.drafts or area <= limits.LARGEST_AREA:
         return limits.check_area(encoded.name, *encoded.size)
@@ -46,27 +45,27 @@ def _bring_down(encoded, plan):
 
 
 def _check_memory(encoded, part, sides):
-    """Refuse what would take more than half of the memory that is free."""
+    """Refuse an image whose decoding would take more than half of the free memory."""
     per_pixel = encoded.bytes_per_pixel
-    if encoded.orientation > 1:  # a copy of the rows is turned
+    if encoded.orientation > 1:  # rotating copies the rows
         sample = 1 if encoded.white == 255 else 2
         per_pixel += max(per_pixel, sample * (encoded.bands + encoded.alpha))
     stored = encoded.width * encoded.height * per_pixel
-    # Floats as wide as the result and as high as the part, and once more if they are brought down.
+    # Floats: as wide as the result and as high as the part; and the result, if it is less high.
     rows = part[2] + (sides[0] if sides[0] != part[2] else 0)
     result = 4 * (1 if encoded.bands == 1 else 3) * sides[1] * rows
     needed = max(2 * encoded.held, stored + max(encoded.held, result)) + 100 * _BAND
     room = hardware.available(torch.device("cpu"))
     if needed > room / 2 and needed > 100_000_000:
         raise ImageError(
-            f"{encoded.name} has {encoded.width}x{encoded.height} pixels; to read them takes "
+            f"{encoded.name} has {encoded.width}x{encoded.height} pixels; reading them takes "
             f"{needed / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB are free: make it smaller "
             "first, or read it with longest=1024"
         )
 
 
 def _image(encoded, part, sides):
-    """Convert each band to floats, as narrow as the result; then bring the height down."""
+    """Convert each band to floats and shrink its width; at the end, shrink the height."""
     rows = _upright_rows(encoded)
     top, left, height, width = part
     step = max(1, _BAND // encoded.size[0])
@@ -85,14 +84,14 @@ def _image(encoded, part, sides):
     encoded.transparent = lowest_alpha < 1
     if 0 < highest < 2**14 and not encoded.negative:
         encoded.remarks.append(
-            f"has 16 bits per channel, but its values reach {highest} of 65535 only "
-            f"({highest.bit_length()} bits in a 16-bit file?); it is read as dark as it is"
+            f"has 16 bits per channel, but its largest value is {highest} of 65535 "
+            f"(a {highest.bit_length()}-bit image?); the values are not rescaled, so it is dark"
         )
     return resizing.resized(result, sides).clamp_(0, 1)
 
 
 def _upright_rows(encoded):
-    """Return a function from (top, bottom) to rows of the upright image."""
+    """Return a function that maps (top, bottom) to rows of the upright image."""
     if encoded.orientation == 1:
         return encoded.rows
     stored, step = None, max(1, _BAND // encoded.width)
@@ -111,7 +110,7 @@ def _upright_rows(encoded):
 
 
 def _check_range(encoded, rows, bands):
-    """Refuse numbers outside [0, white]: nobody knows what they mean."""
+    """Refuse numbers outside [0, white], since their meaning is unknown."""
     kind = rows(*bands[0])[:1].dtype
     if kind.kind == "u" and encoded.white == np.iinfo(kind).max:
         return
@@ -119,13 +118,13 @@ def _check_range(encoded, rows, bands):
     for band in bands:
         values = rows(*band)
         low, high = np.minimum(low, values.min()), np.maximum(high, values.max())
-    if not (low >= 0 and high <= encoded.white):  # so that NaN is refused too
-        found = f"values from {low:g} to {high:g}; between 0 and {encoded.white} can be read"
+    if not (low >= 0 and high <= encoded.white):  # written so that NaN is refused, too
+        found = f"values from {low:g} to {high:g}; they must be between 0 and {encoded.white}"
         raise ImageError(f"{encoded.name} holds {found}")
 
 
 def _floats(encoded, values):
-    """Turn stored rows into sRGB in [0, 1] over white, (h, w, C); also return the least alpha."""
+    """Return stored rows as sRGB in [0, 1], (h, w, C), blended with white; and the least alpha."""
     stored = values[..., : encoded.bands]
     floats = np.empty(stored.shape, np.float32)
     floats[...] = encoded.white - stored if encoded.negative else stored

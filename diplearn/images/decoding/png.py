@@ -1,4 +1,4 @@
-"""PNG: its chunks, checked one by one, and 16 bits per channel, which Pillow has no mode for."""
+"""Read PNG: check its chunks, and keep 16 bits per channel, for which Pillow has no mode."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ def opened(data, name):
     header = chunks.get(b"IHDR", b"")
     if len(header) == 13 and header[8] == 16:
         encoded = DeepPng(name, header, b"".join(pixels[b"IDAT"]), chunks.get(b"tRNS"))
-    else:  # only chunks of pixels: Pillow may warn about the others, or take them for frames
+    else:  # Pillow gets only the pixels: of other chunks it may warn, or read them as frames
         kept = b"".join([data[:8], *pixels["as stored"]])
         image = PngImagePlugin.PngImageFile(io.BytesIO(kept))
         encoded = PillowImage(name, _with_key(image, header))
@@ -37,10 +37,10 @@ def opened(data, name):
 
 
 def _chunks(data, name):
-    """Return what the chunks say (the first of each kind), and the chunks that make the pixels.
+    """Return two dicts: the first chunk of each kind, and the chunks that hold the pixels.
 
-    Of the pixels, "as stored" lists whole chunks and b"IDAT" the bodies of that kind. A damaged
-    chunk is left out, unless the pixels need it: then the file is refused.
+    In the second dict, "as stored" lists whole chunks, and b"IDAT" only the bodies of that kind.
+    Damaged chunks are left out; if they belong to the pixels, the file is refused.
     """
     chunks, pixels = {}, {b"IDAT": [], "as stored": []}
     at, view = 8, memoryview(data)
@@ -63,7 +63,7 @@ def _chunks(data, name):
 
 
 def _with_key(image, header):
-    """Scale the transparent grey as Pillow scales the samples: Pillow leaves it as it is stored."""
+    """Scale the transparent grey value as Pillow scales the pixels, which Pillow forgets to do."""
     key, (depth, kind) = image.info.get("transparency"), header[8:10]
     if key is not None and kind == 0:
         most = 2**depth - 1
@@ -72,7 +72,7 @@ def _with_key(image, header):
 
 
 def _inflated(data):
-    """Decompress a small thing; None if it is damaged, and cut off if it is not small."""
+    """Decompress at most 16 MB of data; return None if they are damaged."""
     try:
         return zlib.decompressobj().decompress(data, _LARGEST_PROFILE)
     except zlib.error:
@@ -80,7 +80,7 @@ def _inflated(data):
 
 
 def _exif_in_text(chunks):
-    """Return EXIF data as ImageMagick and others hid them before PNG had a chunk for them."""
+    """Return EXIF data from text chunks, where ImageMagick put them before PNG had eXIf."""
     key = b"Raw profile type exif\0"
     text, packed = chunks.get(b"tEXt", b""), chunks.get(b"zTXt", b"")
     if packed.startswith(key) and not text.startswith(key):
@@ -92,14 +92,13 @@ def _exif_in_text(chunks):
 
 
 class DeepPng(Encoded):
-    """A PNG of 16 bits per channel.
+    """A PNG of 16 bits per channel, which Pillow unpacks twice: once to high bytes, once to low.
 
-    Pillow unpacks the file twice, once to the high bytes of each channel and once to the low ones.
-    Of one or two channels, all bytes fit into one image of Pillow's.
+    For one or two channels, all bytes fit into one Pillow image.
     """
 
     bits, white = 16, 65535
-    modes = {  # the file's colour type: Pillow's mode, and the raw modes that lead to it
+    modes = {  # PNG colour type -> Pillow's mode, and one or two raw modes
         0: ("I;16", "I;16B"),
         2: ("RGB", "RGB;16B", "RGB;16L"),
         4: ("RGBA", "RGBA"),
@@ -113,7 +112,7 @@ class DeepPng(Encoded):
         self.mode, *self.raw = self.modes[kind]
         self.bands, self.alpha = (3 if kind & 2 else 1), bool(kind & 4)
         self.bytes_per_pixel = 4 * len(self.raw)
-        self.key = None  # the colour that is transparent
+        self.key = None  # the colour of transparent pixels
         if key and not self.alpha:
             self.key, self.alpha = np.frombuffer(key, ">u2", self.bands), True
 

@@ -1,4 +1,4 @@
-"""PGM and PPM: with 16 bits per channel they are read here, since Pillow reduces colours to 8."""
+"""Read PGM and PPM; those with 16 bits per channel without Pillow, which reduces them to 8."""
 
 import io
 import re
@@ -19,12 +19,12 @@ def opened(data, name):
         return DeepPpm(name, header, data)
     encoded = PillowImage(name, PpmImagePlugin.PpmImageFile(io.BytesIO(data)))
     if deep and header[1] == b"3":
-        encoded.remarks.append("is plain text of more than 8 bits per channel, which are read as 8")
+        encoded.remarks.append("is plain text with more than 8 bits per channel; 8 are read")
     return encoded
 
 
 class DeepPpm(Encoded):
-    """PGM and PPM with 16 bits per channel."""
+    """A PGM or PPM file with 16 bits per channel."""
 
     bits = 16
 
@@ -36,7 +36,7 @@ class DeepPpm(Encoded):
         self.data, self.start = data, header.end()
 
     def load(self):
-        """Look at the bytes as numbers."""
+        """View the bytes as numbers."""
         count = self.width * self.height * self.bands
         values = np.frombuffer(self.data, ">u2", count, self.start)
         self.data = None

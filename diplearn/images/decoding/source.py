@@ -1,4 +1,4 @@
-"""Where the bytes of an image come from: a path, a pipe, bytes, a file object."""
+"""Read the bytes of an image from a path, a pipe, bytes or a file object."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...errors import ImageError
 from . import limits
 
-# Formats that photographs and scans have: a file cannot choose a decoder that nobody has tested.
+# Formats of photographs and scans, all tested; a file cannot make Pillow use another decoder.
 _FORMATS = {
     "PNG": rb"\x89PNG\r\n\x1a\n",
     "JPEG": rb"\xff\xd8\xff",
@@ -21,7 +21,7 @@ _FORMATS = {
 
 
 class File(NamedTuple):
-    """The bytes of an image file, read once: see `opened`."""
+    """The name, format and bytes of an image file (see `opened`)."""
 
     name: str
     format: str
@@ -29,26 +29,20 @@ class File(NamedTuple):
 
 
 def opened(source, what="the image"):
-    """Read the bytes of an image file, so that they can be decoded more than once.
-
-    Every function that reads an image also takes the result in place of a path.
+    """Read the bytes of an image file, so that several functions can use them.
 
     Parameters
     ----------
     source : str, path-like, bytes, binary file object or File
-        As in `images.read`; what was opened already is returned as it is.
+        As in `images.read`; a File is returned unchanged.
     what : str, optional
-        How messages call an image that has no file name.
+        Name in error messages of an image without a file name.
 
     Returns
     -------
     File
-        The name for messages, the format, and the bytes.
-
-    Raises
-    ------
-    ImageError
-        The file is missing, empty, too large, or of no known format.
+        The name for messages, the format, and the bytes. Functions that read an image accept it
+        in place of a path.
 
     Examples
     --------
@@ -67,7 +61,7 @@ def opened(source, what="the image"):
         name = "standard input" if name == "<stdin>" else name
         return _read_to_the_end(source, name if isinstance(name, str) else what)
     if isinstance(source, str) and re.match("(?i)[a-z][a-z0-9+.-]+://", source):
-        raise ImageError(f"{source} is an address; download the file, then name it here")
+        raise ImageError(f"{source} is a URL; download the file, and give the path of your copy")
     with _open(source) as file:
         return _read_to_the_end(file, str(Path(source)))
 
@@ -79,18 +73,18 @@ def _open(source):
             return path.open("rb")
     except TypeError:
         kind = type(source).__name__
-        raise ImageError(f"a {kind} is neither a path nor bytes nor a binary file") from None
+        raise ImageError(f"a {kind} is neither a path, nor bytes, nor a binary file") from None
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {source}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        reason = getattr(error, "strerror", None) or error  # without the name, which we say
+        reason = getattr(error, "strerror", None) or error  # without the file's name
         raise ImageError(f"cannot read {source}: {reason}") from error
     raise ImageError(f"{path} is a folder; name an image file in it")
 
 
 def _read_to_the_end(file, name):
-    """Read a whole file, or only its first bytes if no image starts like that."""
-    content = io.BytesIO()  # its getvalue() makes no copy
+    """Read a whole file, or only its first 16 bytes if they do not begin an image."""
+    content = io.BytesIO()  # getvalue() makes no copy
     try:
         _read_up_to(16, file, content)
         kind = _format(content.getvalue(), name)
@@ -106,13 +100,13 @@ def _read_to_the_end(file, name):
 
 
 def _read_up_to(count, file, content):
-    """Read until `content` has so many bytes, however few a pipe hands out at a time."""
+    """Read until `content` has `count` bytes; a pipe may need many reads for this."""
     while (most := count - content.tell()) > 0:
         piece = file.read(min(most, 2**20))
         if not piece:
             break
         if isinstance(piece, str):
-            raise TypeError('it is opened as text; open it with "rb"')
+            raise TypeError('it was opened as text; open it with "rb"')
         content.write(piece)
 
 

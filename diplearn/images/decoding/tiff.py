@@ -1,9 +1,8 @@
-"""TIFF: what the directory says, and samples of any depth.
+"""Read TIFF with samples of any depth, of which Pillow keeps 8 bits, sometimes wrongly.
 
-Pillow reads the deeper kinds of TIFF at 8 bits, some of them wrongly. Each file therefore gets a
-new, clean directory before Pillow and libtiff see it. Where samples are stored as plain numbers,
-that directory declares each plane a grey image of bytes: libtiff undoes the compression, and the
-numbers are put together here. JPEG, fax and palettes are decoded as they stand.
+Each file gets a new directory before Pillow and libtiff read it. If its samples are plain numbers,
+this directory declares each plane a grey image of bytes: libtiff decompresses the bytes, and the
+numbers are assembled here. JPEG, fax and palettes are decoded by Pillow and libtiff alone.
 """
 
 import io
@@ -23,9 +22,9 @@ _MOST_SEGMENTS = 100_000
 _STRIPS = Tag.StripOffsets, Tag.StripByteCounts
 _TILES = Tag.TileOffsets, Tag.TileByteCounts
 _UNCOMPRESSED, _LZW, _OLD_JPEG, _PACKBITS, _DEFLATE = 1, 5, 6, 32773, (8, 32946)
-# Compressions that keep bytes as they are; the other two are LZMA and Zstandard.
+# Lossless compressions of bytes; the last two are LZMA and Zstandard.
 _BYTEWISE = {_UNCOMPRESSED, _LZW, _PACKBITS, *_DEFLATE, 34925, 50000}
-_MOST_RATIO = {_LZW: 4000, _PACKBITS: 64, **dict.fromkeys(_DEFLATE, 1032)}  # none does better
+_MOST_RATIO = {_LZW: 4000, _PACKBITS: 64, **dict.fromkeys(_DEFLATE, 1032)}  # upper bounds
 _WHITE_IS_ZERO, _YCBCR, _LAB = 0, 6, 8
 _KINDS = {0: ("grey", 1), 1: ("grey", 1), 2: ("RGB", 3), 5: ("CMYK", 4)}
 _NOT_IMAGES = {4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
@@ -36,48 +35,46 @@ _UNSIGNED, _SIGNED, _FLOATING, _UNDEFINED = 1, 2, 3, 4  # formats of samples
 def opened(data, name):
     """Read the header of a TIFF."""
     tiff = Tiff(data, name)
-    origin = exif.of_tiff(tiff.tags)  # before the data are handed over to Pillow
+    origin = exif.of_tiff(tiff.tags)  # now, since Pillow gets the data
     encoded = Samples(tiff) if tiff.numeric else pillow.PillowImage(name, tiff.image())
     if tiff.photometric != _LAB and (profile := tiff.tags.entries.get(Tag.InterColorProfile)):
         encoded.icc = profile.raw
     else:
-        encoded.icc = None  # Lab becomes sRGB in Pillow
+        encoded.icc = None  # Pillow converts Lab to sRGB
     encoded.dpi, encoded.exif = tiff.tags.dpi(), origin
     encoded.orientation = tiff.tags.first(Tag.Orientation, 1)
-    if tiff.compression != _UNCOMPRESSED:  # libtiff unpacks a piece at a time, perhaps the whole
+    if tiff.compression != _UNCOMPRESSED:  # libtiff unpacks one strip or tile, which may be all
         samples = tiff.samples if tiff.planes == 1 else 1
         encoded.held = math.prod(tiff.tile) * samples * tiff.bits // 8
     if tiff.ignored:
-        encoded.remarks.append(
-            f"holds {tiff.samples} channels; the ones beside {tiff.kind} are left out"
-        )
+        encoded.remarks.append(f"has {tiff.samples} channels; only the {tiff.kind} ones are read")
     encoded.note_frames(0 < tiff.tags.next < tiff.size)
     return encoded
 
 
 class Tiff:
-    """The first image of a TIFF file, not decoded yet; what cannot be read is refused."""
+    """The header of the first image of a TIFF file; unreadable kinds are refused."""
 
     def __init__(self, data, name):
         self.data, self.size, self.name, self.stream = data, len(data), name, None
         self.tags = tags = exif.Directory(data)
-        if tags.lost & {*exif.STORAGE, Tag.InterColorProfile}:  # a default is another image
-            raise self._damaged("the end of it is missing")
+        if tags.lost & {*exif.STORAGE, Tag.InterColorProfile}:  # a default would change the image
+            raise self._damaged("its end is missing")
         self.width, self.height = tags.first(Tag.ImageWidth, 0), tags.first(Tag.ImageLength, 0)
         self.photometric = tags.first(Tag.PhotometricInterpretation, 0)
         self.compression = tags.first(Tag.Compression, _UNCOMPRESSED)
-        self.planes = tags.first(Tag.PlanarConfiguration, 1)  # 2: each channel is one by itself
+        self.planes = tags.first(Tag.PlanarConfiguration, 1)  # 2: a plane per channel
         if min(self.width, self.height) < 1 or self.planes not in (1, 2):
-            raise self.refused("says nothing sensible about its pixels")
+            raise self.refused("has an invalid description of its pixels")
         if tags.first(Tag.NewSubfileType, 0) & 1 and tags[Tag.SubIFDs]:
-            raise self.refused("starts with a thumbnail, as a camera's raw file does; develop it")
+            raise self.refused("starts with a thumbnail, like a camera's raw file; develop it")
         if self.photometric in _NOT_IMAGES:
             raise self.refused(f"is {_NOT_IMAGES[self.photometric]}, neither grey nor RGB")
         self._find_samples()
         self._find_segments()
 
     def refused(self, why):
-        """Return the error that says why the file cannot be read, and what helps."""
+        """Return an ImageError with the reason and the remedy."""
         return ImageError(
             f"{self.name} {why} and cannot be read; save it as RGB or grey with 8 or 16 bits"
         )
@@ -86,7 +83,7 @@ class Tiff:
         return ImageError(f"{self.name} is damaged or not an image: {how}")
 
     def _find_samples(self):
-        """Find how many samples a pixel has, their depth and format, and which of them is alpha."""
+        """Find the number, depth and format of the samples of a pixel, and which one is alpha."""
         bits, formats = self.tags[Tag.BitsPerSample] or [1], self.tags[Tag.SampleFormat] or [1]
         self.samples = self.tags.first(Tag.SamplesPerPixel, 1)
         self.bits, self.format = bits[0], formats[0]
@@ -98,7 +95,7 @@ class Tiff:
         if self.kind == "other":
             self._check_other()
         else:
-            # Pillow decodes grey of one to four bits: fax, scans, palettes.
+            # Pillow decodes a single channel of one to four bits, as in fax and scans.
             deep = self.bits > 4 or self.samples > 1
             self.numeric = deep and self.compression in _BYTEWISE
             self._find_alpha()
@@ -106,15 +103,15 @@ class Tiff:
 
     def _check_other(self):
         if self.bits > 8:
-            raise self.refused(f"has {self.bits} bits per channel and is no RGB and no grey")
+            raise self.refused(f"has {self.bits} bits per channel and is neither RGB nor grey")
         square = (self.tags[Tag.YCbCrSubSampling] or [2, 2]) == [1, 1]
         if self.photometric == _YCBCR and self.compression == _UNCOMPRESSED and not square:
-            raise self.refused("is uncompressed YCbCr with coarser colours")
+            raise self.refused("is uncompressed YCbCr with subsampled colours")
 
     def _find_alpha(self):
         spare = self.samples - self.bands
         if spare < 0:
-            raise self.refused(f"has {self.samples} channels and calls them {self.kind}")
+            raise self.refused(f"has {self.samples} channels, too few for {self.kind},")
         extra = self.tags[Tag.ExtraSamples][:spare]
         self.premultiplied = extra[:1] == [1]
         # Older programs write RGB and alpha without the tag.
@@ -122,7 +119,7 @@ class Tiff:
         self.alpha = self.premultiplied or extra[:1] == [2] or untold
         self.ignored = spare - self.alpha
         if spare and not self.alpha and self.kind == "grey":
-            raise self.refused(f"holds {self.samples} channels that are no RGB")
+            raise self.refused(f"has {self.samples} channels that are not RGB")
 
     def _check_numbers(self):
         bits, one = self.bits, self.samples == 1
@@ -138,10 +135,10 @@ class Tiff:
         }.get(self.format, (False, "complex values"))
         if not readable:
             channels = "1 channel" if one else f"{self.samples} channels"
-            raise self.refused(f"holds {channels} of {bits}-bit {what}")
+            raise self.refused(f"has {channels} of {bits}-bit {what}")
 
     def _find_segments(self):
-        """Find the strips or tiles: how many a plane has; absurd ones are refused."""
+        """Find the size and number of strips or tiles of a plane; refuse absurd ones."""
         tags = self.tags
         self.tiled = bool(tags[Tag.TileOffsets])
         if self.tiled:
@@ -149,16 +146,16 @@ class Tiff:
         else:
             self.tile = self.width, min(tags.first(Tag.RowsPerStrip, self.height), self.height)
         if min(self.tile) < 1 or math.prod(self.tile) > 4 * self.width * self.height + 2**20:
-            raise self.refused("is cut into pieces of no sensible size")
+            raise self.refused("is cut into strips or tiles of an invalid size")
         across, down = -(-self.width // self.tile[0]), -(-self.height // self.tile[1])
         self.segments = across * down
         if self.segments > _MOST_SEGMENTS:
-            raise self.refused(f"is cut into {self.segments} pieces")
-        if self.compression != _OLD_JPEG:  # which may say in another way where its pieces are
+            raise self.refused(f"is cut into {self.segments} strips or tiles")
+        if self.compression != _OLD_JPEG:  # old JPEG may locate its pixels by other tags
             self._check_segments(down)
 
     def _check_segments(self, down):
-        """Refuse pieces that the file does not hold, and ones too short for their pixels."""
+        """Refuse strips or tiles that lie outside the file or are too short for their pixels."""
         offsets, counts = (self.tags[tag] for tag in (_TILES if self.tiled else _STRIPS))
         planes = self.samples if self.planes == 2 else 1
         if len(offsets) < self.segments * planes:
@@ -168,7 +165,7 @@ class Tiff:
         if not self.tiled:
             sizes[-1] = row * (self.height - (down - 1) * self.tile[1])
         sizes *= planes
-        if self.compression == _UNCOMPRESSED:  # nobody needs the byte counts: they may be wrong
+        if self.compression == _UNCOMPRESSED:  # the byte counts are not used and may be wrong
             counts, offsets = sizes, offsets[: len(sizes)]
         elif sum(counts) > self.size:
             raise self._damaged("pieces of it overlap")
@@ -178,24 +175,24 @@ class Tiff:
             raise self._damaged("pieces of it are missing")
         most = _MOST_RATIO.get(self.compression, math.inf)
         if any(size > most * count for size, count in zip(sizes, counts)):
-            raise self._damaged("it holds fewer bytes than its pixels need")
+            raise self._damaged("it has fewer bytes than its pixels need")
 
     def interleaved(self):
-        """Return the samples that follow one another in a plane."""
+        """Return the number of samples per pixel in one plane."""
         return 1 if self.planes == 2 else self.samples
 
     def bytes_of(self, width):
-        """Return the bytes of so many pixels of a plane; each row starts on a byte."""
+        """Return the bytes of `width` pixels in a row of a plane; each row starts on a byte."""
         return -(-width * self.interleaved() * self.bits // 8)
 
     def image(self):
-        """Return Pillow's image of the file, for what is not stored as numbers."""
+        """Return a Pillow image of a file whose samples are not plain numbers."""
         return self._with_directory(
             {tag: self._entry(tag) for tag in exif.STORAGE if tag in self.tags.entries}
         )
 
     def image_of_bytes(self, plane):
-        """Return one plane (a file has one, unless it is planar) as a grey image of bytes."""
+        """Return one plane as a grey Pillow image of bytes; only planar files have several."""
         wide, order = self.bytes_of(self.tile[0]), self.tags.order
         numbers = {
             Tag.ImageWidth: wide * -(-self.width // self.tile[0]),
@@ -220,7 +217,7 @@ class Tiff:
         return self._with_directory(entries)
 
     def _entry(self, tag):
-        """Return an entry as an ordinary directory has it: BigTIFF's numbers are wider."""
+        """Return an entry for an ordinary directory; BigTIFF's wider numbers become 32 bits."""
         kind, count, raw, _ = self.tags.entries[tag]
         if tag in exif.SINGLE:
             count, raw = 1, raw[: exif.SIZES[kind]]
@@ -231,8 +228,8 @@ class Tiff:
         return Entry(kind, count, raw)
 
     def _with_directory(self, entries):
-        """Open the file in Pillow with another directory, which is written after its end."""
-        if self.stream is None:  # the one copy of the data, which all planes share
+        """Open the file in Pillow with a new directory, which is written after its end."""
+        if self.stream is None:  # all planes share one copy of the data
             self.stream, self.end = io.BytesIO(self.data), self.size + self.size % 2
             self.data = self.tags.data = None
         self.stream.seek(self.end)  # a gap is filled with zeros
@@ -252,10 +249,10 @@ class Samples(Encoded):
         self.alpha, self.premultiplied = tiff.alpha, tiff.premultiplied
         self.negative = tiff.photometric == _WHITE_IS_ZERO
         self.bytes_per_pixel = -(-tiff.samples * tiff.bits // 8)
-        self.letter = {_SIGNED: "i", _FLOATING: "f"}.get(tiff.format, "u")  # NumPy's kind
+        self.letter = {_SIGNED: "i", _FLOATING: "f"}.get(tiff.format, "u")  # NumPy's type code
         if tiff.format == _FLOATING:
             self.white = 1
-        else:  # where integers are wider than 16 bits, 65535 still stands for white
+        else:  # in integers of more than 16 bits, 65535 still means white
             depth = tiff.bits - (tiff.format == _SIGNED)
             self.white = 65535 if tiff.bits > 16 else 2**depth - 1
 
@@ -288,7 +285,7 @@ class Samples(Encoded):
         """Undo a predictor within one strip or tile; return (h, w, samples)."""
         tiff, shape = self.tiff, (len(rows), -1, self.tiff.interleaved())
         predictor = tiff.tags.first(Tag.Predictor, 1)
-        if tiff.compression in (_UNCOMPRESSED, _PACKBITS):  # libtiff heeds no predictor there
+        if tiff.compression in (_UNCOMPRESSED, _PACKBITS):  # libtiff ignores the predictor here
             predictor = 1
         if predictor == 1:
             return self._unpacked(rows, self.letter).reshape(shape)
@@ -303,12 +300,12 @@ class Samples(Encoded):
         raise tiff.refused(f"uses predictor {predictor}")
 
     def _unpacked(self, rows, letter):
-        """Turn bytes into numbers of so many bits."""
+        """Turn bytes into numbers of the file's bit depth."""
         bits = self.tiff.bits
         if bits in (8, 16, 32, 64):
             numbers = rows.view(f"{self.tiff.tags.order}{letter}{bits // 8}")
             return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
-        # Packed tightly, as 12 bits may be; each row starts on a byte.
+        # Other depths, such as 12 bits, are packed without gaps; each row starts on a byte.
         count = min(rows.shape[1] * 8 // bits, self.tiff.tile[0] * self.tiff.interleaved())
         digits = np.unpackbits(rows, axis=1)[:, : count * bits]
         weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.float32)

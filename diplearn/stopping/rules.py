@@ -1,268 +1,25 @@
-"""Rules that decide when to stop a fit without seeing the truth.
+"""The stopping rules that watch something: hidden pixels, estimates, variances, changes."""
 
-A rule is shown one iteration (`Step`) at a time. It chooses the best image so far and says when the
-fit may stop:
-
-    rule = HoldOut()
-    rule.prepare(problem, recipe)
-    for step in dip.iterate(problem, recipe, problems=rule.problems):
-        if rule(step):
-            break
-    rule.chosen, rule.chosen_at
-
-`fit` does the same, with ``fit(problem, stop=rule)``. A rule of your own derives from `Rule`, or is
-a function of a step.
-"""
-
-import copy
-import inspect
 import math
-import numbers
 
 import torch
 
-from . import hardware
-from .energy import misfit
-from .errors import InputError, lookup, one_line, whole
-from .operators import Hidden, Identity, Mask
-from .randomness import generator
+from ..energy import misfit
+from ..errors import InputError, whole
+from ..operators import Hidden, Identity, Mask
+from ..randomness import generator
+from .rule import EarlyStopping, Rule, real, scalar, wide
 
 __all__ = [
-    "BY_NAME",
-    "Count",
     "Discrepancy",
     "ExponentialVariance",
     "HoldOut",
     "Oracle",
     "Plateau",
-    "Rule",
     "Sure",
     "WindowedVariance",
-    "automatic",
-    "choose",
     "clipped_variance",
 ]
-
-
-class Rule:
-    """The base class of all stopping rules.
-
-    A subclass implements `look`, which is shown every step, calls ``self.choose(step)`` where the
-    step's image is the best so far, and ``self.stop_when(condition)``. Everything else is optional:
-    `prepare` checks that the rule applies; `initial` adds to `state`; `problems` hides something
-    from the networks.
-
-    Attributes
-    ----------
-    name : str
-        The name under which `fit(stop=...)` and the command line know the rule.
-    problems : list of Problem or None
-        What each of the recipe's networks is fitted to, where that is not the problem itself. Set
-        by `prepare`.
-    state : dict
-        Everything that changes from step to step: tensors and whole numbers. A rollback restores
-        the state, and a saved run contains it.
-
-    Notes
-    -----
-    Tensors stay on the device of the fit. A GPU executes asynchronously, so reading a value forces
-    a synchronisation: there a rule is asked only at every `hardware.READ_EVERY`-th iteration
-    whether to stop. The choice does not suffer from the delay, because it is frozen at the first
-    iteration at which the rule wanted to stop.
-
-    Examples
-    --------
-    >>> class Budget(Rule):
-    ...     '''Stop at a loss, and choose the average of that moment.'''
-    ...     name = "budget"
-    ...     def __init__(self, loss=0.01):
-    ...         super().__init__()
-    ...         self.loss = loss
-    ...     def look(self, step):
-    ...         self.choose(step)
-    ...         self.stop_when(step.loss < self.loss)
-    >>> from diplearn import denoising, fit, images
-    >>> problem = denoising(images.load("camera", size=64))
-    >>> fit(problem, stop=Budget(0.05), progress=False).stopped_by
-    'budget'
-    """
-
-    name = ""
-    problems = None
-    scale = None  # what `prepare` derived from the length of the fit
-
-    def __init__(self):
-        self.state = {}
-
-    @property
-    def chosen(self):
-        """The image that the rule would return now, (C, H, W); None before the first step."""
-        return self.state.get("chosen")
-
-    @property
-    def chosen_at(self):
-        """The iteration of `chosen`."""
-        return int(self.state.get("chosen_at", 0))
-
-    def prepare(self, problem, recipe):
-        """Raise InputError if the rule does not apply; called once, before the fit."""
-
-    def initial(self, image):
-        """Return `state` as it is before the first step, for images like this one."""
-        device = image.device
-        return {
-            "steps": 0,
-            "chosen": torch.zeros_like(image),
-            "chosen_at": torch.zeros((), dtype=torch.int64).to(device),
-            "stop": torch.zeros((), dtype=torch.bool).to(device),
-        }
-
-    def look(self, step):
-        """Examine one step: choose its image or not, and say whether the fit may stop."""
-        raise NotImplementedError(f"{type(self).__name__} must implement look(step)")
-
-    def __call__(self, step):
-        """Examine one step and return whether to stop."""
-        device = step.average.device
-        if not self.state:
-            self.state = self.initial(step.average)
-        self.move(device)
-        self.state["steps"] += 1
-        self.look(step)
-        return hardware.due(device, step.iteration) and bool(self.state["stop"])
-
-    def choose(self, step, where=True):
-        """Choose the average of this step, unless the rule has already decided to stop."""
-        where = ~self.state["stop"] & where
-        for name, value in (("chosen", step.average), ("chosen_at", step.iteration)):
-            self.state[name] = torch.where(where, value, self.state[name])
-
-    def stop_when(self, condition):
-        """Decide to stop, once and for all, if the condition holds (a bool or a bool tensor)."""
-        self.state["stop"] = self.state["stop"] | condition
-
-    def move(self, device):
-        """Move the tensors that the rule compares with to the device of the fit."""
-
-    def settings(self):
-        """Return the arguments of the constructor; each is an attribute of the same name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def remember(self):
-        """Return the present state, for `recall`."""
-        return dict(self.state)
-
-    def recall(self, state, image):
-        """Restore an earlier state; raises InputError if the state is that of another rule."""
-        if state:
-            wanted = {name: _kind(value) for name, value in self.initial(image).items()}
-            if {name: _kind(value) for name, value in state.items()} != wanted:
-                raise InputError(f"the saved state of the rule {self.name!r} does not fit the rule")
-        self.state = dict(state)
-
-
-def _kind(value):
-    return (value.dtype, value.shape) if torch.is_tensor(value) else type(value)
-
-
-class Function(Rule):
-    """A user's function of a step, as a rule: the average of the last step is what it chose."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-        self.name = str(getattr(function, "__name__", type(function).__name__))
-
-    def look(self, step):
-        """Choose the present average."""
-        self.choose(step)
-
-    def __call__(self, step):
-        """Ask the user's function."""
-        super().__call__(step)
-        return bool(self.function(step))
-
-
-class Count(Rule):
-    """Stop after a fixed number of iterations.
-
-    Parameters
-    ----------
-    iterations : int or None, optional
-        The number; None takes the recipe's.
-
-    Raises
-    ------
-    InputError
-        The number is not positive.
-
-    Examples
-    --------
-    >>> Count(0)
-    Traceback (most recent call last):
-    ...
-    diplearn.errors.InputError: 0 iterations make no fit; ask for at least 1
-    """
-
-    name = "count"
-
-    def __init__(self, iterations=None):
-        super().__init__()
-        if isinstance(iterations, numbers.Real) and iterations < 1:
-            raise InputError(f"{iterations} iterations make no fit; ask for at least 1")
-        self.iterations = iterations if iterations is None else whole(iterations, "iterations", 1)
-
-    def prepare(self, problem, recipe):
-        """Find the iteration at which to stop."""
-        self.last = recipe.iterations if self.iterations is None else self.iterations
-
-    def look(self, step):
-        """Choose the present average."""
-        self.choose(step)
-
-    def __call__(self, step):
-        """Return whether to stop; the answer needs no value from the device."""
-        super().__call__(step)
-        return step.iteration >= self.last
-
-
-class EarlyStopping(Rule):
-    """Choose the step with the lowest score; stop when the score has not fallen for a while.
-
-    This is early stopping with patience, and the patience grows with the fit: a wait of 0.3 at
-    iteration 200 is 60 iterations. A subclass implements `score`.
-    """
-
-    LEAST = 30  # the shortest wait in iterations: scores are noisy
-
-    def __init__(self, patience=0.3, start=30):
-        super().__init__()
-        self.patience = _number("patience", patience, 0, 1e6)
-        self.start = self.first = whole(start, "start", 0)  # `prepare` may make `first` later
-
-    def initial(self, image):
-        """Add the lowest and the latest score to the state."""
-        infinite = _scalar(math.inf, image.device)
-        return super().initial(image) | {"lowest": infinite, "score": infinite}
-
-    def score(self, step):
-        """Return a number or scalar tensor that should be low; infinity as long as unknown."""
-        raise NotImplementedError
-
-    def look(self, step):
-        """Choose the step with the lowest score; stop when that step is long past."""
-        score = self.state["score"] = _scalar(self.score(step), step.average.device)
-        if self.state["steps"] < self.first:
-            self.choose(step)
-            return
-        lowest = self.state["lowest"]
-        unknown = lowest.isinf() & score.isinf()
-        lower = score < lowest
-        self.choose(step, unknown | lower)
-        self.state["lowest"] = torch.where(lower, score, lowest)
-        chosen_at = self.state["chosen_at"].to(score.dtype)
-        wait = (self.patience * chosen_at).clamp(min=max(self.LEAST, self.first))
-        self.stop_when(~unknown & (step.iteration - chosen_at >= wait))
 
 
 class HoldOut(EarlyStopping):
@@ -308,7 +65,7 @@ class HoldOut(EarlyStopping):
 
     def __init__(self, fraction=0.05, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
-        self.fraction, self.seed = _number("fraction", fraction, 0, 0.2), whole(seed, "seed", 0)
+        self.fraction, self.seed = real("fraction", fraction, 0, 0.2), whole(seed, "seed", 0)
 
     def prepare(self, problem, recipe):
         """Draw the hidden pixels, and make the problems in which they are missing."""
@@ -417,8 +174,8 @@ class Sure(EarlyStopping):
 
     def __init__(self, sigma=None, probe=0.1, seed=0, patience=0.3, start=8):
         super().__init__(patience, start)
-        self.sigma = None if sigma is None else _number("sigma", sigma, 0, 1)
-        self.probe, self.seed = _number("probe", probe, 0, 10), whole(seed, "seed", 0)
+        self.sigma = None if sigma is None else real("sigma", sigma, 0, 1)
+        self.probe, self.seed = real("probe", probe, 0, 10), whole(seed, "seed", 0)
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, find the noise level, and disturb the observations."""
@@ -442,7 +199,7 @@ class Sure(EarlyStopping):
 
     def initial(self, image):
         """Add the divergence to the state."""
-        return super().initial(image) | {"divergence": _scalar(0.0, image.device)}
+        return super().initial(image) | {"divergence": scalar(0.0, image.device)}
 
     def move(self, device):
         """Move the problems and b to the device of the fit."""
@@ -458,7 +215,7 @@ class Sure(EarlyStopping):
         else:
             apart = step.outputs[0] - self.problems[0].observation
             own = 1.0
-        along = _scalar(self.b.flatten() @ apart.flatten(), apart.device)
+        along = scalar(self.b.flatten() @ apart.flatten(), apart.device)
         divergence = along / (self.epsilon * pixels) + own
         divergence = divergence + (self.state["divergence"] - divergence) * step.weight
         self.state["divergence"] = divergence  # the average's, since all of this is linear
@@ -513,8 +270,8 @@ class Discrepancy(Rule):
 
     def __init__(self, sigma=None, factor=0.93, start=20):
         super().__init__()
-        self.sigma = None if sigma is None else _number("sigma", sigma, 0, 1)
-        self.factor, self.start = _number("factor", factor, 0, 1e6), whole(start, "start", 0)
+        self.sigma = None if sigma is None else real("sigma", sigma, 0, 1)
+        self.factor, self.start = real("factor", factor, 0, 1e6), whole(start, "start", 0)
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, and find the noise level."""
@@ -577,19 +334,19 @@ class WindowedVariance(EarlyStopping):
 
     def __init__(self, window=0.05, patience=0.3, start=30):
         super().__init__(patience, start)
-        self.window = _number("window", window, 0, 1)
+        self.window = real("window", window, 0, 1)
 
     def prepare(self, problem, recipe):
         """Scale the window to the length of the fit."""
-        self.block = self.scale = max(2, round(self.window * recipe.iterations / self.BLOCKS))
+        self.block = self._scale = max(2, round(self.window * recipe.iterations / self.BLOCKS))
         self.first = max(self.start, 2 * self.block * self.BLOCKS)
 
     def initial(self, image):
         """Add sums of outputs and of their squares to the state, one of each for every block."""
         empty = {}
         for number in range(self.BLOCKS):
-            empty[f"sum {number}"] = image.new_zeros(image.shape, dtype=_wide(image))
-            empty[f"squares {number}"] = _scalar(0.0, image.device)
+            empty[f"sum {number}"] = image.new_zeros(image.shape, dtype=wide(image))
+            empty[f"squares {number}"] = scalar(0.0, image.device)
         return super().initial(image) | empty
 
     def score(self, step):
@@ -597,10 +354,10 @@ class WindowedVariance(EarlyStopping):
         number, place = divmod(self.state["steps"] - 1, self.block)
         here = number % self.BLOCKS
         total, squares = f"sum {here}", f"squares {here}"
-        output = step.output.to(_wide(step.output))
+        output = step.output.to(wide(step.output))
         if place == 0:
             self.state[total] = torch.zeros_like(output)
-            self.state[squares] = _scalar(0.0, output.device)
+            self.state[squares] = scalar(0.0, output.device)
         self.state[total] = self.state[total] + output
         self.state[squares] = self.state[squares] + output.square().mean()
         if place < self.block - 1 or number < self.BLOCKS - 1:
@@ -641,21 +398,21 @@ class ExponentialVariance(EarlyStopping):
 
     def __init__(self, window=0.025, patience=0.3, start=30):
         super().__init__(patience, start)
-        self.window = _number("window", window, 0, 1)
+        self.window = real("window", window, 0, 1)
 
     def prepare(self, problem, recipe):
         """Scale the window to the length of the fit."""
-        self.rate = self.scale = 1 / max(2.0, self.window * recipe.iterations)
+        self.rate = self._scale = 1 / max(2.0, self.window * recipe.iterations)
         self.first = max(self.start, math.ceil(3 / self.rate))
 
     def initial(self, image):
         """Add the weighted mean and variance to the state."""
-        mean = image.new_zeros(image.shape, dtype=_wide(image))
-        return super().initial(image) | {"mean": mean, "variance": _scalar(0.0, image.device)}
+        mean = image.new_zeros(image.shape, dtype=wide(image))
+        return super().initial(image) | {"mean": mean, "variance": scalar(0.0, image.device)}
 
     def score(self, step):
         """Return the weighted variance of the outputs, averaged over the pixels."""
-        output = step.output.to(_wide(step.output))
+        output = step.output.to(wide(step.output))
         mean = output if self.state["steps"] == 1 else self.state["mean"]
         apart = output - mean
         self.state["mean"] = mean + self.rate * apart
@@ -680,9 +437,9 @@ class Plateau(Rule):
 
     Examples
     --------
-    >>> from diplearn import denoising, images, super_resolution
-    >>> exact = super_resolution(images.load("camera", size=64))
-    >>> choose("auto", exact, None).name
+    >>> from diplearn import fit, images, super_resolution
+    >>> problem = super_resolution(images.load("camera", size=64))
+    >>> fit(problem, stop=Plateau(tolerance=0.02), progress=False).stopped_by
     'plateau'
     """
 
@@ -690,7 +447,7 @@ class Plateau(Rule):
 
     def __init__(self, tolerance=0.4 / 255, start=50):
         super().__init__()
-        self.tolerance, self.start = _number("tolerance", tolerance, 0, 1), whole(start, "start", 0)
+        self.tolerance, self.start = real("tolerance", tolerance, 0, 1), whole(start, "start", 0)
 
     def initial(self, image):
         """Add an earlier image and its iteration to the state."""
@@ -746,28 +503,8 @@ class Oracle(EarlyStopping):
 
     def score(self, step):
         """Return the mean squared error, which is lowest where the PSNR is highest."""
-        wide = _wide(step.average)
-        return (step.average.clamp(0, 1).to(wide) - self.truth.to(wide)).square().mean()
-
-
-def _number(name, value, above, most):
-    """Return a setting as a Python number; raise InputError if it is not in (above, most]."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (is_number and above < value <= most):
-        raise InputError(f"{name}={value!r} is out of range: it must be in ({above}, {most:g}]")
-    return float(value)
-
-
-def _scalar(value, device):
-    """Return a number as a scalar of the device's widest type, without a synchronisation."""
-    wide = hardware.wide(device)
-    if torch.is_tensor(value):
-        return value.detach().to(device, wide)
-    return torch.full((), float(value), dtype=wide, device=device)
-
-
-def _wide(image):
-    return hardware.wide(image.device)
+        kind = wide(step.average)
+        return (step.average.clamp(0, 1).to(kind) - self.truth.to(kind)).square().mean()
 
 
 def _noisy_channels(problem):
@@ -836,159 +573,3 @@ def _one_side(distance, sigma):
     density = (-0.5 * t * t).exp() / math.sqrt(2 * math.pi)
     below = 0.5 * (1 + (t / math.sqrt(2)).erf())
     return sigma**2 * (below - 0.5 - t * density) + distance.square() * (1 - below)
-
-
-BY_NAME = {
-    rule.name: rule
-    for rule in (
-        Count, HoldOut, Sure, Discrepancy, WindowedVariance, ExponentialVariance, Plateau, Oracle,
-    )
-}  # fmt: skip
-
-
-def automatic(problem):
-    """Return the rules that "auto" tries in turn, as measured by benchmarks/stopping.py.
-
-    Parameters
-    ----------
-    problem : Problem
-        The problem that is to be solved.
-
-    Returns
-    -------
-    list of Rule
-        SURE where the noise is Gaussian and its level is stated; hold-out where nothing is known
-        about the noise; a plateau where there is none; a fixed count for JPEG, whose errors no rule
-        that we know of detects.
-
-    Examples
-    --------
-    >>> from diplearn import images, jpeg
-    >>> [rule.name for rule in automatic(jpeg(images.load("camera", size=64)))]
-    ['count']
-    """
-    if problem.task == "jpeg":
-        return [Count()]
-    if problem.sigma:
-        return [Sure(), HoldOut(), Count()]
-    if problem.sigma is None and problem.task == "denoising":
-        return [HoldOut(), Count()]
-    return [Plateau(), Count()]
-
-
-def choose(stop, problem, recipe):
-    """Return a stopping rule, prepared for a fit, from what a caller hands in.
-
-    Parameters
-    ----------
-    stop : Rule, callable, str, int or None
-        A rule is copied, so that one object may be handed to several fits. A function of a step
-        says by its result whether to stop. A string is "auto" or a name in `BY_NAME`. A number is a
-        `Count`. None takes the recipe's rule if it applies, and else the recipe's number of
-        iterations.
-    problem : Problem
-        The problem that is to be solved.
-    recipe : Recipe
-        How it is solved.
-
-    Returns
-    -------
-    Rule
-
-    Raises
-    ------
-    InputError
-        No rule has that name, the number is not positive, or the rule does not apply.
-
-    Examples
-    --------
-    >>> choose(lambda step: step.iteration == 7, None, None).name
-    '<lambda>'
-    """
-    if isinstance(stop, str) and stop == "auto" or stop is None and recipe.stop == "auto":
-        return _first(automatic(problem), problem, recipe)
-    if stop is None:
-        return _first([_named(recipe.stop), Count()], problem, recipe)
-    rule = copy.copy(_as_rule(stop))
-    rule.state = {}
-    rule.name = str(rule.name or type(rule).__name__)
-    rule.prepare(problem, recipe)
-    _check_problems(rule, problem)
-    return rule
-
-
-def _first(rules, problem, recipe):
-    """Return the first rule that applies; the last one always does."""
-    for rule in rules:
-        try:
-            rule.prepare(problem, recipe)
-        except InputError:  # such as SURE for a problem without noise
-            continue
-        return rule
-    raise AssertionError("a count always applies")
-
-
-def _named(name):
-    return lookup({"auto": None, **BY_NAME}, name, "stopping rule")()
-
-
-def _check_problems(rule, problem):
-    """Raise InputError unless a rule's problems are as large as the one that is to be solved."""
-    problems = rule.problems
-    if problems is not None and not (
-        isinstance(problems, list | tuple)
-        and problems
-        and all(getattr(each, "shape", None) == problem.shape for each in problems)
-    ):
-        raise InputError(
-            f"the rule {rule.name!r} must list problems with images of the shape {problem.shape}"
-        )
-
-
-def _as_rule(stop):
-    if isinstance(stop, Rule):
-        if not hasattr(stop, "state"):
-            raise InputError(f"{type(stop).__name__}.__init__ must call super().__init__()")
-        return stop
-    if isinstance(stop, str):
-        return _named(stop)
-    if isinstance(stop, type):
-        raise InputError(f"stop={stop.__name__} is a class: hand in a rule, {stop.__name__}()")
-    if callable(stop):
-        members = ", ".join(
-            m for m in ("prepare", "look", "problems", "chosen") if hasattr(stop, m)
-        )
-        if members:
-            kind = type(stop).__name__
-            raise InputError(f"{kind} has {members}: derive it from diplearn.stopping.Rule")
-        return Function(stop)
-    if isinstance(stop, bool):
-        raise InputError(f"stop={stop} is neither a number of iterations nor a rule")
-    try:
-        return Count(stop)
-    except InputError as error:
-        if isinstance(stop, numbers.Real):
-            raise
-        raise InputError(
-            f"a stopping rule is a number, a name, a Rule, or a function of a step; not {stop!r}: "
-            f"{error}"
-        ) from None
-
-
-def describe(rule):
-    """Return what `rebuild` needs; a rule of the user's own has no settings."""
-    ours = BY_NAME.get(rule.name) is type(rule)
-    settings = rule.settings() if ours else None
-    return {"name": rule.name, "settings": settings, "scale": rule.scale}
-
-
-def rebuild(description, problem, recipe):
-    """Build one of the package's rules again, prepared for a fit, from its description."""
-    try:
-        rule = BY_NAME[description["name"]](**description["settings"])
-        rule.prepare(problem, recipe)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged value may fail in any way
-        raise InputError(f"the saved stopping rule cannot be built: {one_line(error)}") from error
-    return rule
