@@ -184,7 +184,7 @@ def _moments(state, flat):
         of_parameters = moments.setdefault(int(optimiser), {})
         if tensor.ndim == 4:  # in the memory format of the weights
             tensor = tensor.contiguous(memory_format=layout)
-        of_parameters.setdefault(int(parameter), {})[key] = tensor
+        of_parameters.setdefault(int(parameter), {})[key] = tensor.clone()  # optimisers write here
     for i, of_parameters in moments.items():
         for j, tensors in of_parameters.items():
             if not (0 <= i < len(every) and 0 <= j < len(parameters[i])):

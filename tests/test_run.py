@@ -1,5 +1,6 @@
 """A run on disk: what is saved comes back, and a fit goes on from it as if it had never stopped."""
 
+import copy
 import dataclasses
 import gc
 import io
@@ -1127,3 +1128,10 @@ def test_a_rule_that_never_chooses_gets_the_average():
     run = quick(noisy(), stop=Silent())
     assert (run.stopped_by, run.chosen_at) == ("silent", 4)
     assert torch.equal(run.output, run.average.clamp(0, 1))
+
+
+def test_one_saved_fit_may_be_continued_twice(tmp_path):
+    quick(noisy(), TINY.replace(iterations=9), stop=5, save=tmp_path / "fit.dip")
+    run = Run.load(tmp_path / "fit.dip")
+    runs = [dip.resume(copy.copy(run), progress=False) for _ in range(2)]
+    assert torch.equal(runs[0].output, runs[1].output)
