@@ -1,4 +1,4 @@
-"""Estimates of peak memory, made before a fit begins, so that no fit ends for want of memory."""
+"""Estimates of peak memory, made before a fit begins, so that no fit runs out of memory."""
 
 import torch
 
