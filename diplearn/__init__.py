@@ -10,7 +10,7 @@
 What is observed:   images, operators, degrade, problems, energy
 What fits it:       networks, optimisers, recipes, stopping, fitting (the loop), run, many
 Beside the loop:    prepare, inputs, state, rollback, checkpoint, hardware, memory
-What compares fits: metrics, baselines, sweep with results
+What compares fits: metrics, baselines with nl_ridge, sweep with results
 What shows them:    figures, film, widgets, cli with streams
 The lessons' own:   course
 Small helpers:      errors, files, interrupts, progress, randomness
@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "images",
         "metrics",
         "networks",
+        "nl_ridge",
         "operators",
         "optimisers",
         "problems",

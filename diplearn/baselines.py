@@ -15,6 +15,7 @@ from skimage.filters import median
 from . import metrics
 from .errors import InputError
 from .images import from_array, to_array
+from .nl_ridge import denoise
 from .operators import Downsample
 from .problems import OPERATOR_OF
 
@@ -26,6 +27,7 @@ __all__ = [
     "interpolate",
     "lanczos",
     "median_filter",
+    "nl_ridge",
     "non_local_means",
     "tv",
 ]
@@ -97,8 +99,35 @@ def wavelets(problem):
     )  # fmt: skip
 
 
+def nl_ridge(problem):
+    """Denoise by NL-Ridge (Herbreteau & Kervrann 2025, doi:10.48550/arXiv.2402.13816).
+
+    Each patch becomes a combination of the patches that look like it. `diplearn.nl_ridge` describes
+    the method and what differs from the paper. It is part of diplearn: unlike `bm3d`, it needs no
+    other package, and diplearn's licence covers it.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    torch.Tensor
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images
+    >>> nl_ridge(denoising(images.load("camera", size=64))).shape
+    torch.Size([1, 64, 64])
+    """
+    return denoise(problem.observation.cpu(), problem.noise_level()).clamp(0, 1)
+
+
 def bm3d(problem):
     """Denoise by BM3D, or CBM3D for colour images (Dabov et al. 2007, doi:10.1109/TIP.2007.901238).
+
+    The licence of the package bm3d allows non-commercial use only, and asks for its authors'
+    consent before copies are passed on. `nl_ridge` has no such limit.
 
     Parameters
     ----------
@@ -256,6 +285,7 @@ BY_TASK = {
         "total variation": tv,
         "wavelets": wavelets,
         "non-local means": non_local_means,
+        "NL-Ridge": nl_ridge,
         "BM3D": bm3d,
     },
     "jpeg": {"total variation": tv, "non-local means": non_local_means},

@@ -23,6 +23,7 @@ DENOISERS = {
     "total variation": (baselines.tv, 6),
     "wavelets": (baselines.wavelets, 4.5),
     "non-local means": (baselines.non_local_means, 7),
+    "NL-Ridge": (baselines.nl_ridge, 8),
 }
 
 
@@ -58,7 +59,7 @@ def test_bm3d_missing_is_said_with_the_remedy(clean, monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'diplearn\[compare\]'"):
         baselines.bm3d(problems.denoising(clean))
     restored, table = baselines.compare(problems.denoising(clean))
-    assert list(table.index) == ["total variation", "wavelets", "non-local means"]
+    assert list(table.index) == list(DENOISERS)
 
 
 def test_total_variation_runs_until_it_has_converged():
