@@ -49,6 +49,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "operators": ["Blur", "Downsample", "Identity", "Mask"],
         "problems": [
             "Problem",
+            "camera",
             "deblurring",
             "denoising",
             "inpainting",
