@@ -7,7 +7,7 @@
     run = dip.fit(problem)
     run.output, run.psnr, run.stopped_at
 
-What is observed:   images, operators, degrade, problems, energy
+What is observed:   images, operators, degrade, noise, problems, energy
 What fits it:       networks, optimisers, recipes, stopping, fitting (the loop), run, many
 Beside the loop:    prepare, inputs, state, rollback, checkpoint, hardware, memory
 What compares fits: metrics, baselines, sweep with results
@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "images",
         "metrics",
         "networks",
+        "noise",
         "operators",
         "optimisers",
         "problems",

@@ -6,6 +6,7 @@ import torch
 
 from ..energy import misfit
 from ..errors import InputError, whole
+from ..noise import clipped_variance
 from ..operators import Hidden, Identity, Mask
 from ..randomness import generator
 from .rule import EarlyStopping, Rule, real, scalar, wide
@@ -18,7 +19,6 @@ __all__ = [
     "Plateau",
     "Sure",
     "WindowedVariance",
-    "clipped_variance",
 ]
 
 
@@ -533,43 +533,3 @@ def _noise_level(sigma, problem, name):
             f"{name} needs noise, and this problem has none; use a fixed count of iterations"
         )
     return sigma
-
-
-def clipped_variance(image, sigma):
-    """Return the mean square of Gaussian noise after the noisy image was clipped to [0, 1].
-
-    Parameters
-    ----------
-    image : torch.Tensor
-        The clean image, or an estimate of it; values in [0, 1].
-    sigma : float
-        Standard deviation of the noise before clipping.
-
-    Returns
-    -------
-    torch.Tensor
-        A scalar, at most sigma².
-
-    Notes
-    -----
-    For noise n ~ N(0, σ²) and a pixel x, clip(x + n) − x is n clipped to [−x, 1 − x]. With φ and Φ
-    of the standard normal distribution and t = a/σ, the side up to a distance a contributes
-    σ² (Φ(t) − 1/2 − t φ(t)) + a² (1 − Φ(t)).
-
-    Examples
-    --------
-    >>> import torch
-    >>> mid_grey = torch.full((1, 16, 16), 0.5)
-    >>> round(clipped_variance(mid_grey, 0.1).item(), 4)
-    0.01
-    >>> round(clipped_variance(torch.ones(1, 16, 16), 0.1).item(), 4)
-    0.005
-    """
-    return (_one_side(image, sigma) + _one_side(1 - image, sigma)).mean()
-
-
-def _one_side(distance, sigma):
-    t = distance.clamp(min=0) / sigma
-    density = (-0.5 * t * t).exp() / math.sqrt(2 * math.pi)
-    below = 0.5 * (1 + (t / math.sqrt(2)).erf())
-    return sigma**2 * (below - 0.5 - t * density) + distance.square() * (1 - below)

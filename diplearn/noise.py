@@ -1,0 +1,271 @@
+"""What can be known of the noise in one image: what clipping did to it, its level, its correlation.
+
+A camera cannot record less than black or more than white. Noise that would leave [0, 1] is clipped:
+the mean of a noisy pixel is then no longer the clean value, and a good denoiser, which finds that
+mean, returns blacks that are too bright and whites that are too dark. `unclip` corrects them, and
+`clipped_ends` says whether there is something to correct.
+
+Foi, Clipped noisy images: heteroskedastic modeling and practical denoising, Signal Processing 89
+(2009), doi:10.1016/j.sigpro.2009.04.018.
+"""
+
+import math
+
+import torch
+
+from .errors import InputError
+
+__all__ = ["clipped_ends", "clipped_mean", "clipped_std", "clipped_variance", "unclip"]
+
+
+def clipped_mean(image, sigma):
+    """Return the mean of each pixel after noise was added and the result clipped to [0, 1].
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        The clean image; values in [0, 1].
+    sigma : float or torch.Tensor
+        Standard deviation of the Gaussian noise before clipping; a map must have the image's shape.
+
+    Returns
+    -------
+    torch.Tensor
+        E clip(x + n), of the image's shape: above x where x is nearly black, and below x where x is
+        nearly white.
+
+    Raises
+    ------
+    InputError
+        The standard deviation is negative or not finite.
+
+    Notes
+    -----
+    E clip(x + n) = x + h(x) − h(1 − x), where h(d) = σ φ(d/σ) − d Φ(−d/σ) is what clipping adds at
+    a distance d from the end; φ and Φ belong to the standard normal distribution. Foi (2009),
+    doi:10.1016/j.sigpro.2009.04.018.
+
+    Examples
+    --------
+    >>> clipped_mean(torch.tensor([0.0, 0.5, 1.0]), sigma=0.1)
+    tensor([0.0399, 0.5000, 0.9601])
+    """
+    x, s = _exact(image, sigma)
+    return (x + _added(x, s) - _added(1 - x, s)).to(image)
+
+
+def clipped_std(image, sigma):
+    """Return the standard deviation of each pixel after noise was added and the result clipped.
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        The clean image; values in [0, 1].
+    sigma : float or torch.Tensor
+        Standard deviation of the Gaussian noise before clipping; a map must have the image's shape.
+
+    Returns
+    -------
+    torch.Tensor
+        The deviation from `clipped_mean`, of the image's shape; at most sigma.
+
+    Raises
+    ------
+    InputError
+        The standard deviation is negative or not finite.
+
+    Notes
+    -----
+    Foi (2009), doi:10.1016/j.sigpro.2009.04.018.
+
+    Examples
+    --------
+    >>> clipped_std(torch.tensor([0.0, 0.5, 1.0]), sigma=0.1)
+    tensor([0.0584, 0.1000, 0.0584])
+    """
+    x, s = _exact(image, sigma)
+    bias = _added(x, s) - _added(1 - x, s)
+    square = _one_side(x, s) + _one_side(1 - x, s)  # about x, not about the mean
+    return (square - bias.square()).clamp(min=0).sqrt().to(image)
+
+
+def unclip(mean, sigma, black=True, white=True):
+    """Return the clean image whose noisy and clipped version has this mean.
+
+    This is the inverse of `clipped_mean`, for the result of a denoiser that was given an
+    observation with clipped noise. Whether the noise was clipped, `clipped_ends` can tell.
+
+    Parameters
+    ----------
+    mean : torch.Tensor
+        The denoised image.
+    sigma : float or torch.Tensor
+        Standard deviation of the noise before clipping; a map must have the image's shape.
+    black, white : bool, optional
+        Whether the noise was clipped at this end.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        The standard deviation is negative or not finite.
+
+    Notes
+    -----
+    Newton's method in float64, from the mean itself; after ten iterations the error is below 1e-6
+    for every sigma up to 1. Foi (2009), doi:10.1016/j.sigpro.2009.04.018.
+
+    Examples
+    --------
+    >>> truth = torch.tensor([0.0, 0.02, 0.5, 1.0])
+    >>> unclip(clipped_mean(truth, sigma=0.1), sigma=0.1)
+    tensor([0.0000, 0.0200, 0.5000, 1.0000])
+    """
+    wanted, s = _exact(mean, sigma)
+    x = wanted.clamp(0, 1)
+    for _ in range(10):
+        found, slope = x, torch.ones_like(x)
+        if black:
+            found, slope = found + _added(x, s), slope - torch.special.ndtr(-x / s)
+        if white:
+            found, slope = found - _added(1 - x, s), slope - torch.special.ndtr((x - 1) / s)
+        x = (x - (found - wanted) / slope).clamp(0, 1)
+    return x.to(mean)
+
+
+def clipped_ends(observation, estimate, sigma):
+    """Return whether Gaussian noise was clipped at black, and whether it was clipped at white.
+
+    Clipped noise leaves a trace: among the pixels whose mean lies a little above black, a certain
+    share is exactly black, and the others are distributed like the upper part of a Gaussian. An
+    image with true black bars, an overexposed sky, a camera's gamma or a stretched range has other
+    shares. The shares that are expected around the estimate are compared with those observed.
+
+    Parameters
+    ----------
+    observation : torch.Tensor, (C, H, W) in [0, 1]
+    estimate : torch.Tensor
+        The observation after a denoiser, without `unclip`.
+    sigma : float or torch.Tensor
+        Standard deviation of the noise before clipping; a map must have the image's shape.
+
+    Returns
+    -------
+    black, white : bool
+        Also False where too few pixels come near this end for an answer; nothing is lost then.
+
+    Raises
+    ------
+    InputError
+        The standard deviation is negative or not finite, or the shapes differ.
+
+    Notes
+    -----
+    Looked at are pixels whose mean is 0.3 to 1.2 standard deviations from the end: the mean of
+    clipped noise on black is 0.4, and beyond 1.2 little is clipped. With x the unclipped estimate,
+    a share Φ((t − x)/σ) should be at most t. The answer is yes if this holds for t = 0, 1/4, 1/2,
+    1, 3/2 and 2 σ to within `TOLERANCE`. Measured with BM3D on bundled images: clipped noise of 10
+    to 50 grey values differs by up to 0.06, everything else by 0.11 or more.
+
+    Examples
+    --------
+    >>> from diplearn import denoising, images
+    >>> clean = images.load("coffee", size=64)
+    >>> problem = denoising(clean, sigma=0.1)
+    >>> clipped_ends(problem.observation, clipped_mean(clean, 0.1), sigma=0.1)
+    (True, True)
+    >>> clipped_ends(clean, clean, sigma=0.1)  # black and white, but no noise
+    (False, False)
+    """
+    if observation.shape != estimate.shape:
+        raise InputError(
+            f"the observation has shape {tuple(observation.shape)} and the estimate "
+            f"{tuple(estimate.shape)}; they must be of the same shape"
+        )
+    y, s = _exact(observation, sigma)
+    m, s = estimate.detach().cpu().double(), s.expand(y.shape)
+    return _clipped_at_black(y, m, s), _clipped_at_black(1 - y, 1 - m, s)
+
+
+TOLERANCE = 0.08
+"""Up to which observed and expected shares of clipped values may differ."""
+
+LEAST_PIXELS = 200
+"""Fewer pixels near black or white say nothing about clipping."""
+
+LEAST_LEVEL = 2 / 255
+"""Weaker noise cannot be told from the rounding to 256 levels."""
+
+
+def _clipped_at_black(observation, mean, sigma):
+    """Return whether the observed shares near black are those of clipped Gaussian noise."""
+    near = (mean > 0.3 * sigma) & (mean < 1.2 * sigma) & (sigma >= LEAST_LEVEL)
+    if near.sum() < LEAST_PIXELS:
+        return False
+    y, m, s = observation[near], mean[near], sigma[near]
+    x = unclip(m, s, white=False)
+    worst = 0.0
+    for t in (0, 0.25, 0.5, 1, 1.5, 2):
+        expected = torch.special.ndtr(t - x / s).mean()
+        observed = (y <= t * s + 1e-6).double().mean()
+        worst = max(worst, (expected - observed).abs().item())
+    return worst < TOLERANCE
+
+
+def _exact(image, sigma):
+    """Return an image and a standard deviation in float64, on the CPU; the latter is above 0."""
+    sigma = torch.as_tensor(sigma).detach().cpu().double()
+    if not (sigma.isfinite().all() and (sigma >= 0).all()):
+        raise InputError("sigma is not a noise level: it must be 0 or more everywhere")
+    return image.detach().cpu().double(), sigma.clamp(min=1e-9)
+
+
+def _added(distance, sigma):
+    """Return what clipping adds to the mean at a distance from the end: E max(n − distance, 0)."""
+    t = distance / sigma
+    density = (-0.5 * t * t).exp() / math.sqrt(2 * math.pi)
+    return sigma * density - distance * torch.special.ndtr(-t)
+
+
+def clipped_variance(image, sigma):
+    """Return the mean square of Gaussian noise after the noisy image was clipped to [0, 1].
+
+    Parameters
+    ----------
+    image : torch.Tensor
+        The clean image, or an estimate of it; values in [0, 1].
+    sigma : float
+        Standard deviation of the noise before clipping.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, at most sigma².
+
+    Notes
+    -----
+    For noise n ~ N(0, σ²) and a pixel x, clip(x + n) − x is n clipped to [−x, 1 − x]. With φ and Φ
+    of the standard normal distribution and t = a/σ, the side up to a distance a contributes
+    σ² (Φ(t) − 1/2 − t φ(t)) + a² (1 − Φ(t)).
+
+    Examples
+    --------
+    >>> import torch
+    >>> mid_grey = torch.full((1, 16, 16), 0.5)
+    >>> round(clipped_variance(mid_grey, 0.1).item(), 4)
+    0.01
+    >>> round(clipped_variance(torch.ones(1, 16, 16), 0.1).item(), 4)
+    0.005
+    """
+    return (_one_side(image, sigma) + _one_side(1 - image, sigma)).mean()
+
+
+def _one_side(distance, sigma):
+    t = distance.clamp(min=0) / sigma
+    density = (-0.5 * t * t).exp() / math.sqrt(2 * math.pi)
+    below = 0.5 * (1 + (t / math.sqrt(2)).erf())
+    return sigma**2 * (below - 0.5 - t * density) + distance.square() * (1 - below)
