@@ -5,17 +5,32 @@ the mean of a noisy pixel is then no longer the clean value, and a good denoiser
 mean, returns blacks that are too bright and whites that are too dark. `unclip` corrects them, and
 `clipped_ends` says whether there is something to correct.
 
+In a photograph the noise depends on the brightness (`level_map`), and neighbouring pixels have
+similar noise (`autocovariance`). Both are measured where the image is flattest: there, what differs
+from a denoised image is noise.
+
 Foi, Clipped noisy images: heteroskedastic modeling and practical denoising, Signal Processing 89
 (2009), doi:10.1016/j.sigpro.2009.04.018.
 """
 
 import math
 
+import numpy as np
 import torch
 
-from .errors import InputError
+from .errors import InputError, whole
 
-__all__ = ["clipped_ends", "clipped_mean", "clipped_std", "clipped_variance", "unclip"]
+__all__ = [
+    "autocovariance",
+    "clipped_ends",
+    "clipped_mean",
+    "clipped_std",
+    "clipped_variance",
+    "correlation",
+    "level",
+    "level_map",
+    "unclip",
+]
 
 
 def clipped_mean(image, sigma):
@@ -269,3 +284,259 @@ def _one_side(distance, sigma):
     density = (-0.5 * t * t).exp() / math.sqrt(2 * math.pi)
     below = 0.5 * (1 + (t / math.sqrt(2)).erf())
     return sigma**2 * (below - 0.5 - t * density) + distance.square() * (1 - below)
+
+
+def level_map(observation, estimate=None):
+    """Estimate the standard deviation of the noise in each pixel, as a function of its brightness.
+
+    Parameters
+    ----------
+    observation : torch.Tensor, (C, H, W) in [0, 1]
+    estimate : torch.Tensor, optional
+        The observation after a denoiser, (C, H, W); by default a non-local mean. A denoiser that
+        leaves noise in its result makes this noise appear weaker.
+
+    Returns
+    -------
+    torch.Tensor
+        (C, H, W), in units of [0, 1]; 0 in a channel without noise.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+
+    Notes
+    -----
+    Each channel's blocks of 5x5 pixels are sorted into bins of equal size by their brightness. The
+    flattest quarter of a bin tells its variance: there the residual contains hardly any edges or
+    texture. Between bins the variance is interpolated linearly, which allows for the photons of
+    Foi et al. (2008), doi:10.1109/TIP.2008.2001399, and for any gamma after them.
+
+    Examples
+    --------
+    >>> from diplearn import degrade
+    >>> ramp = torch.linspace(0.1, 0.9, 96).expand(1, 96, 96)
+    >>> levels = level_map(degrade.poisson_noise(ramp, peak=100), ramp)
+    >>> [round(levels[0, 48, column].item(), 2) for column in (10, 85)]
+    [0.04, 0.09]
+    """
+    estimate = _pilot(observation, estimate)
+    return _level_map(observation, estimate)
+
+
+def level(observation, estimate=None):
+    """Estimate the standard deviation of the noise: the root mean square of the `level_map`.
+
+    The usual estimate from the finest wavelet coefficients (`Problem.noise_level`) assumes that the
+    noise is independent from pixel to pixel. In a photograph neighbours have similar noise, and
+    that estimate finds less than half of it.
+
+    Parameters
+    ----------
+    observation, estimate
+        As in `level_map`.
+
+    Returns
+    -------
+    float
+        In units of [0, 1].
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+
+    Examples
+    --------
+    >>> from diplearn import degrade, images
+    >>> clean = images.load("coffee", size=64)
+    >>> abs(255 * level(degrade.gaussian_noise(clean, 25 / 255)) - 25) < 5
+    True
+    """
+    return level_map(observation, estimate).double().square().mean().sqrt().item()
+
+
+def autocovariance(observation, estimate=None, reach=4):
+    """Estimate how alike the noise is in pixels that lie close together.
+
+    Parameters
+    ----------
+    observation, estimate
+        As in `level_map`.
+    reach : int, optional
+        The largest distance in pixels along rows and columns.
+
+    Returns
+    -------
+    torch.Tensor
+        (C, 2 reach + 1, 2 reach + 1): the mean product of the noise in two pixels of a channel
+        whose distance is (row - reach, column - reach). The centre is the mean variance.
+
+    Raises
+    ------
+    InputError
+        The shapes differ, or the reach is not a whole number or too large for the image.
+
+    Notes
+    -----
+    The residual is divided by its `level_map`, so that dark and bright regions count alike, and
+    only pairs of pixels in flat blocks are counted, without clipped pixels.
+
+    Examples
+    --------
+    >>> from diplearn import degrade, images
+    >>> clean = images.load("coffee", size=64)
+    >>> covariance = autocovariance(degrade.camera(clean, iso=6400), reach=2)
+    >>> covariance.shape
+    torch.Size([3, 5, 5])
+    >>> (covariance[0, 2, 3] / covariance[0, 2, 2]).item() > 0.3  # a neighbour in the row
+    True
+    """
+    reach = whole(reach, "reach", 0)
+    estimate = _pilot(observation, estimate)
+    if 2 * reach >= min(observation.shape[1:]):
+        raise InputError(f"reach={reach} is too far for an image of {tuple(observation.shape)}")
+    return _autocovariance(observation, estimate, _level_map(observation, estimate), reach)
+
+
+def correlation(observation, estimate=None):
+    """Estimate the correlation between the noise of a pixel and that of its four neighbours.
+
+    Parameters
+    ----------
+    observation, estimate
+        As in `level_map`.
+
+    Returns
+    -------
+    float
+        The mean over the channels: near 0 for independent noise (up to 0.15 was measured, because
+        the residual contains a little of the image), 0.5 for a camera with a Bayer mosaic.
+
+    Raises
+    ------
+    InputError
+        The shapes differ.
+
+    Examples
+    --------
+    >>> from diplearn import degrade, images
+    >>> clean = images.load("coffee", size=64)
+    >>> correlation(degrade.gaussian_noise(clean, 0.1)) < 0.2 < correlation(degrade.camera(clean))
+    True
+    """
+    covariance = autocovariance(observation, estimate, reach=1)
+    return _neighbours(covariance)
+
+
+def _neighbours(covariance):
+    """Return the correlation of direct neighbours from an autocovariance; 0 without noise."""
+    middle = covariance.shape[-1] // 2
+    variance = covariance[:, middle, middle]
+    beside = (covariance[:, middle, middle + 1] + covariance[:, middle + 1, middle]) / 2
+    noisy = variance > 0
+    return (beside[noisy] / variance[noisy]).mean().item() if noisy.any() else 0.0
+
+
+SIDE = 5
+"""Pixels on each side of the blocks in which noise is measured."""
+
+BINS = 8
+"""Levels of brightness that are told apart."""
+
+FLAT = 0.25
+"""Fraction of the blocks of a bin that are taken for flat."""
+
+
+def _pilot(observation, estimate):
+    """Return the estimate as handed in, or a non-local mean that leaves little of the noise.
+
+    Non-local means keep noise that is alike in neighbours as if it were texture, unless they are
+    told of a level well above the true one, which blurs independent noise needlessly. Level and
+    correlation are therefore measured again with each result.
+    """
+    if estimate is not None:
+        if observation.shape != estimate.shape:
+            raise InputError(
+                f"the observation has shape {tuple(observation.shape)} and the estimate "
+                f"{tuple(estimate.shape)}; they must be of the same shape"
+            )
+        return estimate
+    from .baselines import non_local_means  # imported here: they take long to load
+    from .problems import Problem
+
+    sigma, alike = Problem(observation).noise_level(), 1.0
+    estimate = observation
+    for _ in range(4):
+        if sigma == 0:
+            return observation
+        factor = 1.1 + 0.7 * min(1, max(0, (alike - 0.12) / 0.2))
+        estimate = non_local_means(Problem(observation, sigma=min(1, factor * sigma)))
+        estimate = estimate.to(observation)
+        levels = _level_map(observation, estimate)
+        sigma = levels.double().square().mean().sqrt().item()
+        alike = _neighbours(_autocovariance(observation, estimate, levels, 1))
+    return estimate
+
+
+def _level_map(observation, estimate):
+    planes = [_levels(y, x) for y, x in zip(_exact(observation, 0)[0], _exact(estimate, 0)[0])]
+    return torch.stack(planes).to(observation)
+
+
+def _levels(observation, estimate):
+    """Return the standard deviation of one channel's noise, (H, W)."""
+    blocks = [_blocks(plane, 2).flatten(1) for plane in (observation, estimate)]
+    variance = (blocks[0] - blocks[1]).var(1)
+    cut = ((blocks[0] <= 0) | (blocks[0] >= 1)).double().mean(1)
+    told = (variance > 1e-7) & (cut < 0.3)
+    if told.sum() < 20:
+        return torch.zeros_like(estimate)
+    brightness, structure = blocks[1][told].mean(1), blocks[1][told].var(1)
+    variance, points = variance[told], []
+    for part in brightness.argsort().tensor_split(max(1, min(BINS, len(variance) // 40))):
+        flat = part[structure[part].argsort()[: math.ceil(FLAT * len(part))]]
+        points.append((brightness[flat].mean().item(), variance[flat].median().item()))
+    found = np.interp(estimate.numpy(), *zip(*sorted(points)))
+    return torch.from_numpy(found).sqrt()
+
+
+def _blocks(plane, step=1):
+    """Return the blocks of a plane, (N, SIDE, SIDE)."""
+    return plane.unfold(0, SIDE, step).unfold(1, SIDE, step).reshape(-1, SIDE, SIDE)
+
+
+def _flat_pixels(estimate):
+    """Return which pixels of one channel lie in flat blocks, (H, W)."""
+    blocks = _blocks(estimate).flatten(1)
+    flat, structure = torch.zeros(len(blocks), dtype=estimate.dtype), blocks.var(1)
+    for part in blocks.mean(1).argsort().tensor_split(BINS):
+        flat[part[structure[part].argsort()[: math.ceil(FLAT * len(part))]]] = 1
+    rows, columns = (side - SIDE + 1 for side in estimate.shape)
+    spread = torch.ones(1, 1, SIDE, SIDE, dtype=estimate.dtype)
+    return torch.nn.functional.conv_transpose2d(flat.view(1, 1, rows, columns), spread)[0, 0] > 0
+
+
+def _autocovariance(observation, estimate, levels, reach):
+    y, x, s = (_exact(image, 0)[0] for image in (observation, estimate, levels))
+    counted = torch.stack([_flat_pixels(plane) for plane in x]) & (y > 0) & (y < 1) & (s > 0)
+    noise = torch.where(counted, (y - x) / s.clamp(min=1e-9), 0)
+    side = 2 * reach + 1
+    found = torch.zeros(len(y), side, side, dtype=y.dtype)
+    for row in range(side):
+        for column in range(side):
+            here, there = _shifted(row - reach, column - reach)
+            pairs = (counted[here] & counted[there]).sum((1, 2))
+            found[:, row, column] = (noise[here] * noise[there]).sum((1, 2)) / pairs.clamp(min=1)
+    middle = found[:, reach, reach, None, None].clamp(min=1e-9)
+    return (found / middle * s.square().mean((1, 2), keepdim=True)).to(observation)
+
+
+def _shifted(down, right):
+    """Return two slices of an image, of which the second lies further down and right."""
+    first, second = [...], [...]
+    for shift in (down, right):
+        first.append(slice(max(0, -shift), -shift if shift > 0 else None))
+        second.append(slice(max(0, shift), shift if shift < 0 else None))
+    return tuple(first), tuple(second)
