@@ -7,10 +7,11 @@
     run = dip.fit(problem)
     run.output, run.psnr, run.stopped_at
 
-What is observed:   images, operators, degrade, problems, energy
-What fits it:       networks, optimisers, recipes, stopping, fitting (the loop), run, many
+What is observed:   images, operators, degrade, noise, problems, energy
+What fits it:       networks, optimisers, recipes, stopping with nl_ridge, fitting (the loop),
+                    run, many
 Beside the loop:    prepare, inputs, state, rollback, checkpoint, hardware, memory
-What compares fits: metrics, baselines with nl_ridge, sweep with results
+What compares fits: metrics, baselines, sweep with results
 What shows them:    figures, film, widgets, cli with streams
 The lessons' own:   course
 Small helpers:      errors, files, interrupts, progress, randomness
@@ -34,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "metrics",
         "networks",
         "nl_ridge",
+        "noise",
         "operators",
         "optimisers",
         "problems",
@@ -50,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "operators": ["Blur", "Downsample", "Identity", "Mask"],
         "problems": [
             "Problem",
+            "camera",
             "deblurring",
             "denoising",
             "inpainting",

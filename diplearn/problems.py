@@ -16,6 +16,7 @@ from .randomness import generator
 
 __all__ = [
     "Problem",
+    "camera",
     "deblurring",
     "denoising",
     "impedance",
@@ -252,6 +253,33 @@ def denoising(clean, sigma=25 / 255, seed=0):
     """
     clean = check(clean, "the clean image")
     return Problem(degrade.gaussian_noise(clean, sigma, seed), truth=clean, sigma=sigma)
+
+
+def camera(clean, iso=1600.0, seed=0, quality=92):
+    """Make a denoising problem with the noise that a photograph has; the clean image is its truth.
+
+    The noise level is unknown, as in practice: it depends on the brightness, and neighbouring
+    pixels have similar noise. Bayer's mosaic and JPEG belong to the degradation, so that even a
+    photograph without noise differs from the truth.
+
+    Parameters
+    ----------
+    clean : torch.Tensor, (C, H, W) in [0, 1]
+    iso, seed, quality
+        The camera's gain, the seed of its noise, and JPEG's quality; see `degrade.camera`.
+
+    Returns
+    -------
+    Problem
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> camera(images.load("coffee", size=64), iso=6400)
+    <Problem denoising: image of shape (3, 64, 64), truth known, sigma unknown>
+    """
+    clean = check(clean, "the clean image")
+    return Problem(degrade.camera(clean, iso, seed, quality), truth=clean)
 
 
 def super_resolution(clean, factor=4, kernel="lanczos2", sigma=0.0, seed=0):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import diplearn as dip
 from diplearn import degrade, images
 from diplearn.errors import InputError
 from diplearn.operators import Mask
@@ -18,6 +19,7 @@ GREY = torch.full((3, 80, 90), 0.5)
 NOISES = {
     "gaussian": lambda seed: degrade.gaussian_noise(GREY, 0.1, seed),
     "poisson": lambda seed: degrade.poisson_noise(GREY, 30, seed),
+    "camera": lambda seed: degrade.camera(GREY, seed=seed),
     "salt and pepper": lambda seed: degrade.salt_and_pepper(GREY, 0.2, seed),
     "missing pixels": lambda seed: Mask.pixels(80, 90, 0.5, seed).known,
 }
@@ -105,6 +107,61 @@ def test_impossible_amounts_of_salt(amount):
         degrade.salt_and_pepper(GREY, amount)
 
 
+def linear(image):
+    return torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
+
+
+def test_a_grey_cameras_noise_is_that_of_electrons():
+    """In linear light the mean is the image, and the variance is a x + b."""
+    a = 1600 / 100 / degrade.FULL_WELL
+    for value in (0.3, 0.5, 0.8):
+        image = torch.full((1, 128, 128), value)
+        photo = linear(degrade.camera(image, iso=1600, quality=None))
+        x = linear(torch.tensor(value)).item()
+        assert photo.mean().item() == pytest.approx(x, rel=0.01)
+        variance = a * x + (degrade.READ_NOISE * a) ** 2
+        assert photo.var().item() == pytest.approx(variance, rel=0.05)
+
+
+def test_the_mosaic_shows_each_sensor_one_colour_and_interpolates_the_others():
+    image = images.load("coffee", size=32)
+    photo = degrade.camera(image, iso=1e-4, quality=None)  # without noise
+    red, green, blue = (photo - image).abs()
+    seen = red[::2, ::2], green[::2, 1::2], green[1::2, ::2], blue[1::2, 1::2]
+    assert all(part.max() < 1e-4 for part in seen)
+    x = linear(image)
+    between = degrade._gamma((x[0, 4, 4] + x[0, 4, 6]) / 2)  # red, between two sensors of a row
+    assert photo[0, 4, 5].item() == pytest.approx(between.item(), abs=1e-4)
+    around = degrade._gamma((x[1, 3, 4] + x[1, 5, 4] + x[1, 4, 3] + x[1, 4, 5]) / 4)
+    assert photo[1, 4, 4].item() == pytest.approx(around.item(), abs=1e-4)
+    flat = torch.full((3, 33, 35), 0.4)  # nothing to interpolate wrongly, not even at the edges
+    assert (degrade.camera(flat, iso=1e-4, quality=None) - flat).abs().max() < 1e-4
+
+
+def test_neighbours_have_similar_noise_in_a_colour_photograph_only():
+    def alike(image):
+        noise = degrade.camera(image, quality=None)[0] - image[0]
+        return torch.corrcoef(torch.stack([noise[:, :-1].flatten(), noise[:, 1:].flatten()]))[0, 1]
+
+    assert alike(torch.full((3, 128, 128), 0.5)) > 0.4
+    assert abs(alike(torch.full((1, 128, 128), 0.5))) < 0.03
+
+
+def test_a_cameras_gain_and_its_jpeg():
+    image = images.load("coffee", size=128)
+    quality = [dip.psnr(degrade.camera(image, iso), image) for iso in (100, 1600, 6400)]
+    assert quality == sorted(quality, reverse=True)
+    assert quality[1] == pytest.approx(26.0, abs=0.3) and quality[2] == pytest.approx(21.4, abs=0.3)
+    raw = degrade.camera(image, quality=None)
+    assert torch.equal(degrade.camera(image, quality=50), degrade.jpeg(raw, 50))
+
+
+@pytest.mark.parametrize("iso", [0, -100, math.nan, math.inf])
+def test_impossible_gains(iso):
+    with pytest.raises(InputError, match="iso=.*above 0"):
+        degrade.camera(GREY, iso)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_what_a_file_would_hold(tmp_path, channels):
     image = images.load("astronaut", size=64)[:channels]
@@ -128,8 +185,11 @@ def test_impossible_qualities(quality):
 
 @pytest.mark.parametrize(
     "make",
-    [degrade.gaussian_noise, degrade.poisson_noise, degrade.salt_and_pepper, degrade.jpeg],
-)
+    [
+        degrade.gaussian_noise, degrade.poisson_noise, degrade.salt_and_pepper, degrade.jpeg,
+        degrade.camera,
+    ],
+)  # fmt: skip
 def test_arrays_get_the_same_noise_as_tensors(make):
     image = images.load("camera", size=32)
     for same in (image.numpy().astype(">f4"), np.broadcast_to(image.numpy(), (1, 32, 32))):

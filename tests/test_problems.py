@@ -77,6 +77,15 @@ def test_jpeg_and_deblurring(clean):
     assert torch.allclose(problem.observation, Blur(2)(clean).clamp(0, 1))
 
 
+def test_a_photograph(clean):
+    problem = problems.camera(clean, iso=3200, seed=1)
+    assert problem.task == "denoising" and problem.sigma is None
+    assert torch.equal(problem.truth, clean)
+    assert torch.equal(problem.observation, degrade.camera(clean, 3200, 1))
+    raw = problems.camera(clean, iso=3200, seed=1, quality=None)
+    assert not torch.equal(raw.observation, problem.observation)
+
+
 @pytest.mark.parametrize("shape", [(1, 17, 31), (3, 40, 5000), (1, 16, 16)])
 def test_odd_and_oblong_images(shape):
     image = torch.rand(shape)

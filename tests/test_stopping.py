@@ -5,10 +5,11 @@ import pytest
 import torch
 
 import diplearn as dip
-from diplearn import images
+from diplearn import degrade, images
 from diplearn.degrade import gaussian_noise
 from diplearn.errors import InputError
 from diplearn.fitting import Step
+from diplearn.randomness import generator
 from diplearn.stopping import (
     BY_NAME,
     Count,
@@ -151,6 +152,45 @@ def test_hidden_pixels_differ_from_network_to_network_and_are_hidden():
     assert not torch.equal(other.hidden[0], rule.hidden[0])
 
 
+def test_blocks_of_one_pixel_are_pixels():
+    """They were drawn before there were blocks: rows of numbers, one for each pixel."""
+    problem = dip.denoising(images.load("chelsea", size=64))
+    rule = HoldOut(fraction=0.1, seed=5)
+    rule.prepare(problem, dip.lab(members=2))
+    draws = torch.rand(1, 64, 64, generator=generator(5, "hold-out")).expand(3, -1, -1)
+    assert torch.equal(rule.hidden[0], draws < 0.1)
+    for hidden, (places, values) in zip(rule.hidden, rule.held_out):
+        assert torch.equal(places, hidden.flatten().nonzero()[:, 0])
+        assert torch.equal(values, problem.observation[hidden])
+
+
+@pytest.mark.parametrize("block, judged", [(2, 2), (3, 1), (4, 2), (5, 1), (6, 2)])
+def test_blocks_are_hidden_as_a_whole_and_judged_in_their_middle(block, judged):
+    problem = dip.denoising(images.load("chelsea", size=15 * block))
+    rule = HoldOut(fraction=0.1, block=block)
+    rule.prepare(problem, dip.lab(members=2))
+    hidden, shown = rule.hidden[0], rule.problems[0]
+    tiles = hidden[0].unfold(0, block, block).unfold(1, block, block)
+    whole = tiles.float().mean((2, 3))
+    assert set(whole.unique().tolist()) == {0, 1}
+    assert 0.03 < whole.mean() < 0.2
+    assert torch.equal(hidden[0], hidden[2])  # all channels: demosaicing mixes them
+    assert (shown.observation[hidden] == 0).all()
+    middle = torch.zeros(hidden.shape, dtype=torch.bool)
+    middle.view(-1)[rule.held_out[0][0]] = True
+    assert middle.sum() == 3 * judged**2 * whole.sum()
+    near = torch.nn.functional.max_pool2d(
+        (~hidden).float(), 2 * ((block - 1) // 2) + 1, 1, (block - 1) // 2
+    )
+    assert not (middle & (near > 0)).any()  # no pixel next to it was seen
+
+
+def test_a_block_that_hides_nothing_to_judge():
+    with pytest.raises(InputError, match="too few"):
+        problem = dip.denoising(images.load("camera", size=16))
+        HoldOut(fraction=1e-9, block=4).prepare(problem, dip.lab())
+
+
 def test_hidden_pixels_are_judged_as_the_fit_judges():
     """By squares a few dead pixels would end an l1 fit when all is still blurred."""
     clean = images.load("camera", size=64)
@@ -217,6 +257,22 @@ def test_the_automatic_choice():
         assert choose(None, problem, dip.lab()).name == name
 
 
+@pytest.mark.parametrize("size", [64, 300])
+def test_blocks_are_hidden_where_neighbours_have_similar_noise(size):
+    clean = images.load("coffee", size=size)
+
+    def block(observation):
+        return choose("auto", dip.Problem(observation), dip.lab()).block
+
+    assert block(degrade.camera(clean, iso=6400)) == 4
+    assert block(degrade.camera(clean, iso=1600, quality=None)) == 4
+    assert block(gaussian_noise(clean)) == 1
+    assert block(degrade.poisson_noise(clean)) == 1
+    assert block(degrade.salt_and_pepper(clean)) == 1
+    assert block(degrade.camera(clean[:1], iso=6400, quality=None)) == 1  # without a mosaic
+    assert block(clean.new_full(clean.shape, 0.5)) == 1  # without noise
+
+
 def test_the_discrepancy_ends_a_real_fit_early():
     problem = dip.denoising(images.load("chelsea", size=64), sigma=50 / 255)
     recipe = dip.lab().replace(input_noise=0, iterations=400)
@@ -271,6 +327,7 @@ def test_anything_that_can_be_called_with_a_step_is_a_rule():
     "rule, name",
     [
         (HoldOut, "fraction"), (HoldOut, "patience"), (HoldOut, "start"), (HoldOut, "seed"),
+        (HoldOut, "block"),
         (Sure, "probe"), (Sure, "sigma"), (Discrepancy, "sigma"), (Discrepancy, "factor"),
         (WindowedVariance, "window"), (ExponentialVariance, "window"), (Plateau, "tolerance"),
         (Count, "iterations"),

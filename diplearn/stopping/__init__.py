@@ -14,6 +14,7 @@ fit may stop:
 a function of a step.
 """
 
+from ..noise import clipped_variance
 from .choice import BY_NAME, automatic, choose
 from .choice import describe as describe
 from .choice import is_ours as is_ours
@@ -27,7 +28,6 @@ from .rules import (
     Plateau,
     Sure,
     WindowedVariance,
-    clipped_variance,
 )
 
 __all__ = [

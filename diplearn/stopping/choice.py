@@ -4,6 +4,8 @@ import copy
 import numbers
 
 from ..errors import InputError, lookup, one_line
+from ..noise import correlation
+from ..operators import Identity
 from .rule import Count, Function, Rule
 from .rules import (
     Discrepancy,
@@ -16,6 +18,12 @@ from .rules import (
 )
 
 __all__ = ["BY_NAME", "automatic", "choose"]
+
+ALIKE = 0.25
+"""Correlation of neighbours above which their noise is not independent: see `noise.correlation`."""
+
+EXCERPT = 256
+"""Side of the part of an image, in pixels, in which the correlation is measured."""
 
 BY_NAME = {
     rule.name: rule
@@ -37,8 +45,8 @@ def automatic(problem):
     -------
     list of Rule
         SURE where the noise is Gaussian and its level is stated; hold-out where nothing is known
-        about the noise; a plateau where there is none; a fixed count for JPEG, whose errors no rule
-        that we know of detects.
+        about the noise, with hidden blocks if neighbouring pixels have similar noise; a plateau
+        where there is none; a fixed count for JPEG, whose errors no rule that we know of detects.
 
     Examples
     --------
@@ -51,8 +59,18 @@ def automatic(problem):
     if problem.sigma:
         return [Sure(), HoldOut(), Count()]
     if problem.sigma is None and problem.task == "denoising":
-        return [HoldOut(), Count()]
+        return [HoldOut(block=4) if _neighbours_are_alike(problem) else HoldOut(), Count()]
     return [Plateau(), Count()]
+
+
+def _neighbours_are_alike(problem):
+    """Return whether the noise in the middle of the observation is correlated."""
+    if not isinstance(problem.operator, Identity):
+        return False
+    height, width = problem.observation.shape[1:]
+    top, left = max(0, height - EXCERPT) // 2, max(0, width - EXCERPT) // 2
+    excerpt = problem.observation[:, top : top + EXCERPT, left : left + EXCERPT]
+    return correlation(excerpt) > ALIKE
 
 
 def choose(stop, problem, recipe):
