@@ -59,7 +59,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "jpeg",
             "super_resolution",
         ],
-        "recipes": ["Recipe", "lab", "paper"],
+        "recipes": ["Recipe", "guided", "lab", "paper"],
         "run": ["Run"],
     },
 )

@@ -1,6 +1,7 @@
 """NL-Ridge: denoise each patch as a combination of the patches that look like it.
 
     denoise        step 1, which needs nothing but the noisy image, and then two guided steps
+    in_parts       the same as a generator, for a caller who has something to do in between
     guided_step    one guided step: a pilot, an estimate of the clean image, guides it
 
 A step visits reference patches on a grid. It finds the k patches most similar to each, the rows of
@@ -30,7 +31,7 @@ from .errors import InputError
 from .images import SMALLEST_SIDE, as_tensor
 from .images.tensors import check_finite, check_form
 
-__all__ = ["denoise", "guided_step"]
+__all__ = ["denoise", "guided_step", "in_parts"]
 
 
 class _Search(NamedTuple):
@@ -85,8 +86,36 @@ def denoise(noisy, sigma, pilot=None):
     >>> psnr(denoise(noisy, 25 / 255), clean) - psnr(noisy, clean) > 5
     True
     """
+    return _finished(in_parts(noisy, sigma, pilot))
+
+
+def in_parts(noisy, sigma, pilot=None):
+    """Denoise as `denoise` does, but stop after each part of the work, a tenth of a second or so.
+
+    Parameters
+    ----------
+    noisy, sigma, pilot
+        As in `denoise`.
+
+    Yields
+    ------
+    None
+        After each part. The restored image is what the generator returns in the end, the value of
+        its StopIteration.
+
+    Raises
+    ------
+    InputError
+        As for `denoise`, when the first part is asked for.
+
+    Examples
+    --------
+    >>> from diplearn import images
+    >>> parts = in_parts(images.load("camera", size=32), 25 / 255)
+    >>> next(parts)
+    """
     first = (_FIRST,) if pilot is None else ()
-    return _run(noisy, sigma, pilot, (*first, _SECOND, _THIRD))
+    return (yield from _run(noisy, sigma, pilot, (*first, _SECOND, _THIRD)))
 
 
 def guided_step(noisy, sigma, pilot):
@@ -122,11 +151,20 @@ def guided_step(noisy, sigma, pilot):
     >>> psnr(best, clean) > psnr(own, clean)
     True
     """
-    return _run(noisy, sigma, pilot, (_THIRD,))
+    return _finished(_run(noisy, sigma, pilot, (_THIRD,)))
+
+
+def _finished(work):
+    """Run a generator to its end, and return what it returns."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
 
 
 def _run(noisy, sigma, pilot, searches):
-    """Run one step for each search; the result of each is the pilot of the next."""
+    """Run one step for each search, in parts; the result of each is the pilot of the next."""
     y, variance = _checked(noisy, sigma)
     if pilot is not None:
         pilot = check_finite(check_form(pilot, "the pilot", shape=y.shape), "the pilot")
@@ -135,7 +173,7 @@ def _run(noisy, sigma, pilot, searches):
         return noisy.detach().to(torch.float32, copy=True)
     y, variance = _rotate(y), _rotate(variance, squared=True)
     for search in searches:
-        pilot = _step(y, variance, pilot, search)
+        pilot = yield from _step(y, variance, pilot, search)
     return _rotate(pilot, back=True).to(noisy.device)
 
 
@@ -169,7 +207,7 @@ def _rotate(image, back=False, squared=False):
 
 
 def _step(y, variance, pilot, search):
-    """Run one step on rotated colours; without a pilot, it is step 1."""
+    """Run one step on rotated colours, in parts; without a pilot, it is step 1."""
     side = search.side
     height = y.shape[1] - side + 1  # of the map of patches, each known by its upper left pixel
     tall = min(search.window, height)
@@ -185,6 +223,7 @@ def _step(y, variance, pilot, search):
             planes = [None if u is None else u[c] for u in strips]
             for image, part in zip((total, weights), _restored(*planes, groups, side)):
                 image[c, first:last] += part
+            yield
     return total / weights
 
 

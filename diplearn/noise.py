@@ -21,6 +21,7 @@ import torch
 from .errors import InputError, whole
 
 __all__ = [
+    "alike",
     "autocovariance",
     "clipped_ends",
     "clipped_mean",
@@ -428,6 +429,37 @@ def correlation(observation, estimate=None):
     """
     covariance = autocovariance(observation, estimate, reach=1)
     return _neighbours(covariance)
+
+
+def alike(observation):
+    """Return whether the noise is alike in neighbouring pixels, as in photographs.
+
+    Parameters
+    ----------
+    observation : torch.Tensor, (C, H, W) in [0, 1]
+
+    Returns
+    -------
+    bool
+        Whether the `correlation` is above `ALIKE`, in the middle of a large image.
+
+    Examples
+    --------
+    >>> from diplearn import degrade, images
+    >>> clean = images.load("coffee", size=64)
+    >>> alike(degrade.gaussian_noise(clean, 0.1)), alike(degrade.camera(clean))
+    (False, True)
+    """
+    height, width = observation.shape[1:]
+    top, left = max(0, height - EXCERPT) // 2, max(0, width - EXCERPT) // 2
+    return correlation(observation[:, top : top + EXCERPT, left : left + EXCERPT]) > ALIKE
+
+
+ALIKE = 0.25
+"""Correlation of neighbours above which their noise is not independent."""
+
+EXCERPT = 256
+"""Side of the part of a large image, in pixels, in which `alike` measures."""
 
 
 def _neighbours(covariance):

@@ -19,6 +19,7 @@ from .choice import BY_NAME, automatic, choose
 from .choice import describe as describe
 from .choice import is_ours as is_ours
 from .choice import rebuild as rebuild
+from .fusion import Fusion
 from .rule import Count, EarlyStopping, Rule
 from .rules import (
     Discrepancy,
@@ -36,6 +37,7 @@ __all__ = [
     "Discrepancy",
     "EarlyStopping",
     "ExponentialVariance",
+    "Fusion",
     "HoldOut",
     "Oracle",
     "Plateau",

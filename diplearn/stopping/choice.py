@@ -3,9 +3,10 @@
 import copy
 import numbers
 
+from .. import noise
 from ..errors import InputError, lookup, one_line
-from ..noise import correlation
 from ..operators import Identity
+from .fusion import Fusion
 from .rule import Count, Function, Rule
 from .rules import (
     Discrepancy,
@@ -19,16 +20,11 @@ from .rules import (
 
 __all__ = ["BY_NAME", "automatic", "choose"]
 
-ALIKE = 0.25
-"""Correlation of neighbours above which their noise is not independent: see `noise.correlation`."""
-
-EXCERPT = 256
-"""Side of the part of an image, in pixels, in which the correlation is measured."""
-
 BY_NAME = {
     rule.name: rule
     for rule in (
-        Count, HoldOut, Sure, Discrepancy, WindowedVariance, ExponentialVariance, Plateau, Oracle,
+        Count, HoldOut, Sure, Fusion, Discrepancy, WindowedVariance, ExponentialVariance, Plateau,
+        Oracle,
     )
 }  # fmt: skip
 
@@ -59,18 +55,13 @@ def automatic(problem):
     if problem.sigma:
         return [Sure(), HoldOut(), Count()]
     if problem.sigma is None and problem.task == "denoising":
-        return [HoldOut(block=4) if _neighbours_are_alike(problem) else HoldOut(), Count()]
+        return [HoldOut(block=4) if _alike(problem) else HoldOut(), Count()]
     return [Plateau(), Count()]
 
 
-def _neighbours_are_alike(problem):
-    """Return whether the noise in the middle of the observation is correlated."""
-    if not isinstance(problem.operator, Identity):
-        return False
-    height, width = problem.observation.shape[1:]
-    top, left = max(0, height - EXCERPT) // 2, max(0, width - EXCERPT) // 2
-    excerpt = problem.observation[:, top : top + EXCERPT, left : left + EXCERPT]
-    return correlation(excerpt) > ALIKE
+def _alike(problem):
+    """Return whether the noise is known to be alike in neighbouring pixels."""
+    return isinstance(problem.operator, Identity) and noise.alike(problem.observation)
 
 
 def choose(stop, problem, recipe):
@@ -105,7 +96,9 @@ def choose(stop, problem, recipe):
     if isinstance(stop, str) and stop == "auto" or stop is None and recipe.stop == "auto":
         return _first(automatic(problem), problem, recipe)
     if stop is None:
-        return _first([_named(recipe.stop), Count()], problem, recipe)
+        rule = _named(recipe.stop)
+        # A mixture with another denoiser is not replaced by the fit alone without a word.
+        return _first([rule] if isinstance(rule, Fusion) else [rule, Count()], problem, recipe)
     rule = copy.copy(_as_rule(stop))
     rule.state = {}
     rule.name = str(rule.name or type(rule).__name__)
@@ -115,14 +108,16 @@ def choose(stop, problem, recipe):
 
 
 def _first(rules, problem, recipe):
-    """Return the first rule that applies; the last one always does."""
-    for rule in rules:
+    """Return the first rule that applies; raise the InputError of the last one if none does."""
+    *others, last = rules
+    for rule in others:
         try:
             rule.prepare(problem, recipe)
         except InputError:  # such as SURE for a problem without noise
             continue
         return rule
-    raise AssertionError("a count always applies")
+    last.prepare(problem, recipe)
+    return last
 
 
 def _named(name):

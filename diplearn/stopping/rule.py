@@ -102,8 +102,12 @@ class Rule:
 
     def choose(self, step, where=True):
         """Choose the average of this step, unless the rule has already decided to stop."""
+        self.keep(where, chosen=step.average, chosen_at=step.iteration)
+
+    def keep(self, where, **values):
+        """Put values into the state where a condition holds, unless the rule wants to stop."""
         where = ~self.state["stop"] & _condition(where)
-        for name, value in (("chosen", step.average), ("chosen_at", step.iteration)):
+        for name, value in values.items():
             self.state[name] = torch.where(where, value, self.state[name])
 
     def stop_when(self, condition):

@@ -247,8 +247,8 @@ class Sure(EarlyStopping):
         self.state["divergence"] = divergence  # the average's, since all of this is linear
         if step.iteration % self.EVERY and step.iteration > 10 * self.EVERY:
             return math.inf
-        residual = _of(problem.operator(step.average) - problem.observation, self.noisy)
-        variance = clipped_variance(_of(step.average, self.noisy), self.level)
+        residual = only(problem.operator(step.average) - problem.observation, self.noisy)
+        variance = clipped_variance(only(step.average, self.noisy), self.level)
         return residual.square().sum() / pixels - variance + 2 * variance * divergence.float()
 
 
@@ -319,9 +319,9 @@ class Discrepancy(Rule):
         if step.iteration < self.start:
             return
         problem, noisy = self.problem, self.noisy
-        residual = _of(problem.operator(step.average) - problem.observation, noisy)
-        known = _of(problem.operator(torch.ones_like(step.average)), noisy).mean()
-        allowed = self.factor * clipped_variance(_of(step.average, noisy), self.level)
+        residual = only(problem.operator(step.average) - problem.observation, noisy)
+        known = only(problem.operator(torch.ones_like(step.average)), noisy).mean()
+        allowed = self.factor * clipped_variance(only(step.average, noisy), self.level)
         self.stop_when(residual.square().mean() <= allowed * known)
 
 
@@ -542,7 +542,8 @@ def _noisy_channels(problem):
     return None if len(noisy) in (0, len(low)) else noisy
 
 
-def _of(image, channels):
+def only(image, channels):
+    """Return some channels of an image; all for None."""
     return image if channels is None else torch.stack([image[c] for c in channels])
 
 
