@@ -78,10 +78,10 @@ OPTIONS = {
     "resume": _option(str, "RUN", "Continue a fit that --save wrote, instead of reading IMAGE. The "
                       "file is not changed unless --save names it again."),
     # The fit.
-    "recipe": _option(str, "NAME", "best (default): guided where the noise is independent from pixel "
-                      "to pixel, else lab. guided: the deep image prior mixed with NL-Ridge, to "
-                      "denoise. lab: the deep image prior alone; about a minute for 256x256 pixels "
-                      "on two cores. paper: as published; much slower."),
+    "recipe": _option(str, "NAME", "best (default): guided where the noise is independent from "
+                      "pixel to pixel, else lab. guided: the deep image prior mixed with NL-Ridge, "
+                      "to denoise. lab: the deep image prior alone; about a minute for 256x256 "
+                      "pixels on two cores. paper: as published; much slower."),
     "iterations": _option(int, "N", "Largest number of iterations. Default: the recipe's.", min=1),
     "stop": _option(str, "RULE", "When to stop: auto (default), count, hold-out, sure, "
                     "discrepancy, es-wmv, es-emv, plateau, or oracle, which needs --truth."),
