@@ -19,7 +19,7 @@ from .rules import (
 
 __all__ = ["BY_NAME", "automatic", "choose"]
 
-ALIKE = 0.25
+ALIKE = 0.35
 """Correlation of neighbours above which their noise is not independent: see `noise.correlation`."""
 
 EXCERPT = 256
