@@ -474,21 +474,16 @@ def _same(path, other):
 
 
 def _summary(run):
-    """Return a line with the recipe, the iterations, the seconds and the PSNR of a fit."""
-    words = f"{_recipe(run)}, {run.stopped_at} iterations, {run.seconds:.0f} s"
+    """Return a line with the iterations, the seconds, the PSNR and the recipe of a fit."""
+    words = f"{run.stopped_at} iterations, {run.seconds:.0f} s"
     truth, observation = run.problem.truth, run.problem.observation
-    if truth is None:
-        return words
-    same = observation.shape == truth.shape
-    before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
-    return f"{words}, PSNR {before}{run.psnr:.2f} dB"
-
-
-def _recipe(run):
-    """Name the recipe, and for a mixture also its parts."""
-    weight = getattr(run.rule, "weight", None)
-    parts = "" if weight is None else f" ({weight:.0%} fit, {1 - weight:.0%} {run.rule.pilot})"
-    return f"recipe {run.recipe.name}{parts}"
+    if truth is not None:
+        same = observation.shape == truth.shape
+        before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
+        words += f", PSNR {before}{run.psnr:.2f} dB"
+    weight = getattr(run.rule, "weight", None)  # of a mixture
+    parts = "" if weight is None else f": {weight:.0%} fit, {1 - weight:.0%} {run.rule.pilot}"
+    return f"{words} (recipe {run.recipe.name}{parts})"
 
 
 # Many fits.

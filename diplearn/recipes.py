@@ -411,7 +411,7 @@ def best(problem):
     return lab(problem.task)
 
 
-NAMES = {"lab": lab, "guided": guided, "paper": paper}
+NAMES = {"lab": lab, "guided": guided, "paper": paper, "best": best}
 
 
 def choose(recipe, problem):
@@ -421,9 +421,9 @@ def choose(recipe, problem):
     """
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe == "best":
-        return best(problem)
     made = lookup(NAMES, "lab" if recipe is None else recipe, "recipe")
+    if made is best:
+        return best(problem)
     task = problem.task
     if made is not paper:
         return made(task)
