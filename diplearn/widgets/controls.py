@@ -34,7 +34,7 @@ class Controls(w.VBox):
     def __init__(self, problem, recipe, iterations, seed, size):
         self._given, self._renewed, self._begun_with = problem, 0, None
         self._own_recipe = recipe if isinstance(recipe, Recipe) else None
-        names = list(recipes.NAMES) if self._own_recipe is None else [recipe.name]
+        names = [*recipes.NAMES, "best"] if self._own_recipe is None else [recipe.name]
         self.image = dropdown("image", images.names(), "astronaut")
         self.side = dropdown("size", sorted({64, 96, 128, 192, 256, size}), size)
         self.task = dropdown("task", list(TASKS), "denoising")
@@ -114,6 +114,7 @@ class Controls(w.VBox):
         self._begun_with = self._settings()
         problem = self.problem()
         recipe = self.recipe_for(problem)
+        stop = None if recipe.stop == "fusion" else stop  # the rule makes the image
         options |= {"stop": stop, "iterations": iterations, "seed": self.seed.value}
         return fit(problem, recipe, **options)
 
