@@ -3,8 +3,9 @@
 python benchmarks/denoising.py --image camera --sigma 25 --seeds 1 --size 64 --method BM3D
 
 A case is an image, a noise level, a seed and a method. Each finished case is stored in --results,
-so that the same command continues after a stop. The output is a CSV, a figure, and a section of
-RESULTS.md; the first two are written beside the folder --results.
+so that the same command continues after a stop; after a change of the package, empty that folder.
+The output is a CSV, a figure, and a section of RESULTS.md; the first two are written beside the
+folder. --threads is a limit for PyTorch; the package bm3d has threads of its own.
 
 With --camera, the noise is that of a simulated camera, of unknown level. The classical methods get
 an estimate of it. The recipe guided refuses such noise; lab does not. Two methods that look at the
