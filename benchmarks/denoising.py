@@ -269,7 +269,7 @@ def draw(rows, path):
         return False
     apart = psnr[names].sub(psnr["BM3D"], axis=0)
     levels, pictures = rows["noise level"].unique(), list(rows["image"].unique())
-    size = (1 + 3.1 * len(levels), 1.5 + 0.4 * len(pictures))
+    size = (1 + 3.1 * len(levels), 1.7 + 0.4 * len(pictures))
     figure = Figure("PSNR minus that of BM3D, by image and method", figsize=size)
     axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
     for axis, level in zip(axes, levels):
@@ -288,7 +288,8 @@ def draw(rows, path):
     show_literally(*axes[0].get_yticklabels())
     axes[0].set_ylim(len(pictures) - 0.5, -0.5)  # shared by all panels
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, ncols=len(names), loc="outside lower center")
+    columns = min(len(names), 2 * len(levels))  # more would not fit below the panels
+    figure.legend(handles, labels, frameon=False, ncols=columns, loc="outside lower center")
     figure.savefig(path, dpi=110)
     return True
 
