@@ -36,7 +36,7 @@ class Fusion(Sure):
         Noise level; by default the problem's, or an estimate from the observation, which may depend
         on the brightness.
     probe, seed, patience, start
-        As in `Sure`; but the rule does not stop during the first quarter of the iterations.
+        As in `Sure`; but the rule never stops in the first half of the recipe's iterations.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Fusion(Sure):
             raise InputError(f"fusion is for denoising, and this is {task}; use another rule")
         super().prepare(problem, recipe)
         # At first the fit is far behind the pilot, and the estimated errors differ by chance only.
-        self.first = max(self.start, recipe.iterations // 4)
+        self.LEAST = max(self.LEAST, recipe.iterations // 2)
         stated = self.sigma is not None or problem.sigma is not None
         self.levels = self.level if stated else _measured(problem.observation, self.level)
         self._work = [self._begin(each.observation) for each in self.problems]
