@@ -45,6 +45,7 @@ import torch
 
 import diplearn as dip
 from diplearn.course import check, data
+from diplearn.course.figures import closeups, foretold
 from diplearn.figures import BLUE, COLOURS, ORANGE, Figure, contact_sheet
 from diplearn.widgets import compare, scrub
 
@@ -569,6 +570,147 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 # optimiser will help. A *trained* network can know grass; a structural one knows what images have in
 # common.
 #
+# ## 7 · Two priors that know different things
+#
+# So far BM3D was ahead or level. Is a prior that is behind of no use? Let two results have errors whose mean
+# squares are $e_a^2$ and $e_b^2$, with the mean product $c$. The mixture $w\,a + (1 - w)\,b$ has the error
+#
+# $$w^2 e_a^2 + (1 - w)^2 e_b^2 + 2\,w\,(1 - w)\,c, \qquad \text{smallest at}\quad
+#   w = \frac{e_b^2 - c}{e_a^2 + e_b^2 - 2c}. \tag{4}$$
+#
+# For equal errors this is (3). The worse result helps as long as $c < e_b^2$: it must be wrong *elsewhere*.
+# Whether it is, one can know without the truth. SURE (lesson 08) estimates $e_a^2$ and $e_b^2$, and the
+# two images themselves contain the rest:
+#
+# $$\tfrac1N \lVert a - b \rVert^2 = e_a^2 + e_b^2 - 2c. \tag{5}$$
+#
+# So the gain is **predicted, and the prediction can fail**. Beside BM3D we need a method that can be run
+# many times: NL-Ridge, which also combines patches that repeat, is as good and comes with the package.
+# Each method restores $x_0 \pm \varepsilon b$, as SURE wants it; its result is the mean of the two.
+# (No noise is clipped here; see the end.)
+
+# %%
+level, size = 25 / 255, 96
+b = torch.randn(1, size, size, generator=torch.Generator().manual_seed(0))
+epsilon = 0.4 * level
+
+
+def observed(name, seed):
+    """Three problems: the observation, and the same + ε b and - ε b."""
+    clean = dip.images.load(name, size=size)
+    x0 = dip.degrade.gaussian_noise(clean, level, seed, clip=False)
+    problem = dip.denoising(clean, level)
+    return [problem.varied(observation=x0 + sign * epsilon * b) for sign in (0, 1, -1)]
+
+
+trials = {(name, seed): observed(name, seed) for name in ("coins", "brick") for seed in range(3)}
+
+# %%
+alone = dip.lab(members=1, iterations=60, stop="count")  # about where SURE stops a fit of this size
+networks = dip.fits(
+    {
+        (*key, number, sign): {"problem": both[sign], "recipe": alone, "seed": 2 * key[1] + number}
+        for key, both in trials.items()
+        for number, sign in itertools.product((0, 1), (1, -1))  # both[-1] is the last one
+    }
+)
+
+
+# %%
+def restored(key):
+    """What each method makes of x0 + ε b, and of x0 - ε b."""
+    one, other = ([networks[*key, n, sign].average for sign in (1, -1)] for n in (0, 1))
+    pairs = {"network 1": one, "network 2": other}
+    pairs["deep prior"] = [(first + second) / 2 for first, second in zip(one, other)]
+    for name in ("nl_ridge", "bm3d"):
+        pairs[name] = [getattr(dip.baselines, name)(problem) for problem in trials[key][1:]]
+    pairs["blur"] = [dip.Blur(1.0)(problem.observation) for problem in trials[key][1:]]
+    return pairs
+
+
+def risk(pair, x0):
+    """The mean of a pair, and SURE: its mean square error, estimated without the truth."""
+    reaction = (b * (pair[0] - pair[1])).mean() / (2 * epsilon)
+    mean = (pair[0] + pair[1]) / 2
+    return mean, float((mean - x0).square().mean() + level**2 * (2 * reaction - 1))
+
+
+# %%
+def mixture(error_a, error_b, apart, w=None):
+    """Correlation of the errors, weight of a, gains in dB of the plain mean and of the mixture."""
+    c = (error_a + error_b - apart) / 2  # (5)
+    w = np.clip((error_b - c) / apart, 0, 1) if w is None else w  # (4)
+    of = [v**2 * error_a + (1 - v) ** 2 * error_b + 2 * v * (1 - v) * c for v in (0.5, w)]
+    gains = [10 * np.log10(min(error_a, error_b) / error) for error in of]
+    return [c / np.sqrt(error_a * error_b), w, *gains]
+
+
+def both_ways(a, b, truth):
+    """The mixture of two results: predicted by SURE, and measured with SURE's weight."""
+    apart = float((a[0] - b[0]).square().mean())
+    guess = mixture(a[1], b[1], apart)
+    errors = [float((image - truth).square().mean()) for image, _ in (a, b)]
+    return guess + mixture(*errors, apart, w=guess[1])
+
+
+# %% [markdown]
+# > **Predict.** Order these pairs by what their plain mean gains over the better of the two: two networks
+# > from different seeds; NL-Ridge and BM3D; NL-Ridge and a blur; the deep prior and NL-Ridge. Which of
+# > them lose?
+
+# %%
+pairs = {"deep prior + NL-Ridge": ("deep prior", "nl_ridge")}
+pairs |= {"two networks": ("network 1", "network 2"), "NL-Ridge + BM3D": ("nl_ridge", "bm3d")}
+pairs |= {"NL-Ridge + blur": ("nl_ridge", "blur")}
+results, rows = {}, []
+for key, (problem, *_) in trials.items():
+    found = {k: risk(pair, problem.observation) for k, pair in restored(key).items()}
+    results[key] = {name: image for name, (image, _) in found.items()}
+    for pair, (a, b_) in pairs.items():
+        rows.append([*key, pair, *both_ways(found[a], found[b_], problem.truth)])
+parts = ["ρ", "w", "plain mean, dB", "mixture, dB"]
+columns = [*itertools.product(["predicted", "measured"], parts)]
+table = pd.DataFrame(rows).set_index([0, 1, 2]).set_axis(pd.MultiIndex.from_tuples(columns), axis=1)
+table.groupby(level=[0, 2], sort=False).mean().style.format("{:.2f}")
+
+# %%
+gains = {name: {pair: [] for pair in pairs} for name in ("coins", "brick")}
+for (name, _, pair), row in table.iterrows():
+    gains[name][pair].append((row["predicted", parts[2]], row["measured", parts[2]]))
+foretold(gains, alt="Gains of plain means, predicted and measured, lie along the diagonal")
+
+# %%
+missed = (table["predicted"] - table["measured"]).abs().max()
+print(missed.round(2).to_dict())
+
+# %%
+found, truth = results["coins", 0], trials["coins", 0][0].truth
+own = {"deep prior": found["deep prior"], "NL-Ridge": found["nl_ridge"]}
+squares = {name: dip.Blur(3.0)((image - truth).square()) for name, image in own.items()}
+apart = squares["deep prior"] - squares["NL-Ridge"]
+spots = {"deep prior": apart.argmin(), "NL-Ridge": apart.argmax()}
+places = {f"{name} is better": divmod(int(spot), size) for name, spot in spots.items()}
+sheet = {"truth": truth} | own
+sheet |= {f"{name}, error ×3": (0.5 + 3 * (image - truth)).clamp(0, 1) for name, image in own.items()}
+closeups(sheet, places, alt="Where one of the two is wrong, the other is less so", width=12)
+
+# %%
+names = itertools.product(("retina", "text"), range(3))
+problems = {(k, s): dip.denoising(dip.images.load(k, size=96), level, seed=s) for k, s in names}
+wanted = {key: {"problem": each, "recipe": "guided", "seed": key[1]} for key, each in problems.items()}
+scores = {}
+for key, run in dip.fits(wanted).items():
+    row, problem = {}, problems[key]
+    for name, method in (("BM3D", dip.baselines.bm3d), ("NL-Ridge", dip.baselines.nl_ridge)):
+        image = method(problem)
+        ends = dip.noise.clipped_ends(problem.observation, image, level)
+        better = dip.noise.unclip(image, level, *ends)
+        row |= {name: dip.psnr(image, problem.truth), f"{name}, corrected": dip.psnr(better, problem.truth)}
+    scores[key] = row | {"guided": run.psnr, "weight": run.rule.weight}
+score = pd.DataFrame(scores).T
+score.groupby(level=0).agg(["mean", "std"]).T.style.format("{:.2f}")
+
+# %% [markdown]
 # ## What to take away
 #
 # 1. What counts is not the iteration but **what has come in**: detail, hopefully, before noise. Where
@@ -624,7 +766,16 @@ my_neighbours = None
 check.neighbours(my_neighbours)
 
 # %% [markdown]
-# **5. Half of the pixels.** Raise `amount` to 0.5. Does `l1` still work? What would you do about salt and
+# **5. Two methods.** SURE says that the error of a is 0.0015 and that of b 0.0021, and $\lVert a - b
+# \rVert^2 / N$ is 0.0010. Which weight does a get? And would their plain mean be better than a?
+
+# %%
+my_weight = None
+
+check.best_weight(my_weight)
+
+# %% [markdown]
+# **6. Half of the pixels.** Raise `amount` to 0.5. Does `l1` still work? What would you do about salt and
 # pepper if you may use what you *see*, namely which pixels are black or white? (Lesson 06.) No check
 # here.
 #
