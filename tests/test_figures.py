@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import diplearn as dip
-from diplearn.course.figures import choices, closeups, curves, foretold, pick
+from diplearn.course.figures import choices, closeups, curves, pick, predicted_gains
 from diplearn.errors import InputError
 from diplearn.figures import contact_sheet
 
@@ -98,7 +98,7 @@ def legend_of(axis):
 
 def test_a_pair_looks_the_same_in_all_panels():
     gains = {"cat": {"a + b": [(0.1, 0.2)], "a + c": [(0, 0)]}, "dog": {"a + c": [(-1, -0.9)]}}
-    figure = foretold(gains, alt="gains")
+    figure = predicted_gains(gains, alt="gains")
     looks = [
         {line.get_label(): (line.get_color(), line.get_marker()) for line in axis.lines}
         for axis in figure.axes

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from ..figures import BLUE, COLOURS, GREEN, GREY, ORANGE, Figure, show_literally
 from ..images import to_array
 
-__all__ = ["choices", "closeups", "curves", "foretold", "pick"]
+__all__ = ["choices", "closeups", "curves", "pick", "predicted_gains"]
 
 # Stopping rule -> colour and marker, the same in every figure.
 _MARKS = {
@@ -163,7 +163,7 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     return figure
 
 
-def foretold(gains, alt="", width=10.0):
+def predicted_gains(gains, alt="", width=10.0):
     """Draw measured gains over predicted ones: one panel for each image, one mark for each pair.
 
     Parameters
@@ -180,7 +180,7 @@ def foretold(gains, alt="", width=10.0):
 
     Examples
     --------
-    >>> figure = foretold({"cat": {"two priors": [(0.3, 0.4), (0.2, 0.2)]}})
+    >>> figure = predicted_gains({"cat": {"two priors": [(0.3, 0.4), (0.2, 0.2)]}})
     >>> figure.axes[0].get_title()
     'cat'
     """

@@ -181,7 +181,9 @@ verdict
 
 # %%
 mixture = error_b - my_weight**2 * apart
-print(f"mixture {mixture:.5f}, plain mean {(error_a + error_b) / 2 - apart / 4:.5f}, a {error_a:.5f}")
+print(
+    f"mixture {mixture:.5f}, plain mean {(error_a + error_b) / 2 - apart / 4:.5f}, a {error_a:.5f}"
+)
 assert mixture < error_a < (error_a + error_b) / 2 - apart / 4
 
 # %% [markdown]
