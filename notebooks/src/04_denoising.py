@@ -679,14 +679,13 @@ wall = "deep prior + NL-Ridge", "brick"
 assert rho[wall] < 0.7 and plain[wall] < 0 and best[wall] > 0.08
 
 # %% [markdown]
-# **Explain.** The correlations are predicted to within 0.04, and so is what a mixture gains, to within 0.2 dB
-# (0.05 in the mean). Averaging as such is worth little: NL-Ridge and BM3D are wrong together, ρ = 0.9, and
-# gain 0.1 dB at most. A low ρ is not enough either: a blur is so much worse that a plain mean loses a
-# decibel. On the wall the deep prior is 2.5 dB behind; a plain mean with it loses, but ρ is 0.6, and with a
-# weight of a fifth it *adds* 0.2 dB. (Least certain is the gain of two networks: which is the better
-# one, SURE can hardly tell.)
+# **Explain.** The prediction holds: correlations to within 0.04, gains of mixtures to within 0.2 dB (0.05 in the
+# mean). Averaging as such is worth little: NL-Ridge and BM3D are wrong together, ρ = 0.9, and gain 0.1 dB
+# at most. A low ρ is not enough either: a blur is so much worse that a plain mean loses a decibel. On the
+# wall the deep prior is 2.5 dB behind, and a plain mean with it loses; but ρ is 0.6, and with a weight of a
+# fifth it *adds* 0.2 dB. (Least certain are plain means of two networks: SURE can hardly tell the better.)
 #
-# What does each know? Below, the errors of both have the same scale; mid-grey is right.
+# What does each know? Below, both errors have the same scale; mid-grey is right.
 
 
 # %%
@@ -716,9 +715,9 @@ beside("coins", 3.0, alt="NL-Ridge leaves a pattern on the ground; the deep prio
 # The deep prior keeps a trace of those, and is blotchy everywhere. On the coins NL-Ridge leaves a pattern
 # on the dark ground, where there is nothing to repeat; the deep prior is smooth there, and has lost relief.
 #
-# `dip.fit(problem, "guided")` does all this during the fit, and chooses the iteration whose mixture is
-# best. It also repairs what clipping does: noise on black can only brighten, so the mean of
-# a black pixel is too bright, and every good denoiser finds that mean. `noise.unclip` inverts it.
+# `dip.fit(problem, "guided")` does all this at each iteration, and chooses the best mixture. It also repairs
+# what clipping does: noise on black can only brighten, and a good denoiser finds the mean, which is too
+# bright. `noise.unclip` inverts that.
 #
 # > **Predict.** The retina lies on black. What is `unclip` worth to NL-Ridge, and what does the fit add? And
 # > for handwriting, where the deep prior is far behind?
