@@ -4,6 +4,7 @@ Each method takes a `Problem` and returns the restored image, (C, H, W). Its par
 the noise level, as its authors advise, and never with the help of the truth.
 """
 
+import threading
 import time
 
 import numpy as np
@@ -152,10 +153,15 @@ def bm3d(problem):
     if package is None:
         raise InputError("BM3D needs the package bm3d: pip install 'diplearn[compare]'")
     array, sigma = to_array(problem.observation).astype(np.float64), problem.noise_level()
-    if array.ndim == 3 and np.ptp(array @ _OPPONENTS, axis=(0, 1)).min() == 0:
-        return _image(np.dstack([package.bm3d(array[..., c], sigma) for c in range(3)]))
-    denoise = package.bm3d_rgb if array.ndim == 3 else package.bm3d
-    return _image(denoise(array, sigma))
+    with _one_bm3d:
+        if array.ndim == 3 and np.ptp(array @ _OPPONENTS, axis=(0, 1)).min() == 0:
+            return _image(np.dstack([package.bm3d(array[..., c], sigma) for c in range(3)]))
+        denoise = package.bm3d_rgb if array.ndim == 3 else package.bm3d
+        return _image(denoise(array, sigma))
+
+
+# All calls of the package share one pool of threads: two at once hang, or abort the process.
+_one_bm3d = threading.Lock()
 
 
 # The colour axes of CBM3D, which divides by the range of values along each axis. That range is 0

@@ -199,7 +199,8 @@ def _moments(state, flat):
 
 
 def check_rule(rule, image):
-    """Raise InputError now if the state that a rule declares could not be saved later."""
+    """Raise InputError now if a rule's settings, or its state, could not be saved later."""
+    json.dumps(stopping.describe(rule), default=_plain)
     _check_state(rule, rule.initial(image))
 
 

@@ -78,8 +78,10 @@ OPTIONS = {
     "resume": _option(str, "RUN", "Continue a fit that --save wrote, instead of reading IMAGE. The "
                       "file is not changed unless --save names it again."),
     # The fit.
-    "recipe": _option(str, "NAME", "lab (default; about a minute for 256x256 pixels on two cores) "
-                      "or paper (as published; much slower)."),
+    "recipe": _option(str, "NAME", "best (default): guided where the noise is independent from "
+                      "pixel to pixel, else lab. guided: the deep image prior mixed with NL-Ridge, "
+                      "to denoise. lab: the deep image prior alone; about a minute for 256x256 "
+                      "pixels on two cores. paper: as published; much slower."),
     "iterations": _option(int, "N", "Largest number of iterations. Default: the recipe's.", min=1),
     "stop": _option(str, "RULE", "When to stop: auto (default), count, hold-out, sure, "
                     "discrepancy, es-wmv, es-emv, plateau, or oracle, which needs --truth."),
@@ -223,7 +225,7 @@ def restore(options, guard):
     _import("diplearn.fitting", guard)
     if options.resume is None:
         problem, about = _problem(options)
-        fit = functools.partial(dip.fit, problem, options.recipe, seed=options.seed or 0)
+        fit = functools.partial(dip.fit, problem, options.recipe or "best", seed=options.seed or 0)
     else:
         saved, about = _saved(options), None
         problem, fit = saved.problem, functools.partial(dip.resume, saved)
@@ -472,14 +474,16 @@ def _same(path, other):
 
 
 def _summary(run):
-    """Return a line with the iterations, the seconds and the PSNR of a fit."""
+    """Return a line with the iterations, the seconds, the PSNR and the recipe of a fit."""
     words = f"{run.stopped_at} iterations, {run.seconds:.0f} s"
     truth, observation = run.problem.truth, run.problem.observation
-    if truth is None:
-        return words
-    same = observation.shape == truth.shape
-    before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
-    return f"{words}, PSNR {before}{run.psnr:.2f} dB"
+    if truth is not None:
+        same = observation.shape == truth.shape
+        before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
+        words += f", PSNR {before}{run.psnr:.2f} dB"
+    weight = getattr(run.rule, "weight", None)  # of a mixture
+    parts = "" if weight is None else f": {weight:.0%} fit, {1 - weight:.0%} {run.rule.pilot}"
+    return f"{words} (recipe {run.recipe.name}{parts})"
 
 
 # Many fits.

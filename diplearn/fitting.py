@@ -71,7 +71,7 @@ def iterate(problem, recipe=None, network=None, *, seed=0, device=None, z=None, 
     problem : Problem
         The problem that is to be solved.
     recipe : Recipe or str, optional
-        ``"lab"`` (the default), ``"paper"``, or a recipe.
+        ``"lab"`` (the default), ``"guided"``, ``"paper"``, ``"best"``, or a recipe: see `recipes`.
     network : torch.nn.Module, optional
         A network of your own, from (1, z_channels, H, W) to (1, C, H, W); it is trained in place.
         By default the recipe's.
@@ -212,7 +212,7 @@ def fit(
     problem : Problem
         The problem that is to be solved.
     recipe : Recipe or str, optional
-        ``"lab"`` (the default), ``"paper"``, or a recipe.
+        ``"lab"`` (the default), ``"guided"``, ``"paper"``, ``"best"``, or a recipe: see `recipes`.
     network : torch.nn.Module, optional
         A network of your own, trained in place.
     stop : Rule, callable, str or int, optional
@@ -265,7 +265,8 @@ def fit(
     recipe = recipes.choose(recipe, checked_problem(problem))
     if iterations is not None:
         recipe = recipe.replace(iterations=iterations)
-        stop = recipe.iterations if stop is None else stop  # a requested number is a fixed count
+        if stop is None and recipe.stop != "fusion":  # whose image does not exist without the rule
+            stop = recipe.iterations  # a requested number is a fixed count
     _check_hooks(halt, callback)
     run = Run(problem, recipe, seed)
     if save is not None:

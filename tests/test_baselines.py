@@ -3,6 +3,8 @@
 import dataclasses
 import importlib.util
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,6 +54,27 @@ def test_denoisers_gain(name, image):
 def test_bm3d_gains_most(name, size):
     problem = problems.denoising(images.load(name, size=size))
     assert gain(baselines.bm3d, problem) > gain(baselines.non_local_means, problem) > 2
+
+
+def test_bm3d_runs_once_at_a_time(clean, monkeypatch):
+    inside, most = [], []
+
+    class Package:  # the real one aborts the process when two threads call it
+        @staticmethod
+        def bm3d(array, sigma):
+            inside.append(1)
+            time.sleep(0.02)
+            most.append(len(inside))
+            inside.pop()
+            return array
+
+        bm3d_rgb = bm3d
+
+    monkeypatch.setattr(baselines, "_bm3d_package", lambda: Package)
+    problem = problems.denoising(clean, 0.1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(baselines.bm3d, [problem] * 8))
+    assert most == [1] * 8
 
 
 def test_bm3d_missing_is_said_with_the_remedy(clean, monkeypatch):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
-from diplearn import stopping
+import diplearn as dip
+from diplearn import baselines, images, noise, stopping
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))  # as Python does for the folder of a script
@@ -43,7 +45,7 @@ def test_every_rule_that_applies_is_measured(measured):
     folder, _, _, _, told = measured
     rows = pd.read_csv(folder.with_suffix(".csv"))
     noisy = rows[rows.task == "gaussian-25"]
-    assert set(noisy.rule) == set(stopping.BY_NAME)
+    assert set(noisy.rule) == set(stopping.BY_NAME) - {"fusion"}
     assert noisy[noisy.default].rule.tolist() == ["sure"]
     exact = rows[rows.task == "super-resolution"]
     assert "discrepancy" not in set(exact.rule) and exact[exact.default].rule.item() == "plateau"
@@ -208,7 +210,7 @@ def test_an_image_that_is_not_there_costs_no_time(tmp_path):
     assert answer.exit_code != 0 and not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("name", ["time_to_quality", "stopping", "speed"])
+@pytest.mark.parametrize("name", ["time_to_quality", "stopping", "speed", "denoising"])
 def test_bad_input_is_one_line(name, tmp_path):
     made = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py", "--image", "no-such", "--results", tmp_path],
@@ -231,3 +233,171 @@ def test_the_speed_of_an_iteration_is_told_beside_a_plain_loop(tmp_path):
     assert (table.PSNR > 5).all() and table.PSNR.max() - table.PSNR.min() < 3  # the same fit
     assert "## seconds an iteration, camera-32-cpu\n" in (tmp_path / "out.md").read_text("utf-8")
     assert (tmp_path / "camera-32-cpu.png").stat().st_size > 10_000
+
+
+@pytest.fixture
+def denoising(monkeypatch, tmp_path):
+    """The comparison of denoisers; a faster method plays BM3D, which takes seconds per image."""
+    monkeypatch.setattr(baselines, "bm3d", baselines.non_local_means)
+    module, run = command("denoising")
+    small = ["--size", 32, "--iterations", 12, "--results", tmp_path / "store"]
+    return module, lambda *more: run(*small, "--out", tmp_path / "R.md", *more), tmp_path
+
+
+def test_all_denoisers_are_compared(denoising):
+    module, run, folder = denoising
+    answer = run("--image", "coffee", "--sigma", 25, "--seeds", 1)
+    assert answer.exit_code == 0, answer.output
+    rows = pd.read_csv(folder / "denoisers-at-32x32.csv").set_index(["image", "seed", "method"])
+    assert len(rows) == len(module.METHODS) and rows.index.is_unique
+    clean = images.load("coffee", size=32)
+    problem = dip.denoising(clean, 25 / 255, seed=0)
+    row = rows.loc["coffee", 0, "noisy"]
+    assert row.psnr == pytest.approx(dip.psnr(problem.observation, clean), abs=1e-3)
+    assert row.ssim == pytest.approx(dip.ssim(problem.observation, clean), abs=1e-4)
+    fit = dip.fit(problem, dip.recipes.guided(iterations=12), seed=0, progress=False)
+    row = rows.loc["coffee", 0, "guided"]
+    assert row.weight == pytest.approx(fit.rule.weight, abs=0.02)
+    assert row.psnr == pytest.approx(fit.psnr, abs=0.05)
+    rules = rows.loc["coffee", 0].rule
+    assert rules["lab"] == "sure" and rules["guided"] == rules["guided with BM3D"] == "fusion"
+    assert (rows.seconds > 0).all() and rows.weight.notna().sum() == 2
+    told = (folder / "R.md").read_text("utf-8")
+    assert "## denoisers at 32x32\n" in told and "- guided − BM3D unclipped: " in told
+    assert "| method | coffee | mean | spread | SSIM | seconds | peak MB |" in told
+    assert "| σ = 25 | guided with BM3D |" in told and "at most 12 iterations" in told
+    assert (folder / "denoisers-at-32x32.png").stat().st_size > 10_000
+
+
+def test_each_case_has_its_own_image_level_and_noise(denoising):
+    _, run, folder = denoising
+    names = ["--image", "camera", "--image", "coffee"]
+    assert run(*names, "--sigma", 25, "--sigma", 50, "--method", "noisy").exit_code == 0
+    rows = pd.read_csv(folder / "denoisers-at-32x32.csv")
+    assert len(rows) == 2 * 2 * 3
+    for row in rows.itertuples():
+        problem = dip.denoising(images.load(row.image, size=32), row.level / 255, row.seed)
+        assert row.psnr == pytest.approx(dip.psnr(problem.observation, problem.truth), abs=1e-3)
+
+
+def test_bm3d_is_corrected_only_where_noise_was_clipped(denoising):
+    module, _, _ = denoising
+    problem = dip.denoising(images.load("coffee", size=64), 50 / 255)
+    image, told = module.METHODS["BM3D unclipped"](problem, 0, None)
+    plain, _ = module.METHODS["BM3D"](problem, 0, None)
+    assert told["black"] and (image - plain).abs().max() > 0.02
+    assert image.equal(noise.unclip(plain, 50 / 255, **told))
+    grey = dip.denoising(0.4 + 0.2 * problem.truth, 0.05)
+    image, told = module.METHODS["BM3D unclipped"](grey, 0, None)
+    assert told == {"black": False, "white": False}
+    plain, _ = module.METHODS["BM3D"](grey, 0, None)
+    assert (image - plain).abs().max() < 1e-6
+
+
+def test_tables_of_denoisers_say_what_the_rows_say(denoising):
+    module, _, _ = denoising
+    psnr = {  # method -> image -> seed
+        "BM3D": {"a": (30.0, 30.2), "b": (20.0, 20.0)},
+        "guided": {"a": (31.0, 31.4), "b": (19.5, 19.9)},
+    }
+    rows = pd.DataFrame(
+        {"image": image, "seed": seed, "method": method, "psnr": value}
+        for method, of_image in psnr.items()
+        for image, values in of_image.items()
+        for seed, value in enumerate(values)
+    ).assign(ssim=0.9, seconds=[1, 2, 3, 4, 5, 6, 7, 8], peak_mb=400.0, level=25)
+    table = module.shown(module.table(rows))
+    assert table.loc["BM3D"].to_list() == [
+        "30.10", "20.00", "25.05", "0.07", "0.900", "2.5", "400",
+    ]  # fmt: skip
+    assert table.loc["guided", "mean"] == "25.45" and table.loc["guided", "spread"] == "0.28"
+    assert module.difference(rows, "guided", "BM3D") == (
+        "guided − BM3D: +0.40 ± 0.21 dB; worst image: b, -0.30 dB; ahead on 1 of 2."
+    )
+    once = module.shown(module.table(rows[rows.seed == 0]))
+    assert once.loc["guided", "spread"] == ""
+    assert "±" not in module.difference(rows[rows.seed == 0], "guided", "BM3D")
+
+
+def test_denoisers_resume_and_know_one_image_from_another(denoising, tmp_path):
+    _, run, folder = denoising
+    (tmp_path / "other").mkdir()
+    paths = [tmp_path / "same.png", tmp_path / "other" / "same.png"]
+    for name, path in zip(("coffee", "chelsea"), paths):
+        images.write(images.load(name, size=48), path)
+    these = ["--image", paths[0], "--image", paths[1], "--sigma", 25, "--seeds", 1]
+    fast = [*these, "--method", "noisy", "--method", "total variation"]
+
+    def stored():
+        return {path: path.stat().st_mtime_ns for path in (folder / "store").glob("*.json")}
+
+    assert run(*fast).exit_code == 0
+    before = stored()
+    gone = min(before)
+    gone.write_text("{}")
+    assert run(*fast).exit_code == 0
+    after = stored()
+    assert set(after) == set(before) and len(after) == 4  # two images of one name
+    assert [path for path in after if after[path] != before[path]] == [gone]
+    for more in (["--grey"], ["--seeds", 2], ["--sigma", 50], ["--size", 48]):
+        number = len(stored())
+        assert run(*fast, *more).exit_code == 0
+        assert len(stored()) == number + 4
+    assert all(path.stat().st_mtime_ns == at for path, at in after.items())
+    images.write(images.load("astronaut", size=48), paths[0])  # another image in the same file
+    number = len(stored())
+    assert run(*fast).exit_code == 0
+    assert len(stored()) == number + 2
+    told = (folder / "R.md").read_text("utf-8")
+    assert "## denoisers at 32x32, grey\n" in told and "## denoisers at 48x48\n" in told
+
+
+def test_an_interrupted_fit_is_not_stored(denoising, monkeypatch):
+    module, run, folder = denoising
+    real = dip.fit
+
+    def interrupted(*arguments, **options):
+        return real(*arguments, **options, halt=lambda: True)
+
+    monkeypatch.setattr(module.dip, "fit", interrupted)
+    answer = run("--image", "camera", "--sigma", 25, "--method", "noisy", "--method", "lab")
+    assert answer.exit_code != 0
+    assert [path.stem for path in (folder / "store").glob("*.json")] == [
+        "camera-32-12-gaussian-25-0-noisy"
+    ]
+
+
+def test_denoisers_of_a_camera_s_noise(denoising):
+    module, run, folder = denoising
+    answer = run("--camera", "--image", "coffee", "--seeds", 1, "--label", "one image")
+    assert answer.exit_code == 0, answer.output
+    rows = pd.read_csv(folder / "denoisers-on-a-camera-at-32x32-one-image.csv")
+    assert set(rows.method) == set(module.ON_CAMERA) and set(rows["noise level"]) == {
+        "ISO 1600", "ISO 6400",
+    }  # fmt: skip
+    psnr = rows.pivot_table("psnr", "level", "method")
+    assert (psnr["BM3D chosen by the truth"] >= psnr["BM3D"]).all()  # the grid contains the level
+    assert psnr.noisy[1600] > psnr.noisy[6400] + 1
+    rules = rows.set_index(["level", "method"]).rule
+    assert set(rules[:, "lab chosen by the truth"]) == {"oracle"}
+    assert set(rules[:, "lab"]) == {"hold-out"}
+    told = (folder / "R.md").read_text("utf-8")
+    assert "lab − BM3D chosen by the truth: " in told and "ISO 6400:" in told
+
+
+def test_a_file_s_luma_is_that_of_its_colours(denoising, tmp_path):
+    module, _, _ = denoising
+    green = torch.zeros(3, 32, 32)
+    green[1] = 1
+    images.write(green, tmp_path / "green.png")
+    luma = module.load(str(tmp_path / "green.png"), 32, grey=True)
+    assert luma.shape == (1, 32, 32) and luma[0, 0, 0].item() == pytest.approx(0.587)
+
+
+def test_denoisers_that_do_not_apply_cost_nothing(denoising):
+    _, run, folder = denoising
+    assert "no method" in run("--method", "nonsense").output
+    assert "no method" in run("--camera", "--method", "guided").output
+    assert "leave --sigma out" in run("--camera", "--sigma", 25).output
+    assert run("--image", "no-such").exit_code != 0
+    assert not (folder / "store").exists()

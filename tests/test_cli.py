@@ -115,9 +115,10 @@ def test_each_command_writes_its_result_beside_the_image(
     fit = ["--iterations", 40, "--truth", "clean.png", "--film", "fit.gif", "--save", "fit.dip"]
     assert diplearn(command, source, *options, *fit) == 0
     out, errors = capsys.readouterr()
-    assert out.startswith(f"{result}: 40 iterations, ") and out.endswith(" dB\n")
+    recipe = "guided" if command == "denoise" else "lab"
+    assert out.startswith(f"{result}: 40 iterations, ") and f" dB (recipe {recipe}" in out
     run = Run.load("fit.dip")
-    assert run.problem.task == cli.COMMANDS[command].task and run.recipe.name == "lab"
+    assert run.problem.task == cli.COMMANDS[command].task and run.recipe.name == recipe
     assert (images.read(result) - run.output).abs().max() <= 0.5 / 255 + 1e-6
     assert run.psnr > 12 and f"{run.psnr:.2f} dB" in out
     with Image.open("fit.gif") as film:
@@ -134,8 +135,9 @@ def test_the_same_seed_gives_the_same_file_and_another_does_not(folder):
 
 def test_a_fit_is_kept_and_gone_on_with(folder, capsys):
     """The file that was named by --resume changes only if --save names it again."""
-    diplearn("denoise", "noisy.png", "--iterations", 30, "--out", "whole.png")
-    diplearn("denoise", "noisy.png", "--iterations", 30, "--save", "part.dip", "--out", "p.png")
+    fit = ["denoise", "noisy.png", "--recipe", "lab", "--iterations", 30]
+    diplearn(*fit, "--out", "whole.png")
+    diplearn(*fit, "--save", "part.dip", "--out", "p.png")
     before = (folder / "part.dip").read_bytes()
     go_on = ["denoise", "--resume", "part.dip", "--iterations", 60]
     assert diplearn(*go_on) == 0
@@ -402,7 +404,10 @@ def test_remarks_are_one_line_and_no_error(folder, capfd, name, saying):
         ("upscale small.png --factor 1000", "24000x24000 pixels, and more than 100 million"),
         ("upscale small.png --factor 2147483648", "more than 100 million are refused"),
         (f"upscale small.png --factor {10**30}", "more than 100 million are refused"),
-        ("denoise noisy.png --recipe best", "no recipe is called 'best'; there are lab, paper"),
+        (
+            "denoise noisy.png --recipe finest",
+            "no recipe is called 'finest'; there are lab, guided, paper, best",
+        ),
         ("denoise noisy.png --stop never", "'never'; there are auto, count"),
         ("denoise noisy.png --truth small.png", "the truth has shape (3, 24, 24), from which"),
         ("inpaint holed.png --invert", "--invert inverts a mask: name the mask with --mask"),
@@ -615,7 +620,7 @@ def test_a_name_of_any_bytes_is_written_and_told(folder):
 
 def test_in_a_pipe_there_are_ten_quiet_lines(folder):
     done = subprocess.run(
-        [*PROGRAM, "denoise", "noisy.png", "--iterations", "50"],
+        [*PROGRAM, "denoise", "noisy.png", "--recipe", "lab", "--iterations", "50"],
         capture_output=True, text=True, env=ENVIRONMENT,
     )  # fmt: skip
     assert done.returncode == 0

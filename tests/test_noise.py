@@ -144,3 +144,106 @@ def test_the_ends_are_judged_one_by_one():
 def test_an_estimate_of_another_shape():
     with pytest.raises(InputError, match="same shape"):
         noise.clipped_ends(CLEAN, CLEAN[:1], 0.1)
+
+
+MIDDLE = 0.25 + 0.5 * images.load("chelsea", size=128)  # nothing is clipped
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_white_noise_has_one_level_everywhere(given):
+    noisy = degrade.gaussian_noise(MIDDLE, 20 / 255)
+    levels = noise.level_map(noisy, MIDDLE if given else None)
+    assert levels.shape == noisy.shape
+    assert (levels * 255 / 20 - 1).abs().quantile(0.95) < (0.1 if given else 0.15)
+    assert noise.level(noisy, MIDDLE if given else None) == pytest.approx(20 / 255, rel=0.07)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_level_of_photon_noise_grows_as_the_root_of_the_brightness(given):
+    noisy = degrade.poisson_noise(MIDDLE, peak=100)
+    levels = noise.level_map(noisy, MIDDLE if given else None)
+    wanted = (MIDDLE / 100).sqrt()
+    assert (levels / wanted - 1).abs().mean() < (0.07 if given else 0.12)
+    dark, bright = MIDDLE < MIDDLE.quantile(0.1), MIDDLE > MIDDLE.quantile(0.9)
+    ratio = wanted[bright].mean() / wanted[dark].mean()
+    assert levels[bright].mean() / levels[dark].mean() == pytest.approx(float(ratio), rel=0.2)
+
+
+def deviation(image, draws, make):
+    """The standard deviation of each pixel over many draws, and the noise itself."""
+    several = torch.stack([make(image, seed) for seed in range(1, draws + 1)])
+    return several.std(0), several - several.mean(0)
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """An observation, the true standard deviation of its noise, and its true autocovariance."""
+    clean = images.load("coffee", size=128)
+    std, draws = deviation(clean, 30, lambda image, seed: degrade.camera(image, 6400, seed))
+    covariance = torch.zeros(3, 5, 5)
+    for row in range(5):
+        for column in range(5):
+            shifted = draws.roll((2 - row, 2 - column), (2, 3))
+            covariance[:, row, column] = (draws * shifted).mean((0, 2, 3)) * 30 / 29
+    return degrade.camera(clean, 6400, seed=0), std, covariance
+
+
+def test_the_level_map_of_a_photograph(photograph):
+    observation, std, _ = photograph
+    levels = noise.level_map(observation)
+    assert (levels - std).abs().mean() < 0.2 * std.mean()
+    assert torch.corrcoef(torch.stack([levels.flatten(), std.flatten()]))[0, 1] > 0.6
+
+
+def test_the_level_of_a_photograph_is_not_that_of_its_finest_wavelets(photograph):
+    observation, std, _ = photograph
+    true = std.square().mean().sqrt().item()
+    assert noise.level(observation) == pytest.approx(true, rel=0.12)
+    assert dip.Problem(observation).noise_level() < 0.5 * true
+
+
+def test_the_autocovariance_of_a_photograph(photograph):
+    observation, _, true = photograph
+    found = noise.autocovariance(observation, reach=2)
+    found, true = (each / each[:, 2:3, 2:3] for each in (found, true))
+    assert (found - true).abs().max() < 0.12
+    assert true[:, 2, 3].min() > 0.45  # neighbours have similar noise
+    torch.testing.assert_close(found, found.flip(1, 2))  # it is symmetric
+    assert noise.correlation(observation) == pytest.approx(0.54, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    "make", [degrade.gaussian_noise, degrade.poisson_noise, degrade.salt_and_pepper]
+)
+def test_independent_noise_has_no_correlation(make):
+    for name in ("coffee", "chelsea", "motorcycle"):
+        assert abs(noise.correlation(make(images.load(name, size=128)))) < 0.25
+
+
+def test_with_the_truth_the_autocovariance_of_white_noise_is_a_peak():
+    noisy = degrade.gaussian_noise(MIDDLE, 0.1)
+    covariance = noise.autocovariance(noisy, MIDDLE, reach=3)
+    assert covariance.shape == (3, 7, 7)
+    assert covariance[:, 3, 3].sqrt().tolist() == pytest.approx([0.1] * 3, rel=0.05)
+    covariance[:, 3, 3] = 0
+    assert covariance.abs().max() < 0.06 * 0.1**2
+
+
+def test_images_without_noise_or_almost_without_pixels():
+    flat = torch.full((3, 40, 40), 0.5)
+    assert noise.level(flat) == 0 and (noise.level_map(flat) == 0).all()
+    assert noise.correlation(flat) == 0
+    tiny = degrade.gaussian_noise(flat[:, :16, :16], 0.1)
+    assert noise.level(tiny) == pytest.approx(0.1, rel=0.3)
+    one_channel = torch.cat([flat[:1], degrade.gaussian_noise(flat[1:], 0.1)])
+    assert (noise.level_map(one_channel)[0] == 0).all()
+    assert noise.level_map(one_channel)[1:].mean() == pytest.approx(0.1, rel=0.1)
+
+
+def test_what_does_not_fit_the_observation():
+    for function in (noise.level_map, noise.level, noise.autocovariance, noise.correlation):
+        with pytest.raises(InputError, match="same shape"):
+            function(CLEAN, CLEAN[:1])
+    for reach in (-1, 2.5, 64):
+        with pytest.raises(InputError, match="reach="):
+            noise.autocovariance(CLEAN, CLEAN, reach)

@@ -97,7 +97,7 @@ def test_unknown_names_are_answered_with_the_known():
     with pytest.raises(InputError, match="denoising"):
         lab("colouring")
     problem = problems.denoising(images.load("camera", size=32))
-    with pytest.raises(InputError, match="lab, paper"):
+    with pytest.raises(InputError, match="lab, guided, paper, best"):
         recipes.choose("fast", problem)
 
 

@@ -36,7 +36,7 @@ class Fusion(Sure):
         Noise level; by default the problem's, or an estimate from the observation, which may depend
         on the brightness.
     probe, seed, patience, start
-        As in `Sure`.
+        As in `Sure`; but the rule never stops in the first half of the recipe's iterations.
 
     Attributes
     ----------
@@ -82,6 +82,8 @@ class Fusion(Sure):
             task = problem.task.replace("_", "-")
             raise InputError(f"fusion is for denoising, and this is {task}; use another rule")
         super().prepare(problem, recipe)
+        # At first the fit is far behind the pilot, and the estimated errors differ by chance only.
+        self.LEAST = max(self.LEAST, recipe.iterations // 2)
         stated = self.sigma is not None or problem.sigma is not None
         self.levels = self.level if stated else _measured(problem.observation, self.level)
         self._work = [self._begin(each.observation) for each in self.problems]
@@ -208,8 +210,8 @@ EVEN = 0.25
 def _measured(observation, level):
     """Return the estimated level of the noise: a number, or a map if it depends on brightness.
 
-    Raise InputError if the noise is alike in neighbouring pixels: SURE and the pilots assume that
-    it is independent.
+    Raise InputError if there is hardly any noise, or if it is alike in neighbouring pixels: SURE
+    and the pilots assume that it is independent.
     """
     if noise.alike(observation):
         raise InputError(
@@ -218,6 +220,8 @@ def _measured(observation, level):
         )
     levels = noise.level_map(observation)
     noisy = levels[levels > 0]
-    if len(noisy) == 0 or (noisy / level - 1).abs().quantile(0.9) < EVEN:
+    if len(noisy) == 0:
+        raise InputError("the noise is too weak to be measured: give sigma, or use the recipe lab")
+    if (noisy / level - 1).abs().quantile(0.9) < EVEN:
         return level
     return levels

@@ -114,6 +114,7 @@ class Controls(w.VBox):
         self._begun_with = self._settings()
         problem = self.problem()
         recipe = self.recipe_for(problem)
+        stop = None if recipe.stop == "fusion" else stop  # the rule makes the image
         options |= {"stop": stop, "iterations": iterations, "seed": self.seed.value}
         return fit(problem, recipe, **options)
 

@@ -268,7 +268,7 @@ def watch(problem=None, recipe=None, iterations=None, seed=0, size=128):
     problem : Problem, optional
         By default, image, task and noise are chosen in the panel.
     recipe : Recipe or str, optional
-        ``"lab"`` (the default), ``"paper"``, or a recipe.
+        ``"lab"`` (the default), ``"guided"``, ``"paper"``, ``"best"``, or a recipe.
     iterations : int, optional
         First position of the slider; by default the recipe's number.
     seed : int, optional

@@ -35,7 +35,7 @@ class Playground(Box):
         self.told = w.HTML(layout=w.Layout(min_height="22px"))
         self.download = w.HTML(layout=w.Layout(min_height="30px"))
         self.painting = w.VBox([self.mark, w.HBox([self.brush, self.clear])])
-        self.panel = Panel(self._problem, size=size)
+        self.panel = Panel(self._problem, "best", size=size)
         self.panel.controls.alone.value = True
         self.panel.views.showing.value = "average"
         for hidden in (self.panel.controls, self.panel.step):

@@ -248,15 +248,15 @@ assert run.history.psnr.idxmax() < 0.8 * run.stopped_at  # the single iterates t
 # ## 5 · Against what you would use otherwise
 #
 # A gain over the noise is easy. The question is what a good engineer would have done with the tools
-# at hand. `scikit-image` has three classics, and BM3D is the hand-made denoiser that everybody compares
-# with. Look at the images before you look at the numbers: at the whiskers, the fur on the forehead, the light in
+# at hand. `scikit-image` has three classics; BM3D is the hand-made denoiser that everybody compares with; and
+# NL-Ridge, a younger relative of BM3D, comes with this package. Look at the images before you look at the numbers: at the whiskers, the fur on the forehead, the light in
 # the eye.
 
 # %% tags=["figure:01_denoising"]
 images, table = dip.baselines.compare(problem)
 shown = {"noisy": x0, **images, "deep image prior": run.output, "truth": clean}
 captions = {name: f"{dip.psnr(p, clean):.2f} dB" for name, p in shown.items() if name != "truth"}
-contact_sheet(shown, columns=4, captions=captions, alt="Five restorations beside the truth")
+contact_sheet(shown, columns=4, captions=captions, alt="Six restorations beside the truth")
 
 # %%
 compare(images["BM3D"], run.output, names=("BM3D", "deep image prior"))
@@ -270,17 +270,18 @@ table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "
 #
 # Total variation has melted the fur into patches and swallowed most of the whiskers. Wavelets left little blocks.
 # Non-local means is clean, and has ironed the coat. The deep image prior keeps more of the fur than these three; it
-# too has lost the finest whiskers and hairs, which BM3D keeps.
+# too has lost the finest whiskers and hairs, which BM3D and NL-Ridge keep.
 #
-# And be fair: BM3D is 1.2 dB ahead, in less than half of the time. Decades of thought
-# about noise went into it. The network had none of that thought, only its shape. **The point is not that
-# it wins. The point is that it plays at all.** And unlike BM3D, which was built for Gaussian noise,
+# And be fair: BM3D and NL-Ridge are 1.2 dB ahead, in less than half of the time. Decades of thought
+# about noise went into them. The network had none of that thought, only its shape. **The point is not that
+# it wins. The point is that it plays at all.** (Lesson 04 ends with a mixture that is ahead of both sides.) And
+# unlike BM3D, which was built for Gaussian noise,
 # equation (2) does not care what was done to the image: put another operator into the data term
 # and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).
 
 # %%
 assert run.psnr > table.loc["total variation", "psnr"]
-assert table.loc["BM3D", "psnr"] > run.psnr + 0.8
+assert table.loc[["BM3D", "NL-Ridge"], "psnr"].min() > run.psnr + 0.8
 assert table.loc["BM3D", "seconds"] < run.seconds  # the prior is slow, and we say so
 
 # %% [markdown]
