@@ -563,7 +563,7 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 #
 # ## 7 · Two priors that know different things
 #
-# So far BM3D was ahead. Is a prior that is behind of no use? Let the errors of two results have the mean
+# So far BM3D was ahead. Is a weaker prior of no use? Let the errors of two results have the mean
 # squares $e_a^2$ and $e_b^2$ and the mean product $c$. The mixture $w\,a + (1 - w)\,b$ has the error
 #
 # $$w^2 e_a^2 + (1 - w)^2 e_b^2 + 2\,w\,(1 - w)\,c, \qquad \text{smallest at}\quad
@@ -682,8 +682,8 @@ assert rho[wall] < 0.7 and plain[wall] < 0 and best[wall] > 0.08
 # **Explain.** The prediction holds: correlations to within 0.04, gains of mixtures to within 0.2 dB (0.05 in the
 # mean). Averaging as such is worth little: NL-Ridge and BM3D are wrong together, ρ = 0.9, and gain 0.1 dB
 # at most. A low ρ is not enough either: a blur is so much worse that a plain mean loses a decibel. On the
-# wall the deep prior is 2.5 dB behind, and a plain mean with it loses; but ρ is 0.6, and with a weight of a
-# fifth it *adds* 0.2 dB. (Least certain are plain means of two networks: SURE can hardly tell the better.)
+# wall the deep prior is far behind, and a plain mean with it loses; but ρ is 0.6, and with a weight of a
+# fifth it *adds* 0.2 dB. (Least certain is the mean of two networks: SURE can hardly tell the better.)
 #
 # What does each know? Below, both errors have the same scale; mid-grey is right.
 
@@ -756,7 +756,8 @@ assert mean["weight of the fit"]["text"] < 0.3 < mean["weight of the fit"]["reti
 
 # %% [markdown]
 # **Explain.** On the retina `unclip` is worth 1.9 dB, to BM3D as well; whoever forgets it will praise
-# the wrong idea. The fit adds 0.3 dB. On handwriting its weight is nearly 0, and it adds nothing.
+# the wrong idea. The fit adds 0.3 dB. On handwriting its weight is 0.1, and it adds nothing:
+# 0.04 dB, which the seeds' spread exceeds.
 # The weight is an estimate: on small grey images, the mixture may be a little worse than its better half.
 #
 # ## What to take away
