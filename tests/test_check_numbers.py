@@ -30,6 +30,13 @@ ANSWERS = {
         (3.098, False, "10, not 20"),
         ("much", False, "a number"),
     ],
+    "best_weight": [
+        (0.8, True, "0.0013"),
+        (0.2, False, "weight of b"),
+        (0.5833, False, "not correlated"),
+        (0.5, False, "equal errors"),
+        (-0.5, False, "2c"),
+    ],
     "constant": [
         (0.52, True, "mean"),
         (0.4, False, "median"),

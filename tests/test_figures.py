@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import diplearn as dip
-from diplearn.course.figures import choices, curves, pick
+from diplearn.course.figures import choices, closeups, curves, pick, predicted_gains
 from diplearn.errors import InputError
 from diplearn.figures import contact_sheet
 
@@ -94,3 +94,28 @@ def test_names_are_drawn_as_they_stand(run, name):
 def legend_of(axis):
     legend = axis.get_legend()
     return legend.get_texts() if legend else []
+
+
+def test_a_pair_looks_the_same_in_all_panels():
+    gains = {"cat": {"a + b": [(0.1, 0.2)], "a + c": [(0, 0)]}, "dog": {"a + c": [(-1, -0.9)]}}
+    figure = predicted_gains(gains, alt="gains")
+    looks = [
+        {line.get_label(): (line.get_color(), line.get_marker()) for line in axis.lines}
+        for axis in figure.axes
+    ]
+    assert looks[0]["a + c"] == looks[1]["a + c"] != looks[0]["a + b"]
+    [dot] = [line for line in figure.axes[1].lines if line.get_label() == "a + c"]
+    assert (list(dot.get_xdata()), list(dot.get_ydata())) == ([-1], [-0.9])
+    assert drawn(figure)[1] == "gains"
+
+
+def test_closeups_show_the_frames_and_stay_inside():
+    image = torch.zeros(1, 40, 60)
+    image[:, :8, :8] = 1  # white in one corner
+    figure = closeups({"a": image, "b": 1 - image}, {"corner": (0, 0), "end": (39, 59)}, side=8)
+    whole, *crops = figure.axes
+    shown = [crop.images[0].get_array() for crop in crops]
+    assert [part.shape for part in shown] == [(8, 8)] * 4
+    assert [float(part.mean()) for part in shown] == [1, 0, 0, 1]
+    assert [box.get_xy() for box in whole.patches] == [(-0.5, -0.5), (51.5, 31.5)]
+    assert drawn(figure)[0].std() > 0

@@ -1,12 +1,14 @@
-"""Figures that only the lessons draw: curves and snapshots of a fit, choices of stopping rules."""
+"""Figures that only the lessons draw: curves of a fit, choices of rules, predictions, close-ups."""
 
 import math
 
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from ..figures import BLUE, COLOURS, GREEN, GREY, ORANGE, Figure, show_literally
+from ..images import to_array
 
-__all__ = ["choices", "curves", "pick"]
+__all__ = ["choices", "closeups", "curves", "pick", "predicted_gains"]
 
 # Stopping rule -> colour and marker, the same in every figure.
 _MARKS = {
@@ -159,3 +161,103 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     legend = axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     show_literally(*legend.get_texts())
     return figure
+
+
+def predicted_gains(gains, alt="", width=10.0):
+    """Draw measured gains over predicted ones: one panel for each image, one mark for each pair.
+
+    Parameters
+    ----------
+    gains : dict
+        Image -> pair -> list of (predicted, measured) in decibels, one for each seed. A pair has
+        the same colour and marker in all panels.
+    alt, width
+        As in `contact_sheet`.
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> figure = predicted_gains({"cat": {"two priors": [(0.3, 0.4), (0.2, 0.2)]}})
+    >>> figure.axes[0].get_title()
+    'cat'
+    """
+    alt = alt or "Measured gains over predicted ones: " + ", ".join(gains)
+    figure = Figure(alt, figsize=(width, 0.38 * width))
+    axes = figure.subplots(1, len(gains), sharex=True, sharey=True, squeeze=False)[0]
+    pairs = list(dict.fromkeys(pair for panel in gains.values() for pair in panel))
+    looks = dict(zip(pairs, zip(COLOURS * 2, "osD^vPX" * 2)))
+    values = [v for panel in gains.values() for dots in panel.values() for dot in dots for v in dot]
+    ends = min(values) - 0.15, max(values) + 0.15
+    for axis, (name, panel) in zip(axes, gains.items()):
+        axis.plot(ends, ends, color=GREY, lw=1, ls=":", label="as predicted")
+        for pair, dots in panel.items():
+            colour, marker = looks[pair]
+            axis.plot(*zip(*dots), marker, color=colour, ms=8, alpha=0.75, label=pair)
+        for line in (axis.axhline, axis.axvline):
+            line(0, color="0.85", lw=1, zorder=0)
+        axis.set(title=name, xlabel="predicted gain in dB", xlim=ends, ylim=ends, aspect="equal")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("measured gain in dB")
+    handles, labels = axes[0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside right center", frameon=False)
+    show_literally(*legend.get_texts())
+    return figure
+
+
+def closeups(images, places, side=24, alt="", width=10.0):
+    """Show the first image whole with frames, and beside it what all images show in the frames.
+
+    Parameters
+    ----------
+    images : dict
+        Name -> image (C, H, W) in [0, 1], all of the same size.
+    places : dict
+        Caption -> (row, column) of the middle of a frame; one row of close-ups for each.
+    side : int, optional
+        Pixels on each side of a frame. A frame that would leave the image is moved inside.
+    alt, width
+        As in `contact_sheet`.
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = {name: torch.rand(1, 48, 48) for name in ("truth", "noisy")}
+    >>> len(closeups(images, {"a corner": (0, 0), "middle": (24, 24)}).axes)
+    5
+    """
+    alt = alt or "Close-ups of " + ", ".join(images)
+    rows, columns = len(places), len(places) + len(images)  # the whole image is as wide as high
+    one = width / columns
+    figure = Figure(alt, photographs=True, figsize=(width, rows * one + 0.35))
+    grid = figure.add_gridspec(rows, columns)
+    arrays = {name: to_array(image) for name, image in images.items()}
+    first, *_ = arrays.values()
+    whole = figure.add_subplot(grid[:, : columns - len(images)])
+    _show(whole, first)
+    show_literally(whole.set_title(f"{next(iter(images))}, whole", fontsize=10))
+    for row, (colour, (caption, place)) in enumerate(zip(COLOURS, places.items())):
+        top, left = (
+            min(max(0, middle - side // 2), size - side) for middle, size in zip(place, first.shape)
+        )
+        box = whole.add_patch(Rectangle((left - 0.5, top - 0.5), side, side))
+        box.set(fill=False, edgecolor=colour, linewidth=2.5)
+        for column, (name, array) in enumerate(arrays.items(), columns - len(images)):
+            axis = figure.add_subplot(grid[row, column])
+            _show(axis, array[top : top + side, left : left + side], colour)
+            show_literally(axis.set_title(name if row == 0 else "", fontsize=10))
+        figure.axes[-len(images)].set_ylabel(caption, fontsize=10, color=colour)
+    return figure
+
+
+def _show(axis, array, frame=None):
+    """Show an image without ticks, in a coloured frame or none."""
+    axis.imshow(array, cmap="gray", vmin=0, vmax=1)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set(visible=frame is not None, color=frame, linewidth=2.5)

@@ -13,8 +13,8 @@ __all__ = ["function", "number"]
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "numbers": "alias beta by_chance constant dimensions four_runs how_long negative "
-        "numbers_per_parameter salt_sigma sees_across two_pixels".split(),
+        "numbers": "alias best_weight beta by_chance constant dimensions four_runs how_long "
+        "negative numbers_per_parameter salt_sigma sees_across two_pixels".split(),
         "functions": "apart discrepancy_rule multiplications neighbours orthogonal psnr_function "
         "psnr_inside spectral_error stabilised tangent_kernel tv_function two_shares "
         "unseen_by_blocks".split(),

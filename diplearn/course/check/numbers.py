@@ -64,6 +64,20 @@ constant = partial(
     tolerance=0.01,
 )
 
+# Lesson 04: the best weight of a, if SURE is 0.0015 for a, 0.0021 for b, and ‖a − b‖²/N = 0.0010.
+best_weight = partial(
+    number,
+    right=0.8,
+    why="c = 0.0013; the mixture's error is 0.00146, the plain mean's 0.00155: worse than a's",
+    slips={
+        0.2: "that is the weight of b",
+        0.583: "that is for errors that are not correlated, c = 0",
+        0.5: "that is for equal errors",
+        -0.5: "there is 2c in (5), not c",
+    },
+    tolerance=0.01,
+)
+
 # Lesson 05: the number of dimensions of the null space, for 240x160 pixels at ×8.
 dimensions = partial(
     number,

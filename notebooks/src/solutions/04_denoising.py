@@ -165,7 +165,29 @@ assert abs(my_neighbours(noise)) < 0.03 and max(colours) < -0.02
 # waves come first (lesson 03). Structure in the residual has the opposite effect, as lost edges are alike
 # along themselves; so a value near 0 may be the sum of two faults.
 #
-# ## 5 · Half of the pixels
+# ## 5 · Two methods
+#
+# From (5), c = (0.0015 + 0.0021 − 0.0010) / 2 = 0.0013, so that ρ = 0.73. From (4), w = (0.0021 − 0.0013) /
+# 0.0010 = 0.8. The mixture's error is $e_b^2 - w^2\, \lVert a - b\rVert^2 / N$ = 0.00146, 0.12 dB better than
+# a. The plain mean's is 0.00155: it would have made a worse.
+
+# %%
+error_a, error_b, apart = 0.0015, 0.0021, 0.0010
+c = (error_a + error_b - apart) / 2
+my_weight = (error_b - c) / apart
+verdict = check.best_weight(my_weight)
+assert verdict
+verdict
+
+# %%
+mixture = error_b - my_weight**2 * apart
+print(
+    f"mixture {mixture:.5f}, plain mean {(error_a + error_b) / 2 - apart / 4:.5f}, a {error_a:.5f}"
+)
+assert mixture < error_a < (error_a + error_b) / 2 - apart / 4
+
+# %% [markdown]
+# ## 6 · Half of the pixels
 #
 # Does `l1` still work? Salt and pepper are equally many here, so the median of a flat patch is still its
 # true value. See what a fit makes of it. And the alternative: a black or white pixel is suspicious. Declare
