@@ -563,7 +563,7 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 #
 # ## 7 · Two priors that know different things
 #
-# So far BM3D was ahead. Is a weaker prior of no use? Let the errors of two results have the mean
+# So far BM3D was ahead. Is a weaker prior useless? Let the errors of two results have the mean
 # squares $e_a^2$ and $e_b^2$ and the mean product $c$. The mixture $w\,a + (1 - w)\,b$ has the error
 #
 # $$w^2 e_a^2 + (1 - w)^2 e_b^2 + 2\,w\,(1 - w)\,c, \qquad \text{smallest at}\quad
