@@ -265,7 +265,7 @@ def fit(
     recipe = recipes.choose(recipe, checked_problem(problem))
     if iterations is not None:
         recipe = recipe.replace(iterations=iterations)
-        if stop is None and recipe.stop != "fusion":  # whose image does not exist without the rule
+        if stop is None and not recipe.mixes:
             stop = recipe.iterations  # a requested number is a fixed count
     _check_hooks(halt, callback)
     run = Run(problem, recipe, seed)
@@ -304,7 +304,8 @@ def resume(
         recipe's. More than the recipe's stretch its learning-rate schedule, if the rate decays.
     stop : Rule, callable, str or int, optional
         A stopping rule for the iterations to come. By default the fit's own rule; if that rule
-        already ended the run, none: the fit goes on to `iterations`. For a run from a file, a rule
+        already ended the run, none: the fit goes on to `iterations` (`Fusion` goes on mixing, and
+        stops no more). For a run from a file, a rule
         of your own must be handed in again.
     network : torch.nn.Module, optional
         The module that was fitted, where it was your own.
@@ -349,9 +350,12 @@ def resume(
     will_save = save is not None
     state = checkpoint.restore_state(run, recipe, network, device, will_save)
     counted = iterations is not None and run.rule_name == "count"
-    if stop is None and (counted or run.stopped_by == run.rule_name):
+    beyond = stop is None and (counted or run.stopped_by == run.rule_name)
+    if beyond and run.rule_name != "fusion":
         stop = goal
     rule = checkpoint.restore_rule(run, recipe, stop, state)
+    if beyond and stop is None:  # without this rule there is no mixture
+        rule.go_on()
     run.recipe = recipe
     return _advance(run, state, rule, goal, progress, halt, save, callback)
 

@@ -90,7 +90,7 @@ def denoise(noisy, sigma, pilot=None):
 
 
 def in_parts(noisy, sigma, pilot=None):
-    """Denoise as `denoise` does, but stop after each part of the work, a tenth of a second or so.
+    """Denoise as `denoise` does, a strip of the image at a time.
 
     Parameters
     ----------

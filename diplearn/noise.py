@@ -322,7 +322,7 @@ def level_map(observation, estimate=None):
     >>> [round(levels[0, 48, column].item(), 2) for column in (10, 85)]
     [0.04, 0.09]
     """
-    estimate = _pilot(observation, estimate)
+    estimate = rough(observation, estimate)
     return _level_map(observation, estimate)
 
 
@@ -395,7 +395,7 @@ def autocovariance(observation, estimate=None, reach=4):
     True
     """
     reach = whole(reach, "reach", 0)
-    estimate = _pilot(observation, estimate)
+    estimate = rough(observation, estimate)
     if 2 * reach >= min(observation.shape[1:]):
         raise InputError(f"reach={reach} is too far for an image of {tuple(observation.shape)}")
     return _autocovariance(observation, estimate, _level_map(observation, estimate), reach)
@@ -432,17 +432,18 @@ def correlation(observation, estimate=None):
     return _neighbours(covariance)
 
 
-def alike(observation):
+def alike(observation, estimate=None):
     """Return whether the noise is alike in neighbouring pixels, as in photographs.
 
     Parameters
     ----------
-    observation : torch.Tensor, (C, H, W) in [0, 1]
+    observation, estimate
+        As in `level_map`. Of a large image only the middle is looked at.
 
     Returns
     -------
     bool
-        Whether the `correlation` is above `ALIKE`, in the middle of a large image.
+        Whether the `correlation` is above `ALIKE`.
 
     Examples
     --------
@@ -451,16 +452,23 @@ def alike(observation):
     >>> alike(degrade.gaussian_noise(clean, 0.1)), alike(degrade.camera(clean))
     (False, True)
     """
-    height, width = observation.shape[1:]
+    return (
+        correlation(excerpt(observation), None if estimate is None else excerpt(estimate)) > ALIKE
+    )
+
+
+def excerpt(image):
+    """Return the middle of a large image, and a small image as it is."""
+    height, width = image.shape[1:]
     top, left = max(0, height - EXCERPT) // 2, max(0, width - EXCERPT) // 2
-    return correlation(observation[:, top : top + EXCERPT, left : left + EXCERPT]) > ALIKE
+    return image[:, top : top + EXCERPT, left : left + EXCERPT]
 
 
 ALIKE = 0.35
 """Correlation of neighbours above which their noise is not independent."""
 
 EXCERPT = 256
-"""Side of the part of a large image, in pixels, in which `alike` measures."""
+"""Side of the `excerpt` of a large image, in pixels."""
 
 
 def _neighbours(covariance):
@@ -486,7 +494,7 @@ UNSEEN = 1.65
 """Ratio of the noise's level to that of its finest wavelets above which it is not independent."""
 
 
-def _pilot(observation, estimate):
+def rough(observation, estimate=None):
     """Return the estimate as handed in, or a non-local mean that leaves little of the noise.
 
     Non-local means keep noise that is alike in neighbours as if it were texture, unless they are

@@ -1,6 +1,6 @@
 """Recipes: all settings of a fit, in one frozen dataclass.
 
-`lab` takes about a minute on two cores; `guided` adds a second denoiser to it, for the best image;
+`lab` takes about a minute on two cores; `guided` mixes its image with a second denoiser's;
 `paper` is the published recipe, which calls for a GPU.
 """
 
@@ -11,7 +11,7 @@ import numbers
 
 import numpy as np
 
-from . import optimisers
+from . import noise, optimisers
 from .energy import DATA_TERMS
 from .errors import InputError, lookup, whole
 from .operators import Mask
@@ -117,6 +117,11 @@ class Recipe:
         for field in dataclasses.fields(self):  # the class is frozen: fields are only set here
             value = _checked(field, _python(getattr(self, field.name)))
             object.__setattr__(self, field.name, value)
+
+    @property
+    def mixes(self):
+        """Whether the stopping rule makes the image: without it there is no mixture."""
+        return self.stop == "fusion"
 
     def replace(self, **changes):
         """Return a copy with some fields changed.
@@ -355,9 +360,9 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
 
 
 def guided(task="denoising", **changes):
-    """Return the recipe for the best image: the `lab` fit, mixed with a second denoiser's image.
+    """Return the recipe that mixes the `lab` fit with the image of a second denoiser, NL-Ridge.
 
-    The fit itself is that of `lab`. The rule `stopping.Fusion` chooses the mixture with NL-Ridge.
+    The fit itself is that of `lab`. The rule `stopping.Fusion` makes and chooses the mixture.
 
     Parameters
     ----------
@@ -386,7 +391,7 @@ def guided(task="denoising", **changes):
 
 
 def best(problem):
-    """Return the recipe for the best image within about a minute: `guided` where it applies.
+    """Return `guided` where it applies, and `lab` elsewhere: what to take for a photograph.
 
     Parameters
     ----------
@@ -406,7 +411,8 @@ def best(problem):
     """
     if problem.task == "denoising":
         with contextlib.suppress(InputError):  # such as noise that is alike in neighbouring pixels
-            Fusion().prepare(problem, guided())
+            part = noise.excerpt(problem.observation)
+            Fusion().prepare(problem.varied(observation=part, truth=None), guided())
             return guided()
     return lab(problem.task)
 

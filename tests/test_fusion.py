@@ -175,6 +175,25 @@ def test_resumed(problem, tmp_path):
     assert torch.equal(again.output, whole.output)
 
 
+def test_resumed_beyond_its_end_it_goes_on_mixing(problem):
+    """A count in its place would return the average, which is worse by decibels."""
+    run = fit(problem, iterations=60)
+    before, tensors = run.psnr, run.packed[0]
+    run.stopped_by = "fusion"  # when it stops depends on the processor
+    tensors["rule.stop"] = torch.ones_like(tensors["rule.stop"])
+    again = dip.resume(run, 80, progress=False)
+    assert (again.stopped_at, again.rule_name) == (80, "fusion")
+    assert again.chosen_at > 60
+    assert again.psnr > max(before - 0.3, again.oracle_psnr)
+
+
+def test_image_is_corrected_once(run, monkeypatch):
+    """`run.rule.chosen` is read often, and the correction is slow."""
+    image = run.rule.chosen
+    monkeypatch.setattr(noise, "unclip", lambda *_: pytest.fail("corrected again"))
+    assert run.rule.chosen is image
+
+
 def test_own_pilot_is_not_saved(problem, tmp_path):
     with pytest.raises(dip.InputError, match="cannot be saved with .function"):
         fit(problem, lambda noisy, _: noisy, save=tmp_path / "run.dip")

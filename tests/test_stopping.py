@@ -9,6 +9,7 @@ from diplearn import degrade, images
 from diplearn.degrade import gaussian_noise
 from diplearn.errors import InputError
 from diplearn.fitting import Step
+from diplearn.noise import clipped_variance
 from diplearn.randomness import generator
 from diplearn.stopping import (
     BY_NAME,
@@ -21,7 +22,6 @@ from diplearn.stopping import (
     Sure,
     WindowedVariance,
     choose,
-    clipped_variance,
 )
 
 

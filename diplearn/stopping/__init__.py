@@ -14,7 +14,6 @@ fit may stop:
 a function of a step.
 """
 
-from ..noise import clipped_variance
 from .choice import BY_NAME, automatic, choose
 from .choice import describe as describe
 from .choice import is_ours as is_ours
@@ -46,5 +45,4 @@ __all__ = [
     "WindowedVariance",
     "automatic",
     "choose",
-    "clipped_variance",
 ]

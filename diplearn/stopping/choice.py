@@ -103,7 +103,7 @@ def choose(stop, problem, recipe):
     if stop is None:
         rule = _named(recipe.stop)
         # A mixture with another denoiser is not replaced by the fit alone without a word.
-        return _first([rule] if isinstance(rule, Fusion) else [rule, Count()], problem, recipe)
+        return _first([rule] if recipe.mixes else [rule, Count()], problem, recipe)
     rule = copy.copy(_as_rule(stop))
     rule.state = {}
     rule.name = str(rule.name or type(rule).__name__)

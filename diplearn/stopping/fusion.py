@@ -17,11 +17,13 @@ __all__ = ["Fusion"]
 class Fusion(Sure):
     """Mix the averaged image with the image of another denoiser, the pilot.
 
-    Two estimates of one image, whose errors differ, have a mean that is better than both. The rule
-    denoises the observation by another method, and returns pilot + w (average − pilot). SURE, which
-    needs no truth, says how large the error of that mixture is. It is a quadratic function of w, so
-    that the best w in [0, 1] has a formula; and the best iteration is the one whose best mixture
-    has the smallest error. Where the fit has nothing to add, w is 0.
+    Where two estimates of one image are wrong in different places, a mixture can be better than
+    both. The rule denoises the observation by another method, and returns
+    pilot + w (average − pilot). SURE estimates the error of that mixture without the truth. The
+    estimate is a quadratic function of w, so that the best w in [0, 1] has a formula; and the best
+    iteration is the one whose best mixture has the smallest estimate. Where the fit has nothing to
+    add, w is near 0. The estimate is itself uncertain, the more so the smaller the image: at 96x96
+    grey pixels, mixtures were up to 0.2 dB worse than the pilot.
 
     Noise that was clipped at black or white makes both estimates too bright or too dark there; the
     chosen image is corrected (see `noise.unclip`).
@@ -83,11 +85,12 @@ class Fusion(Sure):
             raise InputError(f"fusion is for denoising, and this is {task}; use another rule")
         super().prepare(problem, recipe)
         # At first the fit is far behind the pilot, and the estimated errors differ by chance only.
-        self.LEAST = max(self.LEAST, recipe.iterations // 2)
+        self.shortest_wait = max(self.shortest_wait, recipe.iterations // 2)
         stated = self.sigma is not None or problem.sigma is not None
         self.levels = self.level if stated else _measured(problem.observation, self.level)
         self._work = [self._begin(each.observation) for each in self.problems]
         self._image = None  # the pilot's, once it is ready
+        self._corrected = None, None  # the chosen image before and after `unclip`
 
     def initial(self, image):
         """Add what the disturbance changes in the average, and the weight of the chosen image."""
@@ -107,8 +110,16 @@ class Fusion(Sure):
         image = super().chosen
         if image is None or self._image is None:
             return image
-        black, white = noise.clipped_ends(self.problem.observation, image, self.levels)
-        return noise.unclip(image, self.levels, black, white) if black or white else image
+        if self._corrected[0] is not image:
+            black, white = noise.clipped_ends(self.problem.observation, image, self.levels)
+            right = noise.unclip(image, self.levels, black, white) if black or white else image
+            self._corrected = image, right
+        return self._corrected[1]
+
+    def go_on(self):
+        """Stop no more, and go on choosing: for a fit that is resumed beyond its own end."""
+        self.patience = 1e6
+        self.state["stop"] = torch.zeros_like(self.state["stop"])
 
     def choose(self, step, where=True):
         """Choose the mixture of this step, unless the rule has already decided to stop."""
@@ -213,12 +224,13 @@ def _measured(observation, level):
     Raise InputError if there is hardly any noise, or if it is alike in neighbouring pixels: SURE
     and the pilots assume that it is independent.
     """
-    if noise.alike(observation):
+    estimate = noise.rough(observation)
+    if noise.alike(observation, estimate):
         raise InputError(
             "fusion needs noise that differs from pixel to pixel, and the noise of this image is "
             "alike in neighbouring pixels, as in photographs; use the recipe lab"
         )
-    levels = noise.level_map(observation)
+    levels = noise.level_map(observation, estimate)
     noisy = levels[levels > 0]
     if len(noisy) == 0:
         raise InputError("the noise is too weak to be measured: give sigma, or use the recipe lab")

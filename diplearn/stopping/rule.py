@@ -236,12 +236,11 @@ class EarlyStopping(Rule):
     'rough'
     """
 
-    LEAST = 30  # the shortest wait in iterations: scores are noisy
-
     def __init__(self, patience=0.3, start=30):
         super().__init__()
         self.patience = real("patience", patience, 0, 1e6)
         self.start = self.first = whole(start, "start", 0)  # `prepare` may make `first` later
+        self.shortest_wait = 30  # in iterations, since scores are noisy; `prepare` may prolong it
 
     def initial(self, image):
         """Add the lowest and the latest score to the state."""
@@ -264,7 +263,7 @@ class EarlyStopping(Rule):
         self.choose(step, unknown | lower)
         self.state["lowest"] = torch.where(lower, score, lowest)
         chosen_at = self.state["chosen_at"].to(score.dtype)
-        wait = (self.patience * chosen_at).clamp(min=max(self.LEAST, self.first))
+        wait = (self.patience * chosen_at).clamp(min=max(self.shortest_wait, self.first))
         self.stop_when(~unknown & (step.iteration - chosen_at >= wait))
 
 

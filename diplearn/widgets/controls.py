@@ -102,19 +102,23 @@ class Controls(w.VBox):
         own = self.network.value == RECIPES_OWN
         return chosen if own else chosen.replace(network=self.network.value)
 
+    def _stop(self, recipe):
+        """Return the rule that was asked for; None takes the recipe's, which may make the image."""
+        return "auto" if self.alone.value and not recipe.mixes else None
+
     def _chosen_recipe(self, problem):
         return self._own_recipe or recipes.choose(self.recipe.value, problem)
 
     def fit(self, run, iterations, **options):
         """Begin a fit with these settings if `run` is None; otherwise continue the run."""
-        stop = "auto" if self.alone.value else None
         if run is not None:
             # Beyond the iteration at which a rule stopped, only the slider ends the fit.
-            return resume(run, iterations, stop=None if run.stopped_by_rule else stop, **options)
+            stop = None if run.stopped_by_rule else self._stop(run.recipe)
+            return resume(run, iterations, stop=stop, **options)
         self._begun_with = self._settings()
         problem = self.problem()
         recipe = self.recipe_for(problem)
-        stop = None if recipe.stop == "fusion" else stop  # the rule makes the image
+        stop = self._stop(recipe)
         options |= {"stop": stop, "iterations": iterations, "seed": self.seed.value}
         return fit(problem, recipe, **options)
 

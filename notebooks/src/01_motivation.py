@@ -249,8 +249,8 @@ assert run.history.psnr.idxmax() < 0.8 * run.stopped_at  # the single iterates t
 #
 # A gain over the noise is easy. The question is what a good engineer would have done with the tools
 # at hand. `scikit-image` has three classics; BM3D is the hand-made denoiser that everybody compares with; and
-# NL-Ridge, a younger relative of BM3D, comes with this package. Look at the images before you look at the numbers: at the whiskers, the fur on the forehead, the light in
-# the eye.
+# NL-Ridge, a younger relative of BM3D, comes with this package. Look at the images before you look at the
+# numbers: at the whiskers, the fur on the forehead, the light in the eye.
 
 # %% tags=["figure:01_denoising"]
 images, table = dip.baselines.compare(problem)
@@ -274,7 +274,7 @@ table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "
 #
 # And be fair: BM3D and NL-Ridge are 1.2 dB ahead, in less than half of the time. Decades of thought
 # about noise went into them. The network had none of that thought, only its shape. **The point is not that
-# it wins. The point is that it plays at all.** (Lesson 04 ends with a mixture that is ahead of both sides.) And
+# it wins. The point is that it plays at all.** (Lesson 04 ends by mixing the two.) And
 # unlike BM3D, which was built for Gaussian noise,
 # equation (2) does not care what was done to the image: put another operator into the data term
 # and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).

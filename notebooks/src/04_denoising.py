@@ -394,10 +394,10 @@ assert table.loc["best blur", "grass"] > table.grass.drop("best blur").max() + 0
 assert table.loc["total variation", "camera"] > means["camera"] + 0.3
 
 # %% [markdown]
-# **Explain.** BM3D and NL-Ridge (section 7) are ahead: by about two decibels on the photographer, by three on the wall, one brick
-# many times over. On the retina the deep prior comes within a decibel of it. On the photographer even total
-# variation does better than the network. On grass everybody is level, and *nobody
-# reaches the plain blur*, once the truth has chosen its width.
+# **Explain.** BM3D and NL-Ridge (section 7) are ahead: by about two decibels on the photographer, by three on
+# the wall, one brick many times over. On the retina the deep prior comes within a decibel of both. On the
+# photographer even total variation does better than the network. On grass all lie within a decibel, and
+# *nobody reaches the plain blur*, once the truth has chosen its width.
 #
 # At full size the deep prior stands better. On nine colour photographs, σ = 25, its authors' own result
 # files come to 31.29 dB in the mean, CBM3D's to 31.42 and those of non-local means to 30.23; against CBM3D
@@ -617,9 +617,9 @@ def restored(key):
 
 
 def sure(image, pair, x0):
-    """Estimated mean square error of an image; how a method reacts is seen in its pair."""
-    reaction = (d * (pair[0] - pair[1])).mean() / (2 * epsilon**2)
-    return float((image - x0).square().mean() + level**2 * (2 * reaction - 1))
+    """Estimated mean square error of an image; its pair shows the divergence of the method."""
+    divergence = (d * (pair[0] - pair[1])).mean() / (2 * epsilon**2)
+    return float((image - x0).square().mean() + level**2 * (2 * divergence - 1))
 
 
 # %%
@@ -711,9 +711,9 @@ beside("brick", 2.0, alt="NL-Ridge erases joints between bricks; the deep prior 
 beside("coins", 3.0, alt="NL-Ridge leaves a pattern on the ground; the deep prior has lost relief")
 
 # %% [markdown]
-# NL-Ridge draws the long joints of the wall, which have many twins, and *erases* the short ones, which have few.
-# The deep prior keeps a trace of those, and is blotchy everywhere. On the coins NL-Ridge leaves a pattern
-# on the dark ground, where there is nothing to repeat; the deep prior is smooth there, and has lost relief.
+# NL-Ridge draws the long joints of the wall, and *erases* the short ones. The deep prior keeps a trace of
+# those, and is blotchy everywhere. On the coins NL-Ridge leaves a pattern on the dark ground; the deep prior
+# is smooth there, and has lost relief.
 #
 # `dip.fit(problem, "guided")` does all this at each iteration, and chooses the best mixture. It also repairs
 # what clipping does: noise on black can only brighten, and a good denoiser finds the mean, which is too
