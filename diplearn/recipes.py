@@ -362,7 +362,8 @@ def paper(task="denoising", *, sigma=25 / 255, factor=4, **changes):
 def guided(task="denoising", **changes):
     """Return the recipe that mixes the `lab` fit with the image of a second denoiser, NL-Ridge.
 
-    The fit itself is that of `lab`. The rule `stopping.Fusion` makes and chooses the mixture.
+    The fit itself is that of `lab`. The rule `stopping.Fusion` makes and chooses the mixture, and
+    returns the image of NL-Ridge alone where neighbouring pixels have similar noise.
 
     Parameters
     ----------
@@ -400,7 +401,7 @@ def best(problem):
     Returns
     -------
     Recipe
-        `guided` for noise that is independent from pixel to pixel, and `lab` for all else.
+        `guided` for noise that its rule `stopping.Fusion` accepts, and `lab` for all else.
 
     Examples
     --------
@@ -410,7 +411,7 @@ def best(problem):
     ('guided', 'lab')
     """
     if problem.task == "denoising":
-        with contextlib.suppress(InputError):  # such as noise that is alike in neighbouring pixels
+        with contextlib.suppress(InputError):  # such as noise that is too weak to be measured
             part = noise.excerpt(problem.observation)
             Fusion().prepare(problem.varied(observation=part, truth=None), guided())
             return guided()

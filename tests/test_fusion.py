@@ -107,13 +107,19 @@ def test_noise_that_depends_on_brightness_gets_a_map():
     assert bright / dark > 1.5
 
 
+def a_little_alike(clean):
+    white = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    noise = 0.06 * (white + 0.25 * white.roll(1, -1) + 0.25 * white.roll(1, -2))
+    return dip.Problem((clean + noise).clamp(0, 1))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda c: dip.inpainting(c, 0.5, sigma=0.1), "fusion is for denoising"),
         (lambda c: dip.Problem(c, sigma=0.0), "needs noise"),
         (lambda c: dip.Problem(torch.full_like(c, 0.5)), "needs noise"),
-        (lambda c: dip.camera(c, iso=6400), "alike in neighbouring pixels"),
+        (a_little_alike, "cannot tell whether"),
         (lambda c: dip.jpeg(c), "this is jpeg"),
     ],
 )
@@ -213,3 +219,19 @@ def test_parts_are_the_whole(problem):
 
 def test_rules_are_listed():
     assert stopping.BY_NAME["fusion"] is Fusion
+
+
+def test_where_neighbours_have_similar_noise_the_pilot_is_all(tmp_path):
+    clean = images.load("coffee", size=96)
+    problem = dip.camera(clean, iso=6400)
+    assert recipes.best(problem).name == "guided"
+    run = dip.fit(problem, "guided", iterations=400, save=tmp_path / "run.dip", progress=False)
+    assert run.rule.weight == 0 and run.stopped_by == "fusion" and run.stopped_at < 100
+    told = 2 * noise.level_map(problem.observation)
+    pilot = nl_ridge.denoise(problem.observation, told).clamp(0, 1)
+    assert torch.allclose(run.output, pilot, atol=0.02)
+    once = nl_ridge.denoise(problem.observation, told / 2)
+    assert dip.psnr(run.output, clean) > dip.psnr(once, clean) + 0.5
+    end, output = run.stopped_at, run.output
+    more = dip.resume(run, end + 10, progress=False)
+    assert more.stopped_at == end + 10 and torch.equal(more.output, output)

@@ -28,6 +28,10 @@ class Fusion(Sure):
     Noise that was clipped at black or white makes both estimates too bright or too dark there; the
     chosen image is corrected (see `noise.unclip`).
 
+    If the level of the noise is not stated and neighbouring pixels have similar noise, as in most
+    photographs, SURE does not apply. The rule then returns the pilot alone, told of twice the level
+    that was measured, and stops: on a simulated camera, mixtures with the fit were no better.
+
     Parameters
     ----------
     pilot : {"nl-ridge", "bm3d"} or callable, optional
@@ -48,8 +52,8 @@ class Fusion(Sure):
     Raises
     ------
     InputError
-        When prepared for a problem other than denoising, for one without noise, or for noise that
-        is alike in neighbouring pixels, as in photographs.
+        When prepared for a problem other than denoising, for one without noise, or for noise of
+        which it is not clear whether neighbouring pixels have similar noise.
 
     Notes
     -----
@@ -87,10 +91,13 @@ class Fusion(Sure):
         # At first the fit is far behind the pilot, and the estimated errors differ by chance only.
         self.shortest_wait = max(self.shortest_wait, recipe.iterations // 2)
         stated = self.sigma is not None or problem.sigma is not None
-        self.levels = self.level if stated else _measured(problem.observation, self.level)
+        self.levels, self.alone = self.level, False
+        if not stated:
+            self.levels, self.alone = _measured(problem.observation, self.level)
         self._work = [self._begin(each.observation) for each in self.problems]
         self._image = None  # the pilot's, once it is ready
         self._corrected = None, None  # the chosen image before and after `unclip`
+        self._endless = False
 
     def initial(self, image):
         """Add what the disturbance changes in the average, and the weight of the chosen image."""
@@ -108,7 +115,7 @@ class Fusion(Sure):
     def chosen(self):
         """The image that the rule would return now, corrected where the noise was clipped."""
         image = super().chosen
-        if image is None or self._image is None:
+        if image is None or self._image is None or self.alone:
             return image
         if self._corrected[0] is not image:
             black, white = noise.clipped_ends(self.problem.observation, image, self.levels)
@@ -118,8 +125,13 @@ class Fusion(Sure):
 
     def go_on(self):
         """Stop no more, and go on choosing: for a fit that is resumed beyond its own end."""
-        self.patience = 1e6
+        self.patience, self._endless = 1e6, True
         self.state["stop"] = torch.zeros_like(self.state["stop"])
+
+    def look(self, step):
+        """Choose the best mixture so far; stop when it is long past, or if the pilot is all."""
+        super().look(step)
+        self.stop_when(self.alone and self._image is not None and not self._endless)
 
     def choose(self, step, where=True):
         """Choose the mixture of this step, unless the rule has already decided to stop."""
@@ -133,6 +145,9 @@ class Fusion(Sure):
         self._mixture = step.average, scalar(1.0, change.device)
         if self._image is None and not self._continue_pilot():
             return math.inf
+        if self.alone:
+            self._mixture = self._image, scalar(0.0, change.device)
+            return 0.0
         if step.iteration % self.EVERY and step.iteration > 10 * self.EVERY:
             return math.inf
         apart = only(step.average - self._image, self.noisy)
@@ -214,26 +229,38 @@ PILOTS = {"nl-ridge": nl_ridge.in_parts, "bm3d": _bm3d}
 """The denoisers that can be named: a function of a noisy image and its noise level, or a generator
 of parts of its work."""
 
+INDEPENDENT = 0.08
+"""Up to which estimated correlation of neighbours their noise is taken for independent. For white
+noise with sigma >= 10/255, the estimates on 16 images were below 0.08. In a photograph with 0.09
+the level was measured too low, and SURE left a visible part of the noise."""
+
+TWICE = 2
+"""Factor of the level that the pilot is told if neighbouring pixels have similar noise: what they
+share looks like structure. On three bundled images through a simulated camera at ISO 1600 and 6400,
+2 gave the best mean of 1, 1.4, 2 and 2.8: for NL-Ridge, 0.3 to 2.2 dB above that of 1."""
+
 EVEN = 0.25
 """Levels that differ from their mean by less than this fraction are taken for one level."""
 
 
 def _measured(observation, level):
-    """Return the estimated level of the noise: a number, or a map if it depends on brightness.
+    """Return what the pilot is told of the noise, and whether its image alone is the result.
 
-    Raise InputError if there is hardly any noise, or if it is alike in neighbouring pixels: SURE
-    and the pilots assume that it is independent.
+    The level of the noise is a number, or a map if it depends on the brightness. Raise InputError
+    if there is hardly any noise, or if it is not clear whether it is independent.
     """
     estimate = noise.rough(observation)
-    if noise.alike(observation, estimate):
-        raise InputError(
-            "fusion needs noise that differs from pixel to pixel, and the noise of this image is "
-            "alike in neighbouring pixels, as in photographs; use the recipe lab"
-        )
     levels = noise.level_map(observation, estimate)
     noisy = levels[levels > 0]
     if len(noisy) == 0:
         raise InputError("the noise is too weak to be measured: give sigma, or use the recipe lab")
-    if (noisy / level - 1).abs().quantile(0.9) < EVEN:
-        return level
-    return levels
+    correlation = noise.correlation(observation, estimate)
+    if correlation > noise.ALIKE:
+        return TWICE * levels, True
+    if correlation > INDEPENDENT:
+        raise InputError(
+            "fusion cannot tell whether the noise is independent from pixel to pixel (neighbours "
+            f"have the correlation {correlation:.2f}); give sigma, or use the recipe lab"
+        )
+    even = (noisy / level - 1).abs().quantile(0.9) < EVEN
+    return level if even else levels, False
