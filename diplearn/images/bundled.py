@@ -152,4 +152,4 @@ def fetch(name):
         raise ImageError(
             f"cannot download {name} ({error}); without a network, set DIPLEARN_DATA_DIR "
             "to a folder that contains this file"
-        ) from error
+        ) from None
