@@ -14,6 +14,7 @@ Foi, Clipped noisy images: heteroskedastic modeling and practical denoising, Sig
 """
 
 import math
+import statistics
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ __all__ = [
     "clipped_std",
     "clipped_variance",
     "correlation",
+    "finest_level",
     "level",
     "level_map",
     "unclip",
@@ -329,8 +331,8 @@ def level_map(observation, estimate=None):
 def level(observation, estimate=None):
     """Estimate the standard deviation of the noise: the root mean square of the `level_map`.
 
-    The usual estimate from the finest wavelet coefficients (`Problem.noise_level`) assumes that the
-    noise is independent from pixel to pixel. In a photograph neighbours have similar noise, and
+    The usual estimate from the finest wavelet coefficients (`finest_level`) assumes that the noise
+    is independent from pixel to pixel. In a photograph neighbours have similar noise, and
     that estimate finds about half of it or less.
 
     Parameters
@@ -508,24 +510,75 @@ def rough(observation, estimate=None):
                 f"{tuple(estimate.shape)}; they must be of the same shape"
             )
         return estimate
-    from .baselines import non_local_means  # imported here: they take long to load
-    from .problems import Problem
-
-    def denoised(sigma):
-        return non_local_means(Problem(observation, sigma=min(1, sigma))).to(observation)
-
-    finest = Problem(observation).noise_level()
+    finest = finest_level(observation)
     if finest == 0:
         return observation
     sigma, alike = 1.3 * finest, 1.0
     for _ in range(5):
-        estimate = denoised((1.1 + 0.7 * min(1, max(0, (alike - 0.12) / 0.2))) * sigma)
+        factor = 1.1 + 0.7 * min(1, max(0, (alike - 0.12) / 0.2))
+        estimate = _non_local_means(observation, factor * sigma)
         levels = _level_map(observation, estimate)
         alike = _neighbours(_autocovariance(observation, estimate, levels, 1))
         sigma = _overall(levels) or 2 * sigma
     if sigma > UNSEEN * finest:
         return estimate
-    return denoised(1.1 * (_overall(_level_map(observation, denoised(1.1 * finest))) or finest))
+    weak = _non_local_means(observation, 1.1 * finest)
+    return _non_local_means(observation, 1.1 * (_overall(_level_map(observation, weak)) or finest))
+
+
+def _non_local_means(observation, sigma):
+    from skimage import restoration  # imported here: it takes long to load
+
+    sigma = min(1, sigma)
+    mean = restoration.denoise_nl_means(
+        observation.cpu().double().numpy(), h=0.6 * sigma, sigma=sigma, fast_mode=True,
+        patch_size=5, patch_distance=6, channel_axis=0,
+    )  # fmt: skip
+    return torch.from_numpy(mean).to(observation).clamp(0, 1)
+
+
+def finest_level(observation):
+    """Estimate the standard deviation of noise that is independent from pixel to pixel.
+
+    Parameters
+    ----------
+    observation : torch.Tensor, (C, H, W) in [0, 1]
+
+    Returns
+    -------
+    float
+        In units of [0, 1]: the mean over the channels. Constant regions, such as a black channel or
+        an overexposed sky, are left out; a constant image has the level 0.
+
+    Notes
+    -----
+    The median of the finest wavelet coefficients tells the level (Donoho & Johnstone 1994,
+    doi:10.1093/biomet/81.3.425).
+
+    Examples
+    --------
+    >>> from diplearn import degrade, images
+    >>> noisy = degrade.gaussian_noise(images.load("camera", size=128), 25 / 255)
+    >>> 22 < 255 * finest_level(noisy) < 28
+    True
+    """
+    levels = [_finest_level(plane) for plane in observation.cpu().numpy()]
+    return float(np.mean([level for level in levels if level] or [0.0]))
+
+
+def _finest_level(plane):
+    """σ from the finest diagonal wavelet coefficients of one channel, or 0 if it is constant."""
+    import pywt  # imported here, since most problems need no estimate
+    from scipy import ndimage
+
+    details = np.abs(pywt.dwtn(plane, "db2")["dd"])
+    told = details > 1e-6  # smaller coefficients are the rounding errors of a constant region
+    # In a drawing or a black frame most coefficients are 0. Noise fills whole regions and survives
+    # the erosion; edges are thin lines and do not.
+    if told.mean() < 0.5:
+        told = ndimage.binary_erosion(told, np.ones((7, 7)), border_value=1)
+    quartile = statistics.NormalDist().inv_cdf(0.75)
+    return float(np.median(details[told])) / quartile if told.any() else 0.0
 
 
 def _overall(levels):

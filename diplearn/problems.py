@@ -3,13 +3,11 @@
 import copy
 import dataclasses
 import numbers
-import statistics
 import warnings
 
-import numpy as np
 import torch
 
-from . import degrade, operators
+from . import degrade, noise, operators
 from .errors import InputError, lookup
 from .images import SMALLEST_SIDE, as_tensor, check
 from .randomness import generator
@@ -125,11 +123,8 @@ class Problem:
     def noise_level(self):
         """Return the noise's standard deviation σ: as given, or estimated from the observation.
 
-        The estimate is based on the median of the finest wavelet coefficients (Donoho & Johnstone
-        1994, doi:10.1093/biomet/81.3.425), averaged over the channels. Constant regions, such as a
-        black channel or an overexposed sky, are left out; if the whole image is constant, the
-        estimate is 0. A mask sets the missing pixels to zero, so that σ cannot be estimated: this
-        raises InputError.
+        The estimate is that of `noise.finest_level`; it is 0 for a constant image. A mask sets the
+        missing pixels to zero, so that σ cannot be estimated: this raises InputError.
 
         >>> from diplearn import images
         >>> noisy = denoising(images.load("camera", size=256), sigma=25 / 255).observation
@@ -140,8 +135,7 @@ class Problem:
             return self.sigma
         if isinstance(self.operator, operators.Mask):
             raise InputError("the noise level cannot be estimated through a mask; give sigma")
-        levels = [_finest_level(plane) for plane in self.observation.cpu().numpy()]
-        return float(np.mean([level for level in levels if level] or [0.0]))
+        return noise.finest_level(self.observation)
 
     def need_truth(self, wanted):
         """Return the truth, or raise InputError, which says that `wanted` needs the truth."""
@@ -190,21 +184,6 @@ def _changes_size(operator):
 def _task_of(operator):
     tasks = (task for task, kind in OPERATOR_OF.items() if type(operator) is kind)
     return next(tasks, "denoising")
-
-
-def _finest_level(plane):
-    """σ from the finest diagonal wavelet coefficients of one channel, or 0 if it is constant."""
-    import pywt  # imported here, since most problems need no estimate
-    from scipy import ndimage
-
-    details = np.abs(pywt.dwtn(plane, "db2")["dd"])
-    told = details > 1e-6  # smaller coefficients are the rounding errors of a constant region
-    # In a drawing or a black frame most coefficients are 0. Noise fills whole regions and survives
-    # the erosion; edges are thin lines and do not.
-    if told.mean() < 0.5:
-        told = ndimage.binary_erosion(told, np.ones((7, 7)), border_value=1)
-    quartile = statistics.NormalDist().inv_cdf(0.75)
-    return float(np.median(details[told])) / quartile if told.any() else 0.0
 
 
 def _clear_missing(image, mask, what):
