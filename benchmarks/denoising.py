@@ -8,9 +8,8 @@ The output is a CSV, a figure, and a section of RESULTS.md; the first two are wr
 folder. --threads is a limit for PyTorch; the package bm3d has threads of its own.
 
 With --camera, the noise is that of a simulated camera, of unknown level. The classical methods get
-an estimate of it. Of colour images, the recipe guided returns NL-Ridge's image, which is told twice
-that estimate. Methods that look at the truth show what a better estimate and a better stopping rule
-could gain at most.
+an estimate of it; the recipe best finds out for itself what kind of noise it is. Methods that look
+at the truth show what a better estimate and a better stopping rule could gain at most.
 """
 
 import contextlib
@@ -102,7 +101,7 @@ METHODS = CLASSICAL | {
 }
 ON_CAMERA = CLASSICAL | {
     "BM3D chosen by the truth": bm3d_by_truth,
-    "guided": fitted("guided"),
+    "best": fitted("best"),
     "lab": fitted("lab"),
     "lab chosen by the truth": fitted("lab", "oracle"),
 }
@@ -112,8 +111,9 @@ PAIRS = (
     ("guided", "BM3D"),
     ("guided", "BM3D unclipped"),
     ("guided with BM3D", "BM3D unclipped"),
-    ("guided", "BM3D chosen by the truth"),
     ("guided", "lab"),
+    ("best", "BM3D chosen by the truth"),
+    ("best", "lab"),
     ("lab", "BM3D"),
     ("lab", "BM3D chosen by the truth"),
     ("lab", "lab chosen by the truth"),
@@ -121,8 +121,8 @@ PAIRS = (
 DRAWN = dict(  # method -> colour and marker
     zip(
         ("guided", "lab", "NL-Ridge", "BM3D unclipped", "BM3D chosen by the truth",
-         "lab chosen by the truth"),
-        zip(COLOURS, "oDs^vP"),
+         "lab chosen by the truth", "best"),
+        zip(COLOURS, "oDs^vPX"),
     )
 )  # fmt: skip
 

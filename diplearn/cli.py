@@ -78,10 +78,11 @@ OPTIONS = {
     "resume": _option(str, "RUN", "Continue a fit that --save wrote, instead of reading IMAGE. The "
                       "file is not changed unless --save names it again."),
     # The fit.
-    "recipe": _option(str, "NAME", "best (default): guided where the noise is independent from "
-                      "pixel to pixel, else lab. guided: the deep image prior mixed with NL-Ridge, "
-                      "to denoise. lab: the deep image prior alone; about a minute for 256x256 "
-                      "pixels on two cores. paper: as published; much slower."),
+    "recipe": _option(str, "NAME", "best (default): guided, or lab where guided does not apply. "
+                      "guided: to denoise, by the deep image prior mixed with NL-Ridge, or by "
+                      "NL-Ridge alone where neighbouring pixels have similar noise. lab: the deep "
+                      "image prior alone; about a minute for 256x256 pixels on two cores. paper: "
+                      "as published; much slower."),
     "iterations": _option(int, "N", "Largest number of iterations. Default: the recipe's.", min=1),
     "stop": _option(str, "RULE", "When to stop: auto (default), count, hold-out, sure, "
                     "discrepancy, es-wmv, es-emv, plateau, or oracle, which needs --truth."),
@@ -481,8 +482,7 @@ def _summary(run):
         same = observation.shape == truth.shape
         before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
         words += f", PSNR {before}{run.psnr:.2f} dB"
-    weight = getattr(run.rule, "weight", None)  # of a mixture
-    parts = "" if weight is None else f": {weight:.0%} fit, {1 - weight:.0%} {run.rule.pilot}"
+    parts = f": {made}" if (made := getattr(run.rule, "made_of", "")) else ""
     return f"{words} (recipe {run.recipe.name}{parts})"
 
 

@@ -304,9 +304,8 @@ def resume(
         recipe's. More than the recipe's stretch its learning-rate schedule, if the rate decays.
     stop : Rule, callable, str or int, optional
         A stopping rule for the iterations to come. By default the fit's own rule; if that rule
-        already ended the run, none: the fit goes on to `iterations` (`Fusion` goes on mixing, and
-        stops no more). For a run from a file, a rule
-        of your own must be handed in again.
+        already ended the run, none: the fit goes on to `iterations` (`Fusion` goes on choosing,
+        and stops no more). For a run from a file, a rule of your own must be handed in again.
     network : torch.nn.Module, optional
         The module that was fitted, where it was your own.
     device, progress, halt, save, callback

@@ -53,6 +53,7 @@ _THIRD = _SECOND._replace(side=5)
 # of six images at sigma = 50/255 is 0.2 dB lower, and flat regions stay visibly noisy. With them,
 # flat images at 25/255 are up to 0.2 dB worse.
 _STRONG = 30 / 255
+_LARGE = 32  # smaller images have too few large patches
 _FIRST_OF_STRONG = _FIRST._replace(side=17, k=32)
 _GUIDED_OF_STRONG = tuple(_SECOND._replace(side=side, k=96) for side in (9, 7, 5))
 
@@ -61,8 +62,8 @@ def denoise(noisy, sigma, pilot=None):
     """Denoise an image by NL-Ridge: step 1, and two guided steps, or three if the noise is strong.
 
     The method assumes Gaussian noise that is independent from pixel to pixel. Nothing is random,
-    and no value is clipped. Noise counts as strong above sigma = 30/255, as the whole range of an
-    image is usually 1.
+    and no value is clipped. Noise is strong if sigma is above 30/255; so scale an image with values
+    from 0 to 255 first.
 
     Parameters
     ----------
@@ -123,14 +124,14 @@ def in_parts(noisy, sigma, pilot=None):
     >>> next(parts)
     """
     _, variance = _checked(noisy, sigma)
-    strong = variance.mean() > _STRONG**2
+    strong = variance.mean() > _STRONG**2 and min(noisy.shape[1:]) >= _LARGE
     first = (_FIRST_OF_STRONG if strong else _FIRST,) if pilot is None else ()
     guided = _GUIDED_OF_STRONG if strong else (_SECOND, _THIRD)
     return (yield from _run(noisy, sigma, pilot, (*first, *guided)))
 
 
 def guided_step(noisy, sigma, pilot):
-    """Run the last guided step of NL-Ridge with an estimate of the clean image that you have.
+    """Run one guided step of NL-Ridge with an estimate of the clean image that you have.
 
     The better the pilot, the better the result, which is usually better than the pilot itself.
 

@@ -1,7 +1,7 @@
 """Recipes: all settings of a fit, in one frozen dataclass.
 
-`lab` takes about a minute on two cores; `guided` mixes its image with a second denoiser's;
-`paper` is the published recipe, which calls for a GPU.
+`lab` takes about a minute on two cores; `guided` mixes its image with a second denoiser's, or takes
+the latter alone; `paper` is the published recipe, which calls for a GPU.
 """
 
 import contextlib

@@ -397,7 +397,7 @@ def test_a_file_s_luma_is_that_of_its_colours(denoising, tmp_path):
 def test_denoisers_that_do_not_apply_cost_nothing(denoising):
     _, run, folder = denoising
     assert "no method" in run("--method", "nonsense").output
-    assert "no method" in run("--camera", "--method", "guided").output
+    assert "no method" in run("--camera", "--method", "guided with BM3D").output
     assert "leave --sigma out" in run("--camera", "--sigma", 25).output
     assert run("--image", "no-such").exit_code != 0
     assert not (folder / "store").exists()

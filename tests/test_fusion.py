@@ -107,19 +107,13 @@ def test_noise_that_depends_on_brightness_gets_a_map():
     assert bright / dark > 1.5
 
 
-def a_little_alike(clean):
-    white = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    noise = 0.06 * (white + 0.25 * white.roll(1, -1) + 0.25 * white.roll(1, -2))
-    return dip.Problem((clean + noise).clamp(0, 1))
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda c: dip.inpainting(c, 0.5, sigma=0.1), "fusion is for denoising"),
         (lambda c: dip.Problem(c, sigma=0.0), "needs noise"),
         (lambda c: dip.Problem(torch.full_like(c, 0.5)), "needs noise"),
-        (a_little_alike, "cannot tell whether"),
+        (lambda c: dip.Problem(c), "too weak to be measured"),
         (lambda c: dip.jpeg(c), "this is jpeg"),
     ],
 )
@@ -229,9 +223,31 @@ def test_where_neighbours_have_similar_noise_the_pilot_is_all(tmp_path):
     assert run.rule.weight == 0 and run.stopped_by == "fusion" and run.stopped_at < 100
     told = 2 * noise.level_map(problem.observation)
     pilot = nl_ridge.denoise(problem.observation, told).clamp(0, 1)
-    assert torch.allclose(run.output, pilot, atol=0.02)
+    assert torch.allclose(run.output, pilot, atol=1e-5)
+    assert run.rule.made_of == "nl-ridge alone"
     once = nl_ridge.denoise(problem.observation, told / 2)
     assert dip.psnr(run.output, clean) > dip.psnr(once, clean) + 0.5
-    end, output = run.stopped_at, run.output
-    more = dip.resume(run, end + 10, progress=False)
-    assert more.stopped_at == end + 10 and torch.equal(more.output, output)
+    end = run.stopped_at
+    for more in (1, 10):  # from the file: it goes on, and the pilot's image stays
+        run = dip.resume(dip.Run.load(tmp_path / "run.dip"), end + more, save=tmp_path / "run.dip")
+        assert run.stopped_at == end + more and torch.allclose(run.output, pilot, atol=1e-5)
+
+
+def test_a_little_similarity_is_enough(clean):
+    white = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    noise = 0.06 * (white + 0.25 * white.roll(1, -1) + 0.25 * white.roll(1, -2))
+    rule = Fusion()
+    rule.prepare(dip.Problem((clean + noise).clamp(0, 1)), recipes.guided())
+    assert rule.alone
+    rule.prepare(dip.Problem((clean + noise).clamp(0, 1), sigma=0.06), recipes.guided())
+    assert not rule.alone  # who states a level knows the noise
+
+
+def test_the_middle_of_a_large_image_decides():
+    """As for `best`: else the recipe that it takes might refuse the whole image."""
+    clean = images.load("coffee", size=400)
+    noisy = dip.degrade.gaussian_noise(clean, SIGMA)
+    noisy[:, :60] = dip.degrade.camera(clean, iso=6400)[:, :60]
+    rule = Fusion()
+    rule.prepare(dip.Problem(noisy), recipes.guided())
+    assert not rule.alone

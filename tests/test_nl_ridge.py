@@ -133,6 +133,24 @@ def test_strong_noise_gets_one_more_step(monkeypatch):
     assert gained > metrics.psnr(nl_ridge.denoise(noisy, 50 / 255), clean) + 0.05
 
 
+def test_only_strong_noise_gets_it(monkeypatch):
+    noisy, _ = noisy_and_clean("astronaut", 64)
+    usual = nl_ridge.denoise(noisy, SIGMA)
+    half = torch.full_like(noisy, SIGMA)
+    half[:, :, 32:] = 50 / 255  # strong in half of the image, and so in the mean
+    mixed = nl_ridge.denoise(noisy, half)
+    monkeypatch.setattr(nl_ridge, "_STRONG", 1)
+    assert torch.equal(nl_ridge.denoise(noisy, SIGMA), usual)
+    assert not torch.equal(nl_ridge.denoise(noisy, half), mixed)
+
+
+@pytest.mark.parametrize("sides", [(16, 16), (16, 50), (33, 40)])
+def test_small_images_with_strong_noise(sides):
+    noisy = 0.5 + 50 / 255 * noise(1, *sides)
+    restored = nl_ridge.denoise(noisy, 50 / 255)
+    assert restored.std() < noisy.std() / 2
+
+
 def test_the_better_the_pilot_the_better_the_result():
     noisy, clean = noisy_and_clean("camera", 64)
     own = nl_ridge.denoise(noisy, SIGMA)

@@ -220,6 +220,12 @@ def test_independent_noise_has_no_correlation(make):
         assert abs(noise.correlation(make(images.load(name, size=128)))) < 0.25
 
 
+def test_the_noise_of_a_grey_image():
+    noisy = degrade.gaussian_noise(images.load("camera", size=128), 20 / 255)
+    assert abs(noise.correlation(noisy)) < 0.08
+    assert noise.level(noisy) == pytest.approx(20 / 255, rel=0.2)  # clipped in the dark
+
+
 def test_with_the_truth_the_autocovariance_of_white_noise_is_a_peak():
     noisy = degrade.gaussian_noise(MIDDLE, 0.1)
     covariance = noise.autocovariance(noisy, MIDDLE, reach=3)

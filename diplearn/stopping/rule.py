@@ -58,6 +58,7 @@ class Rule:
 
     name = ""
     problems = None
+    made_of = ""  # in words what the chosen image is made of, if not of the fit alone
     _scale = None  # what `prepare` derived from the length of the fit
 
     def __init__(self):
