@@ -562,9 +562,17 @@ class Thirty(Own):
         return self.layers(z)
 
 
+@pytest.fixture
+def pythons_own_ctrl_c():
+    """A shell lets what it runs in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals to one's own process")
 @pytest.mark.parametrize("rule", ["hold-out", "es-wmv"])
-def test_a_second_ctrl_c_in_the_middle_of_an_iteration(rule):
+def test_a_second_ctrl_c_in_the_middle_of_an_iteration(rule, pythons_own_ctrl_c):
     """The iteration is finished, and everybody has seen it."""
 
     def interrupt_twice():
