@@ -240,7 +240,7 @@ def _in_one_part(denoise, noisy, levels):
 def _bm3d(noisy, levels):
     from .. import baselines, problems  # imported here: they take long to load
 
-    level = float(torch.as_tensor(levels).square().mean().sqrt())
+    level = min(1.0, float(torch.as_tensor(levels).square().mean().sqrt()))
     return baselines.bm3d(
         problems.Problem(noisy.clamp(0, 1), sigma=level).varied(observation=noisy)
     )
