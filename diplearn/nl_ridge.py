@@ -35,12 +35,16 @@ __all__ = ["denoise", "guided_step", "in_parts"]
 
 
 class _Search(NamedTuple):
-    """Patches of side x side pixels, k of them in a group, sought in a window of that many."""
+    """Patches of side x side pixels, k of them in a group, sought in a window of that many.
+
+    Of the grid of reference patches, `rows` rows make a part: fewer need less memory.
+    """
 
     side: int
     k: int
     stride: int
     window: int
+    rows: int = 24
 
 
 # Chosen on bundled images of 256x256. Up to sigma = 25/255, none of the other sizes that were tried
@@ -54,8 +58,8 @@ _THIRD = _SECOND._replace(side=5)
 # flat images at 25/255 are up to 0.2 dB worse.
 _STRONG = 30 / 255
 _LARGE = 32  # smaller images have too few large patches
-_FIRST_OF_STRONG = _FIRST._replace(side=17, k=32)
-_GUIDED_OF_STRONG = tuple(_SECOND._replace(side=side, k=96) for side in (9, 7, 5))
+_FIRST_OF_STRONG = _FIRST._replace(side=17, k=32, rows=8)
+_GUIDED_OF_STRONG = tuple(_SECOND._replace(side=side, k=96, rows=8) for side in (9, 7, 5))
 
 
 def denoise(noisy, sigma, pilot=None):
@@ -225,7 +229,7 @@ def _step(y, variance, pilot, search):
     tall = min(search.window, height)
     total, weights = torch.zeros_like(y), torch.zeros_like(y)
     # Some rows of the grid at a time, with the rows of the image that their windows reach.
-    for rows in _grid(height, search.stride).split(24):
+    for rows in _grid(height, search.stride).split(search.rows):
         tops = (rows - tall // 2).clamp(0, height - tall)  # a window at the edge is moved inside
         first, last = int(tops[0]), int(tops[-1]) + tall + side - 1
         strips = [None if u is None else u[:, first:last] for u in (y, variance, pilot)]
