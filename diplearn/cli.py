@@ -482,7 +482,7 @@ def _summary(run):
         same = observation.shape == truth.shape
         before = f"{dip.psnr(observation, truth):.2f} -> " if same else ""
         words += f", PSNR {before}{run.psnr:.2f} dB"
-    parts = f": {made}" if (made := getattr(run.rule, "made_of", "")) else ""
+    parts = f": {run.made_of}" if run.made_of else ""
     return f"{words} (recipe {run.recipe.name}{parts})"
 
 

@@ -127,11 +127,11 @@ def in_parts(noisy, sigma, pilot=None):
     >>> parts = in_parts(images.load("camera", size=32), 25 / 255)
     >>> next(parts)
     """
-    _, variance = _checked(noisy, sigma)
+    y, variance = _checked(noisy, sigma)
     strong = variance.mean() > _STRONG**2 and min(noisy.shape[1:]) >= _LARGE
     first = (_FIRST_OF_STRONG if strong else _FIRST,) if pilot is None else ()
     guided = _GUIDED_OF_STRONG if strong else (_SECOND, _THIRD)
-    return (yield from _run(noisy, sigma, pilot, (*first, *guided)))
+    return (yield from _run(y, variance, pilot, (*first, *guided))).to(noisy.device)
 
 
 def guided_step(noisy, sigma, pilot):
@@ -167,7 +167,7 @@ def guided_step(noisy, sigma, pilot):
     >>> psnr(best, clean) > psnr(own, clean)
     True
     """
-    return _finished(_run(noisy, sigma, pilot, (_THIRD,)))
+    return _finished(_run(*_checked(noisy, sigma), pilot, (_THIRD,))).to(noisy.device)
 
 
 def _finished(work):
@@ -179,18 +179,17 @@ def _finished(work):
             return done.value
 
 
-def _run(noisy, sigma, pilot, searches):
+def _run(y, variance, pilot, searches):
     """Run one step for each search, in parts; the result of each is the pilot of the next."""
-    y, variance = _checked(noisy, sigma)
     if pilot is not None:
         pilot = check_finite(check_form(pilot, "the pilot", shape=y.shape), "the pilot")
         pilot = _rotate(pilot.detach().to("cpu", torch.float32))
     if variance.max() == 0:
-        return noisy.detach().to(torch.float32, copy=True)
+        return y.clone()
     y, variance = _rotate(y), _rotate(variance, squared=True)
     for search in searches:
         pilot = yield from _step(y, variance, pilot, search)
-    return _rotate(pilot, back=True).to(noisy.device)
+    return _rotate(pilot, back=True)
 
 
 def _checked(noisy, sigma):

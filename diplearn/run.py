@@ -99,6 +99,11 @@ class Run:
         return self.packed[1]["rule"]["name"] if self.packed else ""
 
     @property
+    def made_of(self):
+        """What `output` is made of, in words, if not of the fit alone; not known from a file."""
+        return self.rule.made_of if self.rule is not None else ""
+
+    @property
     def own_network(self):
         """Whether the network was handed in, rather than built by the recipe."""
         if self.state is not None:

@@ -84,7 +84,7 @@ def test_clipped_noise_is_corrected(run, clean):
 
 
 def test_black_without_noise_is_left(clean):
-    framed = clean * 0.8 + 0.1
+    framed = clean * 0.6 + 0.2  # two deviations of the noise from black and from white
     noisy = dip.degrade.gaussian_noise(framed, SIGMA)
     noisy[:, :, :16] = 0
     run = fit(dip.Problem(noisy, sigma=SIGMA))
@@ -199,7 +199,8 @@ def test_own_pilot_is_not_saved(problem, tmp_path):
         fit(problem, lambda noisy, _: noisy, save=tmp_path / "run.dip")
 
 
-def test_parts_are_the_whole(problem):
+def test_nl_ridge_lets_the_fit_go_on_in_between(problem):
+    """Its work comes in several parts, and the last one returns the image."""
     work, parts = nl_ridge.in_parts(problem.observation, SIGMA), 0
     while True:
         try:

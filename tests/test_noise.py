@@ -99,6 +99,18 @@ def test_clipped_noise_leaves_a_trace(case):
     assert ends(*CLIPPED[case]) == (True, True)
 
 
+@pytest.mark.parametrize("kept", [0.1, 0.2, 0.3])
+def test_an_estimate_that_keeps_some_noise(kept):
+    """As NL-Ridge did in the white sky of an unseen image, which then stayed too dark by 1.6 dB."""
+    sigma = 25 / 255
+    sky = images.load("rocket", size=128)
+    sky[:, :64] = 1
+    observation = degrade.gaussian_noise(sky, sigma)
+    mean = noise.clipped_mean(sky, sigma)
+    estimate = mean + kept * (observation - mean)
+    assert noise.clipped_ends(observation, estimate, sigma)[1]
+
+
 def weak_noise_inside(image):
     """Noise that is found only where the image is neither black nor white."""
     inside = (image > 0) & (image < 1)

@@ -226,7 +226,7 @@ class Panel(Box):
             words = "gave up: the loss diverged three times; try a lower learning rate"
         elif run.stopped_by_rule:
             words = f"stopped by the rule {run.stopped_by}; it chose iteration {run.chosen_at}"
-            words += f": {made}" if (made := getattr(run.rule, "made_of", "")) else ""
+            words += f": {run.made_of}" if run.made_of else ""
         else:
             words = "done; to go on, raise the number of iterations and press Start"
         return f"iteration {run.stopped_at}: {words}"

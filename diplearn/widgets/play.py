@@ -131,7 +131,7 @@ class Playground(Box):
         source = png_url(run.output, self._about)
         self.download.value = (
             f'<a download="restored.png" href="{source}"><b>Download the restored image</b></a> '
-            f"(PNG, {getattr(run.rule, 'made_of', '') or f'iteration {run.chosen_at}'})"
+            f"(PNG, {run.made_of or f'iteration {run.chosen_at}'})"
         )
 
 

@@ -68,8 +68,7 @@ class Views(w.VBox):
         if resting and run.diverged:
             return run.output, f"kept from iteration {run.chosen_at}"
         if resting and run.stopped_by_rule:
-            made_of = getattr(run.rule, "made_of", "")
-            return run.output, made_of or f"the rule's choice, {run.chosen_at}"
+            return run.output, run.made_of or f"the rule's choice, {run.chosen_at}"
         if run.recipe.mixes and (resting or self.showing.value == "average"):
             return run.output, f"mixture, {run.chosen_at}"
         if self.showing.value == "average":
