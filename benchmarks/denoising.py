@@ -54,11 +54,15 @@ def classical(method):
     return denoise
 
 
-def bm3d_unclipped(problem, *_):
-    """Run BM3D, and correct what clipped noise does to it, as the recipe guided does."""
-    image = baselines.bm3d(problem)
-    ends = noise.clipped_ends(problem.observation, image, problem.sigma)
-    return noise.unclip(image, problem.sigma, *ends), dict(zip(("black", "white"), ends))
+def unclipped(method):
+    """Return a method that also corrects what clipped noise does to it, as guided does."""
+
+    def denoise(problem, *_):
+        image = method(problem)
+        ends = noise.clipped_ends(problem.observation, image, problem.sigma)
+        return noise.unclip(image, problem.sigma, *ends), dict(zip(("black", "white"), ends))
+
+    return denoise
 
 
 def bm3d_by_truth(problem, *_):
@@ -94,7 +98,8 @@ CLASSICAL = {
     "BM3D": classical(baselines.bm3d),
 }
 METHODS = CLASSICAL | {
-    "BM3D unclipped": bm3d_unclipped,
+    "NL-Ridge unclipped": unclipped(baselines.nl_ridge),
+    "BM3D unclipped": unclipped(baselines.bm3d),
     "lab": fitted("lab"),
     "guided": fitted("guided"),
     "guided with BM3D": fitted("guided", Fusion(pilot="bm3d")),
@@ -110,6 +115,7 @@ ON_CAMERA = CLASSICAL | {
 PAIRS = (
     ("guided", "BM3D"),
     ("guided", "BM3D unclipped"),
+    ("guided", "NL-Ridge unclipped"),
     ("guided with BM3D", "BM3D unclipped"),
     ("guided", "lab"),
     ("best", "BM3D chosen by the truth"),
@@ -120,9 +126,9 @@ PAIRS = (
 )
 DRAWN = dict(  # method -> colour and marker
     zip(
-        ("guided", "lab", "NL-Ridge", "BM3D unclipped", "BM3D chosen by the truth",
-         "lab chosen by the truth", "best"),
-        zip(COLOURS, "oDs^vPX"),
+        ("guided", "lab", "NL-Ridge", "BM3D unclipped", "NL-Ridge unclipped",
+         "BM3D chosen by the truth", "lab chosen by the truth", "best"),
+        zip(COLOURS, "oDs^<vPX"),
     )
 )  # fmt: skip
 
@@ -324,9 +330,11 @@ def about(rows):
     """Return sentences: what was measured, and on what machine."""
     cuda = "device" in rows and rows.device.astype(str).str.contains("cuda").any()
     sentences = (
-        f"{rows.image.nunique()} image(s), {rows.seed.nunique()} seed(s) of noise and fit; PSNR in "
-        "dB. spread and ±: standard deviation over the seeds of the mean over the images. peak MB: "
-        "of the whole process, PyTorch included; the smallest over the cases. "
+        f"{rows.image.nunique()} image(s), each the central square of its file in this size; "
+        f"{rows.seed.nunique()} seed(s) of noise and fit; PSNR in dB. spread and ±: standard "
+        "deviation over the seeds of the mean over the images. peak MB: of the whole process, "
+        "PyTorch included; the smallest over the cases, since a process keeps what earlier cases "
+        "left. unclipped: with `noise.unclip` wherever `noise.clipped_ends` says so, as in guided. "
     )
     if (rows.noise == "camera").any():
         sentences += (

@@ -65,7 +65,8 @@ def _argument(kind, metavar, help):
 OPTIONS = {
     # Input.
     "image": _argument(str, "IMAGE", "The degraded image; - reads it from standard input."),
-    "sigma": _option(float, "LEVEL", "Noise level, 0 to 255. Default: estimated from the image.",
+    "sigma": _option(float, "LEVEL", "Standard deviation of noise that is independent from pixel "
+                     "to pixel, 0 to 255. Default: the noise is measured in the image.",
                      min=0, max=255),
     "factor": _option(int, "N", "How many times larger each side becomes (default: 4).", min=2),
     "mask": _option(str, "FILE", "An image as large as IMAGE: black or transparent where IMAGE is "
@@ -79,13 +80,16 @@ OPTIONS = {
                       "file is not changed unless --save names it again."),
     # The fit.
     "recipe": _option(str, "NAME", "best (default): guided, or lab where guided does not apply. "
-                      "guided: to denoise, by the deep image prior mixed with NL-Ridge, or by "
-                      "NL-Ridge alone where neighbouring pixels have similar noise. lab: the deep "
+                      "guided: to denoise, by the deep image prior mixed with NL-Ridge, or, "
+                      "without --sigma, by NL-Ridge alone where neighbouring pixels have similar "
+                      "noise. lab: the deep "
                       "image prior alone; about a minute for 256x256 pixels on two cores. paper: "
                       "as published; much slower."),
     "iterations": _option(int, "N", "Largest number of iterations. Default: the recipe's.", min=1),
-    "stop": _option(str, "RULE", "When to stop: auto (default), count, hold-out, sure, "
-                    "discrepancy, es-wmv, es-emv, plateau, or oracle, which needs --truth."),
+    "stop": _option(str, "RULE", "When to stop, and which image to take. Default: what the "
+                    "recipe says (guided: fusion, which makes the mixture; lab: auto; paper: "
+                    "count). Others: hold-out, sure, discrepancy, es-wmv, es-emv, plateau, and "
+                    "oracle, which needs --truth."),
     "seed": _option(int, "N", "Seed of the random numbers (default: 0). The same seed on the same "
                     "machine gives the same result.", min=0),
     # Output.

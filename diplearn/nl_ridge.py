@@ -6,7 +6,8 @@
 
 A step visits reference patches on a grid. It finds the k patches most similar to each, the rows of
 a matrix Y, and replaces them with ΘY, whose k x k weights Θ minimise the expected squared error.
-With D, the diagonal matrix of the variance of the noise in each patch, these weights are
+With D, the diagonal matrix of the expected squared norm of the noise in each patch (n σ² for n
+pixels of one level), these weights are
 
     step 1:         Θ = I - D (Y Yᵀ)⁻¹          Stein's estimate of the error is smallest here
     guided steps:   Θ = X Xᵀ (X Xᵀ + D)⁻¹       X: the same patches of the pilot
@@ -66,8 +67,8 @@ def denoise(noisy, sigma, pilot=None):
     """Denoise an image by NL-Ridge: step 1, and two guided steps, or three if the noise is strong.
 
     The method assumes Gaussian noise that is independent from pixel to pixel. Nothing is random,
-    and no value is clipped. Noise is strong if sigma is above 30/255; so scale an image with values
-    from 0 to 255 first.
+    and no value is clipped. Noise is strong if sigma (of a map: the root mean square) is above
+    30/255 and the image has 32x32 pixels or more; so scale values from 0 to 255 first.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def in_parts(noisy, sigma, pilot=None):
 def guided_step(noisy, sigma, pilot):
     """Run one guided step of NL-Ridge with an estimate of the clean image that you have.
 
-    The better the pilot, the better the result, which is usually better than the pilot itself.
+    A better pilot gives a better result. Patches have 5x5 pixels, however strong the noise is.
 
     Parameters
     ----------
@@ -312,7 +313,8 @@ def _mean_and_rest(side):
 def _first(Y, noise):
     """Return the estimates of groups (R, k, n) without a pilot, and their weights (R, k, 1).
 
-    As Y Yᵀ may be singular, 5 % of the variance of the noise is added to its diagonal.
+    As Y Yᵀ may be singular, Θ is I - 1.05 D (Y Yᵀ + 0.05 D)⁻¹. Where there is nothing but noise, so
+    that Y Yᵀ is about D, this is 0, as it is without the 5 %.
     """
     k, n = Y.shape[1:]
     Q = Y.double() @ Y.double().mT
@@ -327,7 +329,7 @@ def _first(Y, noise):
 def _guided(Y, noise, X):
     """Return the estimates of groups (R, k, n) with a pilot's patches X, and their weights.
 
-    The mean and the rest of the patches, X0 and X, have a Θ each. For both, the solved system is
+    The mean of the patches and the rest of them have a Θ each. For both, the solved system is
     no larger than the patch: X Xᵀ (X Xᵀ + D)⁻¹ = X (I + Xᵀ D⁻¹ X)⁻¹ Xᵀ D⁻¹.
     """
     k, n = Y.shape[1:]

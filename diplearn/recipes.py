@@ -363,7 +363,8 @@ def guided(task="denoising", **changes):
     """Return the recipe that mixes the `lab` fit with the image of a second denoiser, NL-Ridge.
 
     The fit itself is that of `lab`. The rule `stopping.Fusion` makes and chooses the mixture, and
-    returns the image of NL-Ridge alone where neighbouring pixels have similar noise.
+    returns the image of NL-Ridge alone if the level of the noise is not stated and neighbouring
+    pixels have similar noise.
 
     Parameters
     ----------
@@ -392,7 +393,9 @@ def guided(task="denoising", **changes):
 
 
 def best(problem):
-    """Return `guided` where it applies, and `lab` elsewhere: what to take for a photograph.
+    """Return `guided` for noise that it can measure, and `lab` elsewhere: for an image of your own.
+
+    For a photograph, the result of `guided` is often the image of NL-Ridge alone.
 
     Parameters
     ----------

@@ -28,22 +28,25 @@ class Fusion(Sure):
     Noise that was clipped at black or white makes both estimates too bright or too dark there; the
     chosen image is corrected (see `noise.unclip`).
 
-    If the level of the noise is not stated and neighbouring pixels have similar noise, as in most
-    photographs, SURE does not apply. The rule then returns the pilot's image alone, and stops: on a
-    simulated camera, mixtures with the fit were hardly better or worse. The pilot is told twice the
-    measured level, and nothing is corrected.
+    If the level of the noise is not stated and neighbouring pixels may have similar noise (their
+    correlation is above `noise.INDEPENDENT`), as after a camera's demosaicing, SURE does not apply.
+    The rule then returns the pilot's image alone, and stops: on a simulated camera, mixing it with
+    the fit changed little, and more often for the worse. The pilot is told twice the measured
+    level, and nothing is corrected. Very weak noise may be taken for similar, too.
 
     Parameters
     ----------
     pilot : {"nl-ridge", "bm3d"} or callable, optional
         The other denoiser. A function of your own is called as ``pilot(noisy, sigma)``, with
         (C, H, W) float32, and sigma as a number or as a map (C, H, W); it must return an image of
-        the same shape, and is called twice.
+        the same shape. It is called once for each disturbed observation, whose values may leave
+        [0, 1] a little: usually twice, at the same time, in two threads.
     sigma : float, optional
         Noise level; by default the problem's, or an estimate from the observation, which may depend
         on the brightness.
     probe, seed, patience, start
-        As in `Sure`; but the rule never stops in the first half of the recipe's iterations.
+        As in `Sure`; but the rule waits for at least half of the recipe's iterations after the best
+        one, so that a patience below 0.5 changes nothing.
 
     Attributes
     ----------
@@ -60,7 +63,7 @@ class Fusion(Sure):
     -----
     As for `Sure`, the two networks are fitted to x0 + ε b and x0 − ε b, and the pilot denoises both
     as well. With apart = average − pilot, the SURE of the mixture is smallest at
-    w = ⟨apart, x0 − pilot⟩ − N (c − c'), over ‖apart‖², where c and c' estimate the mean covariance
+    w = (⟨apart, x0 − pilot⟩ − N (c − c')) / ‖apart‖², where c and c' estimate the mean covariance
     of the average's and of the pilot's pixels with their noise.
     Stein (1981), doi:10.1214/aos/1176345632; linear combinations of estimates with weights by SURE:
     Blu & Luisier (2007), doi:10.1109/TIP.2007.906002.
@@ -250,11 +253,6 @@ PILOTS = {"nl-ridge": nl_ridge.in_parts, "bm3d": _bm3d}
 """The denoisers that can be named: a function of a noisy image and its noise level, or a generator
 of parts of its work."""
 
-INDEPENDENT = 0.08
-"""Up to which estimated correlation of neighbours their noise is taken for independent. For white
-noise with sigma >= 10/255, the estimates on 16 images were below it. In a photograph with 0.09 the
-level was measured too low, and SURE left a visible part of the noise."""
-
 TWICE = 2
 """Factor of the level that the pilot is told if neighbouring pixels have similar noise: what they
 share looks like structure. On three bundled images through a simulated camera at ISO 1600 and 6400,
@@ -281,7 +279,7 @@ def _measured(observation, level):
     """
     middle = noise.excerpt(observation)  # decides, as it does for `recipes.best`
     estimate = noise.rough(middle)
-    alone = noise.correlation(middle, estimate) > INDEPENDENT
+    alone = noise.correlation(middle, estimate) > noise.INDEPENDENT
     if noise.level(middle, estimate) <= (WEAK if alone else 0):
         raise InputError("the noise is too weak to be measured: give sigma, or use the recipe lab")
     if middle.shape != observation.shape:

@@ -272,9 +272,9 @@ table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "
 # Non-local means is clean, and has ironed the coat. The deep image prior keeps more of the fur than these three; it
 # too has lost the finest whiskers and hairs, which BM3D and NL-Ridge keep.
 #
-# And be fair: BM3D and NL-Ridge are 1.2 dB ahead, in less than half of the time. Decades of thought
+# And be fair: BM3D and NL-Ridge are about 1.3 dB ahead, in a fraction of the time. Decades of thought
 # about noise went into them. The network had none of that thought, only its shape. **The point is not that
-# it wins. The point is that it plays at all.** (Lesson 04 ends by mixing the two.) And
+# it wins. The point is that it plays at all.** (Lesson 04 ends by mixing the network with NL-Ridge.) And
 # unlike BM3D, which was built for Gaussian noise,
 # equation (2) does not care what was done to the image: put another operator into the data term
 # and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).
