@@ -124,13 +124,17 @@ PAIRS = (
     ("lab", "BM3D chosen by the truth"),
     ("lab", "lab chosen by the truth"),
 )
-DRAWN = dict(  # method -> colour and marker
-    zip(
-        ("guided", "lab", "NL-Ridge", "BM3D unclipped", "NL-Ridge unclipped",
-         "BM3D chosen by the truth", "lab chosen by the truth", "best"),
-        zip(COLOURS, "oDs^<vPX"),
-    )
-)  # fmt: skip
+_BLUE, _ORANGE, _GREEN, _PINK, _SKY, _YELLOW, _ = COLOURS
+DRAWN = {  # method -> colour and marker; those for a camera share colours with others
+    "guided": (_BLUE, "o"),
+    "best": (_BLUE, "o"),
+    "lab": (_ORANGE, "D"),
+    "lab chosen by the truth": (_YELLOW, "P"),
+    "NL-Ridge": (_GREEN, "s"),
+    "NL-Ridge unclipped": (_SKY, "<"),
+    "BM3D unclipped": (_PINK, "^"),
+    "BM3D chosen by the truth": (_PINK, "^"),
+}
 
 
 def load(image, size, grey):
