@@ -160,8 +160,14 @@ def identity(image):
 
 
 def titles(names):
-    """Return the images' names in tables: short ones, unless two images share one."""
-    short = [Path(name).stem.removesuffix("_GT") for name in names]
+    """Return the images' names in tables: short ones, unless two images share one.
+
+    A number says little without the folder that it lies in.
+    """
+    short = []
+    for path in map(Path, names):
+        stem = path.stem.removesuffix("_GT")
+        short.append(f"{path.parent.name} {stem}".strip() if stem.isdigit() else stem)
     return [name if short.count(stem) > 1 else stem for name, stem in zip(names, short)]
 
 
@@ -404,7 +410,9 @@ def main(
         case |= {"level": level, "seed": seed, "method": each}
         wanted[key] = partial(measure, case, clean[name])
     report.run_missing(wanted, store, words)
-    rows = pd.DataFrame([store.get(key).row for key in wanted])
+    # The titles depend on which images are compared: a stored row may have another one.
+    rows = [store.get(key).row | {"image": each.args[0]["image"]} for key, each in wanted.items()]
+    rows = pd.DataFrame(rows)
     rows["noise level"] = [f"ISO {x:g}" if camera else f"σ = {x:g}" for x in rows.level]
     title = f"denoisers{' on a camera' * camera} at {size}x{size}{', grey' * grey}"
     tell(rows, f"{title}, {label}" if label else title, results.parent, out)
