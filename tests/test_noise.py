@@ -111,6 +111,12 @@ def test_an_estimate_that_keeps_some_noise(kept):
     assert noise.clipped_ends(observation, estimate, sigma)[1]
 
 
+def test_where_nothing_is_flat_single_pixels_are_judged():
+    stripes = torch.tensor([0.0, 0.5]).repeat(1, 64, 32)
+    observation = degrade.gaussian_noise(stripes, 0.1)
+    assert noise.clipped_ends(observation, noise.clipped_mean(stripes, 0.1), 0.1) == (True, False)
+
+
 def weak_noise_inside(image):
     """Noise that is found only where the image is neither black nor white."""
     inside = (image > 0) & (image < 1)
