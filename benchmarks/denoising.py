@@ -228,7 +228,7 @@ def table(rows):
     wide = with_mean(wide)
     wide["spread"] = spread(rows.groupby(["method", "seed"]).psnr.mean())
     wide["SSIM"] = by_method.ssim.mean()
-    wide["seconds"] = by_method.seconds.mean()
+    wide["CPU seconds"] = by_method.cpu_seconds.mean()
     wide["peak MB"] = by_method.peak_mb.min().astype(float)
     return wide
 
@@ -240,7 +240,7 @@ def spread(by_seed):
 
 def shown(wide):
     """Return a table with its numbers as text."""
-    digits = {"SSIM": 3, "seconds": 1, "peak MB": 0}
+    digits = {"SSIM": 3, "CPU seconds": 1, "peak MB": 0}
     texts = {
         name: [f"{x:.{digits.get(name, 2)}f}" if x == x else "" for x in wide[name]]  # NaN: ""
         for name in wide.columns
@@ -342,9 +342,10 @@ def about(rows):
     sentences = (
         f"{rows.image.nunique()} image(s), each the central square of its file in this size; "
         f"{rows.seed.nunique()} seed(s) of noise and fit; PSNR in dB. spread and ±: standard "
-        "deviation over the seeds of the mean over the images. peak MB: of the whole process, "
-        "PyTorch included; the smallest over the cases, since a process keeps what earlier cases "
-        "left. unclipped: with `noise.unclip` wherever `noise.clipped_ends` says so, as in guided. "
+        "deviation over the seeds of the mean over the images. CPU seconds: of all threads "
+        "together. peak MB: of the whole process, PyTorch included; the smallest over the cases, "
+        "since a process keeps what earlier cases left. unclipped: with `noise.unclip` wherever "
+        "`noise.clipped_ends` says so, as in guided. "
     )
     if (rows.noise == "camera").any():
         sentences += (

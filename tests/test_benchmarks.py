@@ -264,7 +264,7 @@ def test_all_denoisers_are_compared(denoising):
     assert (rows.seconds > 0).all() and rows.weight.notna().sum() == 2
     told = (folder / "R.md").read_text("utf-8")
     assert "## denoisers at 32x32\n" in told and "- guided − BM3D unclipped: " in told
-    assert "| method | coffee | mean | spread | SSIM | seconds | peak MB |" in told
+    assert "| method | coffee | mean | spread | SSIM | CPU seconds | peak MB |" in told
     assert "| σ = 25 | guided with BM3D |" in told and "at most 12 iterations" in told
     assert (folder / "denoisers-at-32x32.png").stat().st_size > 10_000
 
@@ -305,7 +305,7 @@ def test_tables_of_denoisers_say_what_the_rows_say(denoising):
         for method, of_image in psnr.items()
         for image, values in of_image.items()
         for seed, value in enumerate(values)
-    ).assign(ssim=0.9, seconds=[1, 2, 3, 4, 5, 6, 7, 8], peak_mb=400.0, level=25)
+    ).assign(ssim=0.9, cpu_seconds=[1, 2, 3, 4, 5, 6, 7, 8], peak_mb=400.0, level=25)
     table = module.shown(module.table(rows))
     assert table.loc["BM3D"].to_list() == [
         "30.10", "20.00", "25.05", "0.07", "0.900", "2.5", "400",
