@@ -225,7 +225,7 @@ def test_where_neighbours_have_similar_noise_the_pilot_is_all(tmp_path):
     told = 2 * noise.level_map(problem.observation)
     pilot = nl_ridge.denoise(problem.observation, told).clamp(0, 1)
     assert torch.allclose(run.output, pilot, atol=1e-5)
-    assert run.rule.made_of == "nl-ridge alone"
+    assert run.rule.made_of == "NL-Ridge alone"
     once = nl_ridge.denoise(problem.observation, told / 2)
     assert dip.psnr(run.output, clean) > dip.psnr(once, clean) + 0.5
     end = run.stopped_at

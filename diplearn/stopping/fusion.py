@@ -120,7 +120,7 @@ class Fusion(Sure):
     @property
     def made_of(self):
         """What the chosen image is made of, in words."""
-        name = self.pilot if isinstance(self.pilot, str) else "pilot"
+        name = WRITTEN[self.pilot] if isinstance(self.pilot, str) else "the pilot"
         if self.alone and self.weight == 0:
             return f"{name} alone"
         return f"{self.weight:.0%} fit, {1 - self.weight:.0%} {name}"
@@ -252,6 +252,9 @@ def _bm3d(noisy, levels):
 PILOTS = {"nl-ridge": nl_ridge.in_parts, "bm3d": _bm3d}
 """The denoisers that can be named: a function of a noisy image and its noise level, or a generator
 of parts of its work."""
+
+WRITTEN = {"nl-ridge": "NL-Ridge", "bm3d": "BM3D"}
+"""The names of the denoisers as they are written in a text."""
 
 TWICE = 2
 """Factor of the level that the pilot is told if neighbouring pixels have similar noise: what they

@@ -24,7 +24,7 @@ class Views(w.VBox):
             for image, words in zip(self._images, self.captions)
         ]
         self.showing = dropdown("showing", ["single iterate", "average"], "single iterate")
-        self.status = w.HTML(layout=w.Layout(height="28px", flex="1 1 240px", margin="2px 8px"))
+        self.status = w.HTML(layout=w.Layout(min_height="28px", flex="1 1 240px", margin="2px 8px"))
         self.curves = w.HTML(layout=w.Layout(min_height="196px"))
         super().__init__([w.HBox(self._panes), self.curves])
 

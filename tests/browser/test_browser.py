@@ -340,6 +340,13 @@ def test_voila_uploads_marks_fits_and_downloads(page, voila, tmp_path):
     error = np.abs(restored - truth).mean(axis=2)
     assert error[:20].mean() < 4, "far from the hole the image is as it was"
     assert error.max() > 4 and np.median(error) < 4
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.wait_for_timeout(500)
+    chart = page.locator(".dip-panel .dip-chart svg").first.bounding_box()
+    status = page.locator(".dip-panel [role=status]").bounding_box()
+    below = page.locator(".dip-panel .widget-image").first.bounding_box()
+    assert chart["x"] + chart["width"] <= 390, "the curve is cut on a phone"
+    assert status["y"] + status["height"] <= below["y"] + 1, "the images hide the status"
     assert not page.errors
 
 
