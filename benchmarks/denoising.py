@@ -118,6 +118,7 @@ PAIRS = (
     ("guided", "NL-Ridge unclipped"),
     ("guided with BM3D", "BM3D unclipped"),
     ("guided", "lab"),
+    ("best", "BM3D"),
     ("best", "BM3D chosen by the truth"),
     ("best", "lab"),
     ("lab", "BM3D"),
