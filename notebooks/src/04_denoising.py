@@ -399,9 +399,8 @@ assert table.loc["total variation", "camera"] > means["camera"] + 0.3
 # photographer even total variation does better than the network. On grass all lie within a decibel, and
 # *nobody reaches the plain blur*, once the truth has chosen its width.
 #
-# At full size the deep prior stands better. We scored the restored images that its authors published, of nine
-# colour photographs at σ = 25: 31.29 dB in the mean (the paper's best, in section 3, is 31.00), and 31.42 for
-# CBM3D and 30.23 for non-local means. Against CBM3D the deep prior wins on four of the nine.
+# At full size the deep prior stands better: on nine colour photographs, σ = 25, its authors' images score 31.29 dB,
+# CBM3D's 31.42.
 #
 # ## 5 · Other damage, other data terms
 #
@@ -575,11 +574,10 @@ contact_sheet(row, alt="Restored grass is felt; its residual shows grain only")
 #
 # $$\tfrac1N \lVert a - b \rVert^2 = e_a^2 + e_b^2 - 2c. \tag{5}$$
 #
-# So the gain can be **predicted without the truth**, and the truth can then prove the prediction wrong.
-# NL-Ridge, which comes with the package, combines patches that repeat, like BM3D, and is as good at this noise
-# level. SURE needs to know how strongly a result follows the noise. So each method restores both $x_0 + d$ and
-# $x_0 - d$, with a random $d$ a third as strong as the noise; the mean of the two is its result. (The noise here
-# is not clipped. Clipping comes at the end of this section.)
+# So the gain can be **predicted without the truth**, and the truth can prove the prediction wrong. NL-Ridge, which
+# comes with the package, combines patches that repeat, like BM3D, and is as good at this noise level. SURE asks how
+# strongly a result follows the noise. So each method restores both $x_0 + d$ and $x_0 - d$, with a weak random
+# $d$; the mean of the two is its result. (No noise is clipped here; see the end.)
 
 # %%
 level, size, epsilon = 25 / 255, 96, 0.3 * 25 / 255
@@ -682,13 +680,12 @@ assert rho[wall] < 0.7 and plain[wall] < 0 and best[wall] > 0.08
 
 # %% [markdown]
 # **Explain.** The prediction holds: correlations to within 0.04, gains of mixtures to within 0.2 dB (0.05 in the
-# mean). Two networks gain most from a plain mean, 0.3 to 0.4 dB. There single predictions are wrong by up to
-# 0.5 dB, because SURE can hardly tell which network is the better one. NL-Ridge and BM3D are wrong together,
-# ρ = 0.9, and gain 0.1 dB at most. A low ρ is not enough either: a blur is so much worse that a plain mean loses a
-# decibel. On the wall the deep prior is far behind, and a plain mean with it loses; but ρ is 0.6, and with a
-# weight of a fifth it *adds* 0.2 dB.
+# mean). Two networks gain most from a plain mean, 0.3 to 0.4 dB; single predictions are wrong by up to 0.5 dB
+# there, since SURE can hardly tell the better network. NL-Ridge and BM3D are wrong together, ρ = 0.9, and gain
+# 0.1 dB at most. A low ρ is not enough: a blur is so much worse that a plain mean loses a decibel. With the
+# deep prior on the wall it loses, too; but ρ is 0.6, and a weight of a fifth *adds* 0.2 dB.
 #
-# What does each know? Below, both errors are drawn on the same scale; mid-grey means no error.
+# What does each know? Below, both errors have one scale; mid-grey means none.
 
 
 # %%
@@ -718,10 +715,9 @@ beside("coins", 3.0, alt="NL-Ridge leaves a pattern on the ground; the deep prio
 # those, and is blotchy everywhere. On the coins NL-Ridge leaves a pattern on the dark ground; the deep prior
 # is smooth there, and has lost relief.
 #
-# `dip.fit(problem, "guided")` does the same while it fits the network. NL-Ridge runs once; SURE judges the mixture
-# again and again, and the mixture with the smallest estimated error is kept. The recipe also repairs what
-# clipping does: noise on black can only brighten, and a good denoiser finds the mean, which is too bright.
-# `noise.unclip` inverts that.
+# `dip.fit(problem, "guided")` does the same while it fits the network: NL-Ridge runs once, and of all mixtures
+# the one with the smallest estimated error is kept. It also repairs what clipping does: noise on black can only
+# brighten, and a good denoiser finds the mean, which is too bright. `noise.unclip` inverts that.
 #
 # > **Predict.** The retina lies on black. What is `unclip` worth to NL-Ridge, and what does the fit add? And
 # > for handwriting, where the deep prior is far behind?
@@ -759,8 +755,8 @@ assert abs(mean.guided["text"] - classic["text"]) < 0.2
 assert mean["weight of the fit"]["text"] < 0.3 < mean["weight of the fit"]["retina"]
 
 # %% [markdown]
-# **Explain.** On the retina `unclip` is worth 1.9 dB, to BM3D as well. Whoever compares `guided` with the plain
-# NL-Ridge will credit the mixture with 2.2 dB, and the fit adds only 0.3 of them. On handwriting its weight is 0.1, and it adds nothing:
+# **Explain.** On the retina `unclip` is worth 1.9 dB, to BM3D as well, and the fit adds 0.3 dB: compare
+# `guided` with *corrected* images. On handwriting its weight is 0.1, and it adds nothing:
 # 0.04 dB, which the seeds' spread exceeds.
 # The weight is an estimate: on small grey images, the mixture may be a little worse than its better half.
 #
