@@ -162,7 +162,7 @@ def _diplearn(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ):
-    """Restore one image, with no training set: by the deep image prior; noise also by NL-Ridge."""
+    """Restore an image by the deep image prior; a noisy one also by NL-Ridge."""
 
 
 def main(arguments=None):

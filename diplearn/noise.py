@@ -196,7 +196,7 @@ def clipped_ends(observation, estimate, sigma):
     127 ends with enough pixels, 114 were recognised, among them all of the 109 with flat pixels
     (without the 3x3 pixels, 99 of the 127); in the other 13 there was hardly anything to correct.
     Of 191 ends with black bars, photon noise, other ranges or a simulated camera, two were taken
-    for clipped: overexposed skies, where the camera did clip its noise.
+    for clipped, white regions of overexposed photographs; there, too, `unclip` lost nothing.
 
     Examples
     --------

@@ -682,10 +682,10 @@ assert rho[wall] < 0.7 and plain[wall] < 0 and best[wall] > 0.08
 # **Explain.** The prediction holds: correlations to within 0.04, gains of mixtures to within 0.2 dB (0.05 in the
 # mean). Two networks gain most from a plain mean, 0.3 to 0.4 dB; single predictions are wrong by up to 0.5 dB
 # there, since SURE can hardly tell the better network. NL-Ridge and BM3D are wrong together, ρ = 0.9, and gain
-# 0.1 dB at most. A low ρ is not enough: a blur is so much worse that a plain mean loses a decibel. With the
-# deep prior on the wall it loses, too; but ρ is 0.6, and a weight of a fifth *adds* 0.2 dB.
+# 0.1 dB at most. A low ρ is not enough: a blur is so much worse that a plain mean loses a decibel. On the wall a
+# plain mean with the deep prior loses, too; but ρ is 0.6, and a weight of a fifth *adds* 0.2 dB.
 #
-# What does each know? Below, both errors have one scale; mid-grey means none.
+# What does each know? Below, both errors have one scale; mid-grey is no error.
 
 
 # %%

@@ -421,9 +421,9 @@ contact_sheet(shown, captions=captions, alt="Noisy, the lab recipe's, BM3D's, an
 # | kodim03: smooth | 32.59 dB | 1,218 | 32.10 dB | 19 |
 # | page: text, 176 × 176 | 27.63 dB | 680 | 27.03 dB | 16 |
 #
-# The speed holds; **the quality does not everywhere**: from a little better to 0.6 dB worse. Tuning on one image had
-# hidden that. Three wider networks (32 to 64 channels) with more input noise (0.03) win back what is missing on
-# camera, and about half of it on the last two, in two to three times the lab's seconds.
+# The speed holds; **the quality does not everywhere**: from a little better to 0.6 dB worse. One image had hidden
+# that. In fits of one seed, three wider networks (32 to 64 channels) with more input noise (0.03) win back what is
+# missing on camera, and about half of it on the last two, in two to three times the lab's seconds.
 #
 # For four-fold super-resolution the paper reports 31.80 dB on Bird (luminance, 2,000 iterations); the lab recipe
 # reaches 32.9 in 350. Where half of the pixels are missing, it has 38.3 dB on the paper's House (standard deviation
