@@ -1,6 +1,7 @@
 """Make the lessons: notebooks/src/**/NN_topic.py (jupytext percent) -> executed notebooks.
 
-A cell tagged "figure:NAME" also leaves its image in figures/, for the README.
+A cell tagged "figure:NAME" also leaves its image in figures/, for the README. The code of a cell
+tagged "folded" is folded: plots, helpers and checks, which are not what the lesson teaches.
 
 python notebooks/build.py            every lesson that changed; where only prose did, without running it
 python notebooks/build.py 01         those whose name begins with 01
@@ -26,7 +27,7 @@ SOURCES = HERE / "src"
 
 def sources():
     """Every lesson's source, in order."""
-    return sorted(SOURCES.rglob("[0-9][0-9]_*.py"))
+    return sorted(SOURCES.rglob("[0-9][0-9]*_*.py"))
 
 
 def target(source):
@@ -45,7 +46,36 @@ def read(source):
     )
     for number, cell in enumerate(notebook.cells):  # the same ids each time: a quiet diff
         cell.id = hashlib.sha256(f"{number}{cell.source}".encode()).hexdigest()[:8]
+        if is_folded(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab, and the exported page
+            cell.metadata["cellView"] = "form"  # Colab
     return notebook
+
+
+def is_folded(cell):
+    """True if a reader sees the code of a cell only on demand."""
+    return "folded" in cell.metadata.get("tags", [])
+
+
+def words(cells):
+    """Count the words of the prose, without formulas and addresses."""
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return len(re.findall(r"\w+", re.sub(r"\$\$?.*?\$\$?|\(http\S*\)", "", prose, flags=re.S)))
+
+
+def visible_lines(cells):
+    """Count the lines of code that a reader sees."""
+    shown = [cell for cell in cells if cell.cell_type == "code" and not is_folded(cell)]
+    return sum(len(cell.source.splitlines()) for cell in shown)
+
+
+def study_minutes(cells):
+    """Estimate the time of study: reading, predicting and the exercises, rounded to 5 minutes."""
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    predictions = prose.count("**Predict.**")
+    exercises = len(re.findall(r"^\*\*\d+\. ", prose, flags=re.M))
+    reading = words(cells) / 130 + visible_lines(cells) / 12
+    return 5 * round((reading + 2 * predictions + 7 * exercises) / 5)
 
 
 def drift(source):
@@ -126,12 +156,25 @@ def keep_figures(notebook):
     for cell in notebook.cells:
         for tag in cell.metadata.get("tags", []):
             if tag.startswith("figure:"):
-                data = {kind: v for o in cell.outputs for kind, v in o.get("data", {}).items()}
-                [kind] = [kind for kind in data if kind.startswith("image/")]
-                name = tag.removeprefix("figure:") + "." + kind.removeprefix("image/")
+                [(kind, image, _)] = pictures(cell)
                 figures = HERE.parent / "figures"
                 figures.mkdir(exist_ok=True)
-                (figures / name).write_bytes(base64.b64decode(data[kind]))
+                name = tag.removeprefix("figure:") + "." + kind
+                (figures / name).write_bytes(base64.b64decode(image))
+
+
+def pictures(cell):
+    """List the images that a cell shows: format, base64, and alternative text."""
+    found = []
+    for output in cell.get("outputs", []):
+        for kind, data in output.get("data", {}).items():
+            if kind.startswith("image/"):
+                alt = output.metadata.get(kind, {}).get("alt", "")
+                found.append((kind.removeprefix("image/"), data, alt))
+            elif kind == "text/html":  # the results below a prediction
+                image = r'<img src="data:image/(\w+);base64,([^"]+)" alt="([^"]*)">'
+                found += re.findall(image, data) if "dip-guess" in data else []
+    return found
 
 
 def last_lines(text):

@@ -4,7 +4,9 @@ That they *run* is nbval's business: pytest collects the notebooks themselves.
 """
 
 import importlib.util
+import itertools
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -18,6 +20,7 @@ _spec.loader.exec_module(build)
 SOURCES = build.sources()
 PAGE = build.SOURCES / "11_your_image.py"  # to play on: nothing is taught there
 LESSONS = [s for s in SOURCES if s.parent == build.SOURCES and s != PAGE]
+SECOND = [s for s in LESSONS if "**Study:**" in s.read_text("utf-8")]  # in the second form
 
 
 def label(source):
@@ -79,15 +82,77 @@ def test_a_lesson_has_the_form_of_a_lesson(source):
     cells = build.read(source).cells
     prose = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     code = [c.source for c in cells if c.cell_type == "code"]
-    for part in ("mybinder.org", "colab", "able to", "**Time:**", "Predict", "take away",
+    time = "**Computing:**" if source in SECOND else "**Time:**"
+    for part in ("mybinder.org", "colab", "able to", time, "Predict", "take away",
                  "Exercises", "solutions/", "References", "doi.org", "glossary.md"):  # fmt: skip
         assert part in prose, f"{source.name} has no {part!r}"
-    words = len(re.findall(r"\w+", re.sub(r"\$\$?.*?\$\$?|\(http\S*\)", "", prose, flags=re.S)))
-    assert 800 <= words <= 2800, f"{words} words"
+    words = build.words(cells)
+    assert 800 <= words <= (2500 if source in SECOND else 2800), f"{words} words"
     assert all(len(c.splitlines()) <= 15 for c in code), "a cell of more than 15 lines"
-    assert 3 <= sum(bool(re.search(r"^check\.", c, flags=re.M)) for c in code) <= 5
+    checked = sum(bool(re.search(r"^check\.", c, flags=re.M)) for c in code)
+    assert (1 if source in SECOND else 3) <= checked <= 5
     figures = [c for c in code if re.search(r"^(contact_sheet|curves)\(", c, flags=re.M)]
     assert all("alt=" in c for c in figures), "an image without alternative text"
+
+
+@pytest.mark.parametrize("source", SECOND, ids=label)
+def test_a_lesson_shows_what_it_teaches_and_hides_what_it_asks(source):
+    cells = build.read(source).cells
+    lines = build.visible_lines(cells)
+    assert lines <= 150, f"{lines} visible lines of code"
+    for cell in cells:
+        if build.is_folded(cell):
+            assert cell.source.startswith("# "), f"a folded cell has no title: {cell.source[:60]}"
+        elif cell.cell_type == "code":
+            assert "alt=" not in cell.source, f"the answer is in the code: {cell.source[:60]}"
+            assert "assert " not in cell.source, f"an assert that is seen: {cell.source[:60]}"
+    for number, cell in enumerate(cells):
+        if "> **Predict.**" in cell.source:
+            first, after = cells[number + 1 :], []
+            for later in first:  # the code up to the next prose
+                if later.cell_type == "markdown":
+                    after = later.source
+                    break
+            block = list(itertools.takewhile(lambda c: c.cell_type == "code", first))
+            assert any("reveal(" in c.source for c in block), f"not hidden: {cell.source[-80:]}"
+            assert after.startswith("<details>"), f"explained in the open: {after[:80]}"
+
+
+@pytest.mark.parametrize("source", SECOND, ids=label)
+def test_exercises_have_a_hint_and_some_want_a_sentence(source):
+    prose = "\n".join(c.source for c in build.read(source).cells if c.cell_type == "markdown")
+    _, exercises = prose.split("## Exercises")
+    exercises = re.split(r"^\*\*\d+\. ", exercises.split("## References")[0], flags=re.M)[1:]
+    assert 3 <= len(exercises) <= 5
+    for exercise in exercises:
+        assert "<summary>A first hint</summary>" in exercise, exercise[:60]
+    assert sum("*Your answer:*" in exercise for exercise in exercises) >= 2
+    solution = (build.SOURCES / "solutions" / source.name).read_text("utf-8")
+    for number in range(1, len(exercises) + 1):
+        assert f"## {number} · " in solution
+
+
+@pytest.mark.parametrize("source", SECOND, ids=label)
+def test_a_lesson_says_how_long_it_takes_to_study(source):
+    cells = build.read(source).cells
+    said = re.search(r"\*\*Study:\*\* about (\d+) minutes", cells[0].source)
+    assert said and int(said[1]) == build.study_minutes(cells)
+
+
+@pytest.mark.parametrize("source", SECOND, ids=label)
+def test_every_caption_is_used_once_and_exists(source):
+    number = source.name.split("_")[0]
+    path = NOTEBOOKS.parent / "diplearn" / "course" / "captions" / f"{number}.toml"
+    used = re.findall(rf'text="{number} ([^"]+)"', source.read_text("utf-8"))
+    texts = tomllib.loads(path.read_text("utf-8"))
+    assert sorted(used) == sorted(texts)
+
+
+@pytest.mark.parametrize("source", SECOND, ids=label)
+def test_claims_are_listed(source):
+    number = source.name.split("_")[0]
+    claims = (NOTEBOOKS / "claims.md").read_text("utf-8")
+    assert re.search(rf"^## {number} ", claims, flags=re.M)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=label)
@@ -98,15 +163,9 @@ def test_a_notebook_is_small_and_shows_real_results(source):
     assert "widgets" not in notebook.metadata
     text = path.read_text("utf-8")
     assert not re.search(r"/(home|root|tmp|Users)/", text), "a path of the machine that built it"
-    images = [
-        output.metadata[kind]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        for kind in output.get("data", {})
-        if kind.startswith("image/")
-    ]
+    images = [picture for cell in notebook.cells for picture in build.pictures(cell)]
     assert source not in LESSONS or len(images) >= 5
-    assert all(image["alt"] for image in images)
+    assert all(alt for _, _, alt in images)
 
 
 def test_a_progress_bar_is_stored_as_it_ended():

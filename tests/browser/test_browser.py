@@ -16,7 +16,7 @@ from diplearn.widgets.mark import Mark, png_url
 
 WITH_WIDGETS = [
     path.stem
-    for path in sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
+    for path in sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]*_*.py"))
     if re.search(r"^(scrub|impedance)\(", path.read_text("utf-8"), re.MULTILINE)
 ]
 
