@@ -114,7 +114,8 @@ def hourglass(size=64, channels=(16, 32, 64, 64, 64), skip=4):
         )  # fmt: skip
     end = up[0][0] + 1.6
     _arrow(axis, up[0], (end, 0), ORANGE)
-    _box(axis, end, 0, f"image\n{size}x{size}\n3 ch.", _PALE_ORANGE, ORANGE)
+    words = f"image\n{size}x{size}\n3 ch."
+    _box(axis, end, 0, words, _PALE_ORANGE, ORANGE, size=9.5 if size >= 100 else 11)
     axis.text(1.7, -4.2, "halve:\n3x3 filters, stride 2", color=BLUE, ha="center", fontsize=11)
     axis.text(
         end - 2.6, -4.2, "double: bilinear upsampling,\nthen 3x3 filters", color=GREEN, ha="center",
@@ -127,7 +128,7 @@ def hourglass(size=64, channels=(16, 32, 64, 64, 64), skip=4):
 
 def _block(axis, x, y, side, channels, fill, edge, z=False):
     words = f"{side:.0f}x{side:.0f}\n{channels} ch."
-    _box(axis, x, y, ("z\n" if z else "") + words, fill, edge)
+    _box(axis, x, y, ("z\n" if z else "") + words, fill, edge, size=9.5 if side >= 100 else 11)
 
 
 def _box(axis, x, y, words, fill, edge, width=1.16, height=0.68, size=11):
