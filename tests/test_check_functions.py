@@ -1,6 +1,6 @@
 """The exercises that ask for a function: right is right, every usual slip gets its own hint."""
 
-import math
+import itertools
 
 import pytest
 import torch
@@ -13,39 +13,8 @@ def mse(image, truth):
     return (image - truth).square().mean()
 
 
-def differences(x):
-    return x[:, :-1, 1:] - x[:, :-1, :-1], x[:, 1:, :-1] - x[:, :-1, :-1]
-
-
-def tv(x):
-    across, down = differences(x)
-    return (across**2 + down**2).sqrt().sum()
-
-
-def tv_replicated(x):
-    return tv(torch.nn.functional.pad(x[None], (0, 1, 0, 1), mode="replicate")[0])
-
-
-def tv_rolled(x):
-    return ((x - x.roll(1, 1)) ** 2 + (x - x.roll(1, 2)) ** 2).sqrt().sum()
-
-
-def alone(x, direction):
-    return float((x * direction).sum() / direction.square().sum())
-
-
-def together(x, clean, noise):
-    columns = torch.stack([clean.flatten(), noise.flatten()], dim=1)
-    return torch.linalg.lstsq(columns, x.flatten()[:, None]).solution[:, 0]
-
-
-def one_after_the_other(x, clean, noise):
-    a = alone(x, clean)
-    return a, alone(x - a * clean, noise)
-
-
-def anscombe(x0, peak):
-    return 2 * (peak * x0 + 3 / 8).sqrt()
+def anscombe(x0, a, b):
+    return 2 / a * (a * x0 + 3 / 8 * a**2 + b).sqrt()
 
 
 def centred(x):
@@ -54,6 +23,10 @@ def centred(x):
 
 def products(x):
     return centred(x)[..., 1:] * centred(x)[..., :-1]
+
+
+def pairwise(images):
+    return torch.stack([mse(a, b) for a, b in itertools.combinations(images, 2)]).mean()
 
 
 def cosine(a, b):
@@ -114,53 +87,20 @@ def unsquared(c, values, s, t):
 
 
 ANSWERS = {
-    "psnr_function": [
-        (lambda x, t: 10 * torch.log10(1 / mse(x, t)), True, "right"),
-        (lambda x, t: 10 * torch.log10(mse(x, t)), False, "sign"),
-        (lambda x, t: -20 * torch.log10(mse(x, t)), False, "10"),
-        (lambda x, t: -10 * math.log(mse(x, t)), False, "base 10"),
-        (lambda x, t: mse(x, t), False, "mean squared error"),
-        (lambda x, t: -10 * torch.log10((x - t).square().sum()), False, "sum"),
-        (lambda x, t: 3.0, False, "3.00"),
-        (lambda x, t: None, False, "returns nothing"),
-    ],
-    "tv_function": [
-        (tv, True, "right"),
-        (tv_replicated, True, "right"),
-        (dip.energy.total_variation, True, "right"),
-        (lambda x: sum(d.abs().sum() for d in differences(x)), False, "slanted"),
-        (lambda x: x.diff(dim=1).abs().sum() + x.diff(dim=2).abs().sum(), False, "slanted"),
-        (lambda x: sum((d**2).sum() for d in differences(x)), False, "root is missing"),
-        (lambda x: sum(d**2 for d in differences(x)).sqrt().mean(), False, "the mean"),
-        (lambda x: sum(d**2 for d in differences(x)).sum().sqrt(), False, "each pixel"),
-        (lambda x: sum(differences(x)).abs().sum(), False, "each difference first"),
-        (tv_rolled, False, "roll"),
-        (lambda x: 1.0, False, "it gives 1.00"),
-        (lambda x: "many", False, "failed"),
-    ],
-    "two_shares": [
-        (together, True, "counted once"),
-        (lambda *images: together(*images).flip(0), False, "first the image's"),
-        (lambda x, c, n: (alone(x, c), alone(x, n)), False, "not orthogonal"),
-        (one_after_the_other, False, "not orthogonal"),
-        (lambda x, c, n: (alone(x, c), alone(x - c, n)), False, "not all of it"),
-        (lambda x, c, n: (0.5, 0.5), False, "0.50 and 0.50"),
-        (lambda x, c, n: [0.5], False, "the shape (1,), not (2,)"),
-        (lambda x, c, n: 0.5, False, "failed"),
-    ],
     "stabilised": [
         (anscombe, True, "right"),
-        (lambda x0, peak: (peak * x0).sqrt() + (peak * x0 + 1).sqrt(), True, "right"),
-        (lambda x0, peak: (peak * x0 + 3 / 8).sqrt(), False, "factor of 2"),
-        (lambda x0, peak: 2 * x0.sqrt(), False, "counts"),
-        (lambda x0, peak: x0.sqrt(), False, "twice the root"),
-        (lambda x0, peak: 3.5 * anscombe(x0, peak), False, "but not 1"),
-        (lambda x0, peak: peak * x0, False, "still grow"),
-        (lambda x0, peak: (peak * x0 + 1).log(), False, "fall with the light"),
-        (lambda x0, peak: x0 - x0, False, "whatever x₀ is"),
-        (lambda x0, peak: (x0 - 1).log(), False, "finite"),
-        (lambda x0, peak: x0.mean(), False, "shape"),
-        (lambda x0, peak: "much", False, "failed"),
+        (lambda x0, a, b: 2 / a * (a * x0 + b).sqrt(), True, "right"),
+        (lambda x0, a, b: 1 / a * (a * x0 + b).sqrt(), False, "factor of 2"),
+        (lambda x0, a, b: 2 * (a * x0 + b).sqrt(), False, "divide by it"),
+        (lambda x0, a, b: (a * x0 + b).sqrt(), False, "divide by a / 2"),
+        (lambda x0, a, b: 2 * (x0.clamp(min=0) / a + 3 / 8).sqrt(), False, "there is a b"),
+        (lambda x0, a, b: 3.5 * anscombe(x0, a, b), False, "but not 1"),
+        (lambda x0, a, b: x0 / a, False, "still grow"),
+        (lambda x0, a, b: (x0 / a + 5).log(), False, "fall with the light"),
+        (lambda x0, a, b: x0 - x0, False, "whatever x₀ is"),
+        (lambda x0, a, b: (x0 - 1).log(), False, "finite"),
+        (lambda x0, a, b: x0.mean(), False, "shape"),
+        (lambda x0, a, b: "much", False, "failed"),
     ],
     "neighbours": [
         (lambda x: pearson(x[..., :-1], x[..., 1:]), True, "right"),
@@ -175,6 +115,19 @@ ANSWERS = {
         (lambda x: pearson(x, x), False, "itself"),
         (lambda x: -2.0, False, "it gives -2.00"),
         (lambda x: x, False, "failed"),
+    ],
+    "own_error": [
+        (lambda many: torch.stack(many).var(dim=0).mean(), True, "half the mean squared"),
+        (lambda many: pairwise(many) / 2, True, "half the mean squared"),
+        (pairwise, False, "halve it"),
+        (lambda many: pairwise(many[:2]) / 2, False, "use all of them"),
+        (lambda many: pairwise(many[:2]), False, "not the first two"),
+        (lambda many: torch.stack(many).var(dim=0, correction=0).mean(), False, "M − 1"),
+        (lambda many: (pairwise(many) / 2).sqrt(), False, "not its root"),
+        (lambda many: torch.stack(many).std(dim=0).mean(), False, "not the deviations"),
+        (lambda many: torch.stack(many).var(), False, "the image is in it"),
+        (lambda many: torch.stack(many).var(dim=0).sum(), False, "not the sum"),
+        (lambda many: 7.0, False, "it gives 7.00000"),
     ],
     "unseen_by_blocks": [
         (lambda x: x - seen(x), True, "right"),

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from diplearn.course import check
 
@@ -23,13 +22,6 @@ ANSWERS = {
         (0.714, False, "squared"),
     ],
     "negative": [(1.1, True, "about 1"), (2.0, False, "same recipe"), (5.0, False, "definition")],
-    "four_runs": [
-        (1.549, True, "2.2"),
-        (6.02, False, "for ρ = 0"),
-        (0.969, False, "for two"),
-        (3.098, False, "10, not 20"),
-        ("much", False, "a number"),
-    ],
     "best_weight": [
         (0.8, True, "0.0013"),
         (0.2, False, "weight of b"),
@@ -37,23 +29,22 @@ ANSWERS = {
         (0.5, False, "equal errors"),
         (-0.5, False, "2c"),
     ],
-    "constant": [
-        (0.52, True, "mean"),
-        (0.4, False, "median"),
-        (0.7, False, "a fifth"),
-        (0.32, False, "salt is 1"),
-        (0.9, False, "definition"),
+    "photon_energy": [
+        (1 / 40, True, "any brightness"),
+        (1 / 20, False, "there is a 2"),
+        (0.5, False, "divide by p"),
+        (2 / 20, False, "under the fraction bar"),
+        (10, False, "instead of multiplying"),
+        (0.00125, False, "once"),
+        (1.0, False, "definition"),
     ],
-    "dimensions": [
-        (37_800, True, "less 600"),
-        (600, False, "equations"),
-        (38_400, False, "unknowns"),
-        (33_600, False, "64 times"),
-    ],
-    "alias": [
-        (0.4, True, "slower wave"),
-        (0.6, False, "1/2"),
-        (0.1, False, "small pixel"),
+    "less_is_more": [
+        (0.625, True, "from 0.8 down to 0.5"),
+        (0.5, False, "best amount"),
+        (1.6, False, "other way round"),
+        (0.75, False, "is left"),
+        (0.4, False, "much · right"),
+        (1.25, False, "larger"),
         ([], False, "a number"),
     ],
     "by_chance": [
@@ -92,18 +83,6 @@ def test_numbers(name, answer, right, words):
 def test_a_number_of_ones_own(answer, right, words):
     verdict = check.number(answer, 2, "because", {4.0: "take the root"})
     assert verdict.right is right and words in verdict.words
-
-
-def test_counting_parameters():
-    network, image = nn.Linear(9, 30), torch.zeros(3, 10, 10)  # 300 for 300
-    wide = nn.Linear(19, 30)  # 600 for 300
-    for answer, right in [(None, None), (1.0, True), (3.0, False), (7, False)]:
-        assert check.numbers_per_parameter(answer, network, image).right is right
-    assert "other way" in check.numbers_per_parameter(0.5, wide, image).words
-    assert "3 numbers" in check.numbers_per_parameter(6.0, wide, image).words
-    assert (
-        "fewer than one" in check.numbers_per_parameter(0.5, network, image.repeat(2, 1, 1)).words
-    )
 
 
 def test_the_level_from_which_on_the_rim_is_seen():

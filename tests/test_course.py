@@ -1,15 +1,19 @@
 """The course part: the method does not need it, and what it stores can be read."""
 
 import ast
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-import diplearn
+import diplearn as dip
 from diplearn.course import data
 
-ROOT = Path(diplearn.__file__).parent
+ROOT = Path(dip.__file__).parent
+STORED = [("denoising", "astronaut"), ("denoising", "chelsea"), ("super_resolution", "coffee")]
 
 
 def test_the_method_stands_alone():
@@ -26,3 +30,48 @@ def test_the_stored_results_are_there():
         assert {"curve", "image_100", "image_50000"} <= set(record)
     assert {"label", "image", "seed", "psnr"} <= set(pd.read_csv(data.path("ablation.csv")))
     assert {"rule", "gap", "stopped_at"} <= set(pd.read_csv(data.path("stopping.csv")))
+
+
+@pytest.mark.parametrize(("task", "picture"), STORED)
+def test_the_images_at_full_size_have_the_scores_of_the_table(task, picture):
+    images, table = data.full_size(task, picture)
+    clean = dip.images.load(picture)
+    assert images["truth"].equal(clean) and set(table.index) == set(images) - {"truth", "x₀"}
+    how = {"luma": True, "shave": 4} if task == "super_resolution" else {}
+    scores = pd.read_csv(data.path("full_size/scores.csv"))
+    scores = scores[(scores.task == task) & (scores.picture == picture) & (scores.seed == 0)]
+    scores = scores[scores["size"] == "x".join(map(str, clean.shape[1:]))].set_index("method")
+    for method in table.index:
+        image = images[method]
+        assert image.shape == clean.shape and 0 <= image.min() <= image.max() <= 1
+        assert dip.psnr(image, clean, **how) == pytest.approx(scores.psnr[method], abs=0.1), method
+        assert dip.ssim(image, clean, **how) == pytest.approx(scores.ssim[method], abs=0.01), method
+        if table.seeds[method] > 1:
+            assert 0 < table.psnr_std[method] < 1
+            assert table.psnr[method] == pytest.approx(scores.psnr[method], abs=1)
+
+
+def test_full_size_says_what_there_is():
+    with pytest.raises(dip.InputError, match="denoising"):
+        data.full_size("deblurring")
+    with pytest.raises(dip.InputError, match="astronaut, chelsea"):
+        data.full_size("denoising", "rocket")
+
+
+def test_the_images_at_full_size_take_little_space():
+    files = list(data.path("full_size").iterdir())
+    assert {file.suffix for file in files} == {".jpg", ".csv"}
+    assert sum(file.stat().st_size for file in files) < 2.5e6
+
+
+@pytest.mark.parametrize("task", ["denoising", "super_resolution"])
+def test_all_that_the_benchmark_tries_is_stored(task, monkeypatch):
+    folder = Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    spec = importlib.util.spec_from_file_location("full_size", folder / "full_size.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    stored = pd.read_csv(data.path("full_size/scores.csv")).query("task == @task")
+    found = {(row.picture, row.method, row.seed) for row in stored.itertuples()}
+    assert found == {(case.picture, case.method, case.seed) for case in benchmark.plan(task, 3)}
+    assert len(stored) == len(benchmark.plan(task, 3))

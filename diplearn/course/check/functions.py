@@ -1,103 +1,22 @@
 """Checks of exercises whose answer is a function, tried on a small example with a known result."""
 
 import math
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 
-from ...energy import total_variation
 from .verdict import check_of_function, decisions, function
 
 
 @check_of_function
-def psnr_function(answer):
-    """Lesson 01: `psnr(image, truth)`, in decibels."""
-    truth = torch.linspace(0, 0.9, 3 * 16 * 16).reshape(3, 16, 16)
-    image = truth + 0.1 * torch.cos(torch.arange(3 * 16 * 16.0)).reshape(3, 16, 16)
-    error = float((image - truth).square().mean())
-    return function(
-        answer,
-        inputs=(image, truth),
-        right=-10 * math.log10(error),
-        why="10 log₁₀(1 / mean squared error)",
-        slips={
-            10 * math.log10(error): "the sign: a better image has a higher PSNR",
-            -20 * math.log10(error): "20 belongs to amplitudes; a squared error is a power: 10",
-            -10 * math.log(error): "that is the natural logarithm; decibels use base 10",
-            error: "that is the mean squared error; convert it to decibels",
-            -10 * math.log10(error * truth.numel()): "that is the sum over the pixels",
-        },
-        otherwise="on the test image it gives {given:.2f}, not {right:.2f} dB",
-    )
-
-
-@check_of_function
-def tv_function(answer):
-    """Lesson 02: `tv(image)`, the isotropic total variation, summed over the pixels."""
-    x = torch.rand(3, 24, 31, generator=torch.Generator().manual_seed(0))
-    across, down = x.diff(dim=2), x.diff(dim=1)
-    a, d = across[:, :-1], down[..., :-1]
-    squares = a.square() + d.square()
-    around = (x - x.roll(1, 1)).square() + (x - x.roll(1, 2)).square()
-    anisotropic = "with |∂x| + |∂y| slanted edges cost more than upright ones; use √(∂x² + ∂y²)"
-    slips = {
-        across.abs().sum() + down.abs().sum(): anisotropic,
-        a.abs().sum() + d.abs().sum(): anisotropic,
-        squares.sum(): "the root is missing: without it, one sharp edge costs more than a ramp",
-        squares.sqrt().mean(): "that is the mean; the sum is asked for",
-        squares.sum().sqrt(): "take the root at each pixel, and then the sum",
-        around.sqrt().sum(): "roll() joins the two ends of the image",
-        (a + d).abs().sum(): "square each difference first",
-    }
-    tried = partial(function, answer, inputs=[x], why="the lengths of all the gradients, added up")
-    # An answer that repeats the border, and so adds a last row and column, is right, too.
-    wider = total_variation(F.pad(x[None], (0, 1, 0, 1), mode="replicate")[0])
-    return tried(right=wider, slips={}) or tried(right=total_variation(x), slips=slips)
-
-
-@check_of_function
-def two_shares(answer):
-    """Lesson 03: `shares(image, clean, noise)`, the a and b of the nearest a clean + b noise."""
-    clean, noise, rest = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    noise = 0.3 * noise - 0.1 * clean  # not orthogonal, as after clipping to [0, 1]
-    basis = torch.linalg.qr(torch.stack([clean.flatten(), noise.flatten()], dim=1)).Q
-    rest = rest.flatten() - basis @ (basis.T @ rest.flatten())
-    image = 0.7 * clean + 0.4 * noise + 0.1 * rest.reshape(clean.shape)
-
-    def alone(x, direction):
-        return (x * direction).sum() / direction.square().sum()
-
-    a = alone(image, clean)
-    common = (
-        "the two directions are not orthogonal, and what they have in common is counted twice: "
-        "solve for a and b together"
-    )
-    return function(
-        lambda *images: [float(share) for share in answer(*images)],
-        inputs=(image, clean, noise),
-        right=(0.7, 0.4),
-        why="two unknowns, two equations; what the directions have in common is counted once",
-        slips={
-            (0.4, 0.7): "first the image's share, then the noise's",
-            (a, alone(image, noise)): common,
-            (a, alone(image - a * clean, noise)): common,
-            (a, alone(image - clean, noise)): "subtract a times the clean image, not all of it",
-        },
-        rtol=1e-3,
-        otherwise="the test image has 0.70 and 0.40, not {given[0]:.2f} and {given[1]:.2f}",
-    )
-
-
-@check_of_function
 def stabilised(answer):
-    """Lesson 04: `stabilised(x0, peak)`, whose noise has standard deviation 1 at any brightness."""
-    peak, levels, even = 50.0, (8.0, 20.0, 40.0), torch.ones(3)
+    """Lesson 04b: `stabilised(x0, a, b)`: noise of variance a x + b gets the deviation 1."""
+    a, b, levels, even = 0.01, 0.0004, (20.0, 40.0, 80.0), torch.ones(3)
     draws = torch.Generator().manual_seed(0)
     counts = torch.stack([torch.poisson(torch.full((200, 200), n), draws) for n in levels])
+    x0 = a * counts + b**0.5 * torch.randn(counts.shape, generator=draws)
 
-    def deviations(x0, peak):
-        return torch.as_tensor(answer(x0, peak)).reshape(counts.shape).float().std(dim=(1, 2))
+    def deviations(x0, a, b):
+        return torch.as_tensor(answer(x0, a, b)).reshape(x0.shape).float().std(dim=(1, 2))
 
     def otherwise(spread):
         if not spread.isfinite().all():
@@ -105,23 +24,25 @@ def stabilised(answer):
         if spread.max() < 1e-6:
             return "the returned values are the same whatever x₀ is"
         told = "{:.2f}, {:.2f} and {:.2f}".format(*spread)
-        if spread.max() < 1.1 * spread.min():
+        if spread.max() < 1.03 * spread.min():
             return f"the deviations are equal, but not 1: {told}"
+        if 0.9 < spread[-1] < spread[0] < 1.3:
+            return f"nearly, but the dark is still noisier ({told}): there is a b, too"
         way = "still grow with the light" if spread[-1] > spread[0] else "fall with the light"
         return f"the deviations {way} ({told}); a root evens them out"
 
     return function(
         deviations,
-        inputs=(counts / peak, peak),
+        inputs=(x0, a, b),
         right=even,
-        why="8, 20 and 40 photons: deviations {given[0]:.2f}, {given[1]:.2f}, {given[2]:.2f}",
+        why="dark, middle and bright: deviations {given[0]:.2f}, {given[1]:.2f}, {given[2]:.2f}",
         slips={
-            0.5 * even: "the derivative of √n is 1 / (2 √n): add a factor of 2",
-            peak**-0.5 * even: "take the root of the *counts*: x₀ is counts / peak",
-            0.5 * peak**-0.5 * even: "take twice the root of the *counts*: x₀ is counts / peak",
+            0.5 * even: "the derivative of √v is v' / (2 √v): add a factor of 2",
+            a * even: "the derivative of √(a x + b) has a factor a: divide by it",
+            0.5 * a * even: "the derivative of √(a x + b) is a / (2 √(a x + b)): divide by a / 2",
         },
-        rtol=0.06,
-        slack=0.04,
+        rtol=0.02,
+        slack=0.02,
         otherwise=otherwise,
     )
 
@@ -156,6 +77,34 @@ def neighbours(answer):
 
 def _correlation(a, b):
     return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]
+
+
+@check_of_function
+def own_error(answer):
+    """Lesson 04: `own_error(images)`, the mean square of the error that each result has alone."""
+    draws = torch.randn(4, 3, 16, 20, generator=torch.Generator().manual_seed(0))
+    images = [torch.linspace(0.2, 0.8, 20) + 0.1 * draw for draw in draws]
+    stack, first = torch.stack(images), (images[0] - images[1]).square().mean()
+    right, biased = stack.var(dim=0).mean(), stack.var(dim=0, correction=0).mean()
+    return function(
+        answer,
+        inputs=[images],
+        right=right,
+        why="half the mean squared difference of two results, averaged over all pairs",
+        slips={
+            2 * right: "the difference of two results contains the own errors of both: halve it",
+            first / 2: "right for the first two images; use all of them",
+            first: "halve it, and use all images, not the first two only",
+            biased: "their mean contains a part of each error: divide by M − 1, not by M",
+            right.sqrt(): "the mean square is wanted, not its root",
+            stack.std(dim=0).mean(): "average the squares, not the deviations",
+            stack.var(): "that varies over the pixels, too: the image is in it",
+            stack.var(correction=0): "that varies over the pixels, too: the image is in it",
+            stack.var(dim=0).sum(): "the mean over the pixels is wanted, not the sum",
+        },
+        rtol=1e-3,
+        otherwise="on the test images it gives {given:.5f}, not {right:.5f}",
+    )
 
 
 @check_of_function

@@ -39,32 +39,22 @@ negative = partial(
     tolerance=0.35,
 )
 
-# Lesson 04: the gain in dB of the mean of four results whose errors are correlated by 0.6.
-four_runs = partial(
+# Lesson 04b: the mean deviance of the truth, where x = 1 is 20 photons.
+photon_energy = partial(
     number,
-    right=1.55,
-    why="10 log₁₀(4/(1 + 3ρ)); endlessly many gain 10 log₁₀(1/ρ) = 2.2",
+    right=0.025,
+    why="the variance x/p over 2x is 1/2p, at any brightness",
     slips={
-        6.02: "that is for ρ = 0",
-        0.97: "that is for two results",
-        3.1: "10, not 20: a squared error is a power",
+        0.05: "there is a 2 in (2)",
+        0.5: "that is in photons; the energy is per unit of brightness: divide by p",
+        0.1: "the 2 belongs under the fraction bar: 1 / 2p",
+        10.0: "divide by 2p, instead of multiplying",
+        0.00125: "the variance of x₀ is x/p; the photons' variance, p x, is divided by p² once",
     },
+    tolerance=0.02,
 )
 
-# Lesson 04: the constant with the least mean square error for a patch of 0.4 with a fifth of salt.
-constant = partial(
-    number,
-    right=0.52,
-    why="the mean, 0.8 · 0.4 + 0.2 · 1; l1 stays at 0.4",
-    slips={
-        0.4: "that is for l1: the median",
-        0.7: "only a fifth is salt",
-        0.32: "salt is 1, not 0",
-    },
-    tolerance=0.01,
-)
-
-# Lesson 04: the best weight of a, if SURE is 0.0015 for a, 0.0021 for b, and ‖a − b‖²/N = 0.0010.
+# Lesson 04b: the best weight of a, if SURE is 0.0015 for a, 0.0021 for b, and ‖a − b‖²/N = 0.0010.
 best_weight = partial(
     number,
     right=0.8,
@@ -73,32 +63,22 @@ best_weight = partial(
         0.2: "that is the weight of b",
         0.583: "that is for errors that are not correlated, c = 0",
         0.5: "that is for equal errors",
-        -0.5: "there is 2c in (5), not c",
+        -0.5: "there is 2c in (4), not c",
     },
     tolerance=0.01,
 )
 
-# Lesson 05: the number of dimensions of the null space, for 240x160 pixels at ×8.
-dimensions = partial(
+# Lesson 05: the factor for unseen detail with much = 0.8 and right = 0.5.
+less_is_more = partial(
     number,
-    right=37_800,
-    why="38,400 unknowns less 600 equations",
+    right=0.625,
+    why="from 0.8 down to 0.5; the error falls from 0.84 to 0.75 of ‖v‖²",
     slips={
-        600: "those are the equations",
-        38_400: "those are the unknowns",
-        33_600: "×8 is 64 times fewer pixels, not 8 times",
-    },
-    tolerance=0.001,
-)
-
-# Lesson 05: the frequency that 0.15 cycles per pixel appear to have in every fourth pixel.
-alias = partial(
-    number,
-    right=0.4,
-    why="4 · 0.15 = 0.6 is seen as 1 − 0.6: a slower wave",
-    slips={
-        0.6: "right so far, but the small image cannot show more than 1/2 cycle per pixel",
-        0.1: "use cycles per small pixel; frequencies above 1/2 are folded back below 1/2",
+        0.5: "that is the best amount; by what must 0.8 be multiplied to become that?",
+        1.6: "the other way round: 0.8 is more than the best amount",
+        0.75: "that is the share of the error that is left",
+        0.4: "that is much · right; the best amount is right itself",
+        1.25: "more detail, up to that of the truth, makes the error larger",
     },
     tolerance=0.01,
 )
@@ -126,25 +106,6 @@ how_long = partial(
     why="ln(10) / (ηλ): each step leaves the share 1 − ηλ",
     slips={90: "a step fits a share of what is *left*", 115: "that is for the mode's energy"},
 )
-
-
-@check
-def numbers_per_parameter(answer, network, image):
-    """Lesson 01: the number of parameters of a network for each number of an image."""
-    parameters, numbers = sum(p.numel() for p in network.parameters()), image.numel()
-    ratio = parameters / numbers
-    more = "more" if ratio > 1 else "fewer"
-    return number(
-        answer,
-        right=ratio,
-        why=f"{parameters:,} parameters, {numbers:,} numbers, {more} than one each",
-        slips={
-            1 / ratio: "that is the other way round",
-            ratio * image.shape[0]: f"each pixel holds {image.shape[0]} numbers",
-        },
-        tolerance=0.02,
-        otherwise="p.numel() counts the numbers of a tensor; add them up over the parameters",
-    )
 
 
 @check
