@@ -13,7 +13,7 @@ import diplearn as dip
 from diplearn.course import data
 
 ROOT = Path(dip.__file__).parent
-STORED = [("denoising", "astronaut"), ("denoising", "chelsea"), ("super_resolution", "coffee")]
+STORED = [("denoising", "astronaut"), ("denoising", "chelsea"), ("super_resolution", "astronaut")]
 
 
 def test_the_method_stands_alone():

@@ -552,13 +552,13 @@ show(bands.style.format("{:.2f}"), text="05 bands")
 #
 # One small grey photograph is little evidence. Larger fits take too long for a lesson, so we stored their results
 # (`python benchmarks/full_size.py super_resolution` makes them again). Of seven photographs, tried at 256×256, we show the one
-# with the **largest** lead of the deep prior; the table has all seven. Total variation has the best of six weights, chosen
+# with the **largest** lead of the deep prior; the table has all seven. Total variation has the best weight of a grid, chosen
 # with the truth.
 
 # %%
 pictures, at_full_size = data.full_size("super_resolution")
 shown = {name: pictures[name] for name in ("truth", "bicubic", "total variation", "deep prior")}
-places = {"rim": (95, 405), "handle": (250, 228), "spoon": (285, 365)}
+places = {"rim": (81, 346), "handle": (213, 195), "spoon": (243, 311)}
 figure = closeups(shown, places, side=72, width=12)
 show(figure, text="05 full size", db=at_full_size.psnr, std=at_full_size.psnr_std["deep prior"])
 

@@ -3,7 +3,7 @@
 - `ablation.csv`: the table of `diplearn sweep benchmarks/ablation.toml`, 225 fits.
 - `overfitting.npz`: a fit of 50,000 iterations, from `benchmarks/overfitting.py`.
 - `stopping.csv`: the loss of each stopping rule on 150 fits, from `benchmarks/stopping.py`.
-- `full_size/`: restored pictures of up to 600 pixels on a side and their scores, from
+- `full_size/`: restored pictures of up to 512 pixels on a side and their scores, from
   `benchmarks/full_size.py`; `full_size` and `full_size_scores` read them.
 """
 
@@ -50,7 +50,7 @@ def full_size(task, picture=None):
     task : {"denoising", "super_resolution"}
         Denoising with sigma = 25/255, or super-resolution by a factor of 4.
     picture : str, optional
-        For denoising "astronaut" (the default) or "chelsea"; for super-resolution "coffee".
+        For denoising "astronaut" (the default) or "chelsea"; for super-resolution "astronaut".
 
     Returns
     -------
@@ -128,14 +128,15 @@ def full_size_scores(task):
 
 
 # Task -> the pictures of which images are stored; the first is the default.
-_PICTURES = {"denoising": ("astronaut", "chelsea"), "super_resolution": ("coffee",)}
+_PICTURES = {"denoising": ("astronaut", "chelsea"), "super_resolution": ("astronaut",)}
 
 
 # For `benchmarks/full_size.py`, which makes what is read here.
 
 
 def full_size_problem(task, clean):
-    """Return the problem that the stored results solve."""
+    """Return the problem that the stored results solve, of at most 512 pixels on a side."""
+    clean = images.shrink(clean, 512)
     if task == "denoising":
         return problems.denoising(clean, sigma=25 / 255, seed=0)
     return problems.super_resolution(clean, factor=4)
