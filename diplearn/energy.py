@@ -4,14 +4,31 @@ The deep image prior drops the regulariser R and writes x = f_θ(z) instead (equ
 variation, the classical choice of R, is here for comparison.
 """
 
-import torch
-
 from .errors import lookup
 
 __all__ = ["data_term", "energy", "total_variation"]
 
-DATA_TERMS = {"mse": torch.square, "l1": torch.abs}
-"""Name -> function of the residual A x − x0 whose mean is the data term."""
+BACKGROUND = 1e-4
+"""What "poisson" adds to A x and to x0: the logarithm of black, and its slope, remain finite."""
+
+
+def _squares(predicted, observed):
+    return (predicted - observed).square()
+
+
+def _distances(predicted, observed):
+    return (predicted - observed).abs()
+
+
+def _deviance(predicted, observed):
+    """Return the deviance of the Poisson distribution; below 0, its tangent at 0."""
+    mean, count = predicted.clamp(min=0) + BACKGROUND, observed + BACKGROUND
+    deviance = mean - count - count * (mean / count).log()
+    return deviance + observed / BACKGROUND * (-predicted).relu()
+
+
+DATA_TERMS = {"mse": _squares, "l1": _distances, "poisson": _deviance}
+"""Name -> function of A x and x0, pixel by pixel, whose mean is the data term."""
 
 
 def data_term(image, problem, kind="mse"):
@@ -25,14 +42,23 @@ def data_term(image, problem, kind="mse"):
     ----------
     image : torch.Tensor, x of shape (C, H, W)
     problem : Problem, with x0 and A
-    kind : {"mse", "l1"}, optional
-        Mean of the squares of A x − x0 (for Gaussian noise) or of their absolute values (for
-        outliers, such as salt and pepper).
+    kind : {"mse", "l1", "poisson"}, optional
+        Mean of the squares of A x − x0 (for Gaussian noise), of their absolute values (for
+        outliers, such as salt and pepper), or of the deviance A x − x0 + x0 log(x0 / A x) (for
+        counts of photons).
 
     Returns
     -------
     torch.Tensor
         A scalar, at least 0: the mean over all pixels of x0, as in the published code.
+
+    Notes
+    -----
+    If white is p photons, p times the deviance is −log p(x0 | x) less its value at A x = x0; the
+    energy leaves the factor p out. It is 0 where A x = x0, and about (A x − x0)² / 2 A x near
+    there: at the truth, its expected value is about 1 / 2p, however bright the image is, as long as
+    its pixels receive more than a few photons. Both A x and x0 are increased by `BACKGROUND`, a
+    fortieth of a grey level, so that black costs no infinite energy; below 0 the term is linear.
 
     Examples
     --------
@@ -41,12 +67,12 @@ def data_term(image, problem, kind="mse"):
     >>> data_term(x0 + 0.1, Problem(x0)).item()  # doctest: +ELLIPSIS
     0.01...
     """
-    return misfit(problem.operator(image) - problem.observation, kind)
+    return misfit(problem.operator(image), problem.observation, kind)
 
 
-def misfit(residual, kind="mse"):
-    """Return the mean of a residual's squares ("mse") or absolute values ("l1")."""
-    return lookup(DATA_TERMS, kind, "data term")(residual).mean()
+def misfit(predicted, observed, kind="mse"):
+    """Return the mean misfit of predicted and observed values: `kind` as in `data_term`."""
+    return lookup(DATA_TERMS, kind, "data term")(predicted, observed).mean()
 
 
 def total_variation(image, smoothing=1e-12):

@@ -71,7 +71,7 @@ class Recipe:
         image. Nothing is replaced if the problem's `sigma` is above 0.
     start_at_mean : bool
         Initialise the last layer's bias so that the first output has the observation's mean colour.
-    data_term : {"mse", "l1"}
+    data_term : {"mse", "l1", "poisson"}
         See `energy.data_term`.
     tv_weight : float
         Weight of the total variation; 0 for the deep image prior's own energy.

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from diplearn.course import check
 
@@ -92,18 +91,6 @@ def test_numbers(name, answer, right, words):
 def test_a_number_of_ones_own(answer, right, words):
     verdict = check.number(answer, 2, "because", {4.0: "take the root"})
     assert verdict.right is right and words in verdict.words
-
-
-def test_counting_parameters():
-    network, image = nn.Linear(9, 30), torch.zeros(3, 10, 10)  # 300 for 300
-    wide = nn.Linear(19, 30)  # 600 for 300
-    for answer, right in [(None, None), (1.0, True), (3.0, False), (7, False)]:
-        assert check.numbers_per_parameter(answer, network, image).right is right
-    assert "other way" in check.numbers_per_parameter(0.5, wide, image).words
-    assert "3 numbers" in check.numbers_per_parameter(6.0, wide, image).words
-    assert (
-        "fewer than one" in check.numbers_per_parameter(0.5, network, image.repeat(2, 1, 1)).words
-    )
 
 
 def test_the_level_from_which_on_the_rim_is_seen():

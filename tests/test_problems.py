@@ -338,6 +338,29 @@ def test_rules_that_need_noise_work_or_refuse(rule):
             rule().prepare(Problem(image), recipes.lab("denoising"))
 
 
+# The four targets of the impedance experiment.
+
+
+def test_noise_has_the_colours_of_the_image(clean):
+    clean = 0.4 + 0.2 * clean  # so weak a contrast that nothing is clipped
+    noise = problems.impedance(clean)["noise"].observation
+    assert torch.allclose(noise.mean(dim=(1, 2)), clean.mean(dim=(1, 2)), atol=0.005)
+    there, wanted = noise.flatten(1).cov(), clean.flatten(1).cov()
+    assert torch.allclose(there, wanted, rtol=0.1) and there[0, 1] > 0.5 * there[0, 0]
+    neighbours = torch.corrcoef(torch.stack([noise[:, 1:].flatten(), noise[:, :-1].flatten()]))
+    assert abs(neighbours[0, 1]) < 0.1  # white
+
+
+def test_noise_for_images_whose_channels_are_equal_or_flat(clean):
+    grey = clean.mean(dim=0, keepdim=True)
+    for image in (grey, grey.repeat(3, 1, 1)):
+        noise = problems.impedance(image)["noise"].observation
+        assert torch.allclose(noise, noise[:1].expand_as(noise), atol=1e-5)
+        assert 0.7 < noise.var() / image.var() < 1.1  # clipping takes some
+    flat = problems.impedance(torch.full((3, 32, 32), 0.4))["noise"].observation
+    assert torch.allclose(flat, torch.tensor(0.4), atol=1e-3)
+
+
 # Arrays in the place of tensors.
 
 

@@ -1,5 +1,7 @@
 """Stopping rules: they stop where they say, and say beforehand where they do not apply."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -198,6 +200,32 @@ def test_hidden_pixels_are_judged_as_the_fit_judges():
     recipe = dip.lab(data_term="l1", members=1, iterations=300)
     run = dip.fit(problem, recipe, stop="hold-out", progress=False)
     assert run.oracle_psnr - run.psnr < 0.8 and run.chosen_at > 60
+
+
+def test_hidden_photons_are_judged_by_their_likelihood():
+    clean = images.load("camera", size=64) / 2  # hardly any count is clipped
+    problem = dip.Problem(degrade.poisson_noise(clean, peak=20), truth=clean)
+    recipe = dip.lab(data_term="poisson", members=1, iterations=20)
+    rule = HoldOut()
+    rule.prepare(problem, recipe)
+    flat = torch.full_like(clean, 0.5)
+    rule(step(1, flat))
+    [(places, observed)] = rule.held_out
+    expected = dip.energy.misfit(torch.full_like(observed, 0.5), observed, "poisson")
+    assert rule.score(step(2, flat)).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert math.isfinite(dip.fit(problem, recipe, progress=False).psnr)
+
+
+@pytest.mark.parametrize("name", ["sure", "discrepancy", "fusion"])
+def test_a_rule_for_noise_of_one_level_refuses_photons(name):
+    problem = dip.denoising(images.load("camera", size=64), sigma=0.1)
+    recipe = dip.lab(data_term="poisson")
+    with pytest.raises(InputError, match="depends on the brightness; use hold-out"):
+        choose(name, problem, recipe)
+    assert choose("auto", problem, recipe).name == "hold-out"
+    with pytest.raises(InputError, match="depends on the brightness"):
+        choose(None, problem, dip.guided(data_term="poisson"))
+    assert choose(name, problem, dip.lab(data_term="l1")).name == name
 
 
 def random_images(count):

@@ -1,7 +1,7 @@
 """The deep decoder: only 1x1 convolutions and upsampling.
 
 Heckel & Hand, Deep Decoder, ICLR 2019, arXiv:1810.03982. With fewer parameters than pixels it
-cannot fit the noise. It also shows that the upsampling makes the prior, not spatial filters.
+cannot fit the noise. It also shows that the upsampling makes a prior without spatial filters.
 """
 
 import torch

@@ -56,8 +56,8 @@ class Fusion(Sure):
     Raises
     ------
     InputError
-        When prepared for a problem other than denoising, or for one without noise that can be
-        measured.
+        When prepared for a problem other than denoising, for one without noise that can be
+        measured, or for a recipe with the data term "poisson".
 
     Notes
     -----

@@ -145,7 +145,7 @@ class HoldOut(EarlyStopping):
             if not first:
                 predicted = predicted.lerp(self.state[f"predicted {number}"], step.weight)
             self.state[f"predicted {number}"] = predicted
-            scores.append(misfit(predicted - observed, self.data_term))
+            scores.append(misfit(predicted, observed, self.data_term))
         return torch.stack(scores).mean()
 
 
@@ -175,8 +175,8 @@ class Sure(EarlyStopping):
     Raises
     ------
     InputError
-        When prepared for a problem without noise, or with an operator that is neither the identity
-        nor a mask.
+        When prepared for a problem without noise, with an operator that is neither the identity
+        nor a mask, or for a recipe with the data term "poisson".
 
     Notes
     -----
@@ -205,6 +205,7 @@ class Sure(EarlyStopping):
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, find the noise level, and disturb the observations."""
+        _refuse_photons(recipe, "SURE")
         if problem.task == "jpeg" or not isinstance(problem.operator, Identity | Mask):
             raise InputError(
                 "SURE needs independent Gaussian noise on every known pixel, and this is "
@@ -272,8 +273,8 @@ class Discrepancy(Rule):
     Raises
     ------
     InputError
-        When prepared for a problem without noise, or with an operator that is neither the identity
-        nor a mask.
+        When prepared for a problem without noise, with an operator that is neither the identity
+        nor a mask, or for a recipe with the data term "poisson".
 
     Notes
     -----
@@ -301,6 +302,7 @@ class Discrepancy(Rule):
 
     def prepare(self, problem, recipe):
         """Check that the rule applies, and find the noise level."""
+        _refuse_photons(recipe, "the discrepancy rule")
         if problem.task == "jpeg" or not isinstance(problem.operator, Identity | Mask):
             raise InputError(
                 "the discrepancy rule needs independent noise on every known pixel, and this is "
@@ -531,6 +533,15 @@ class Oracle(EarlyStopping):
         """Return the mean squared error, which is lowest where the PSNR is highest."""
         kind = wide(step.average)
         return (step.average.clamp(0, 1).to(kind) - self.truth.to(kind)).square().mean()
+
+
+def _refuse_photons(recipe, name):
+    """Raise InputError if the recipe's data term says that the noise depends on the brightness."""
+    if recipe is not None and recipe.data_term == "poisson":
+        raise InputError(
+            f'{name} assumes noise of one level, and the data term "poisson" noise that depends on '
+            "the brightness; use hold-out or a fixed count of iterations"
+        )
 
 
 def _noisy_channels(problem):

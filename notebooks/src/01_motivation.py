@@ -18,31 +18,36 @@
 #
 # **When you are through, you will be able to**
 #
-# - say why restoring an image needs a *prior*, and name three kinds: hand-made, learned, structural;
+# - say why restoring an image needs a *prior*, and place a method on a map of priors;
 # - restore a noisy photograph with a network that has never seen another image, in three lines;
-# - read the two curves of such a fit, the energy and the PSNR, and say why they disagree;
+# - read the two curves of such a fit, energy and PSNR;
 # - say what this method promises, and what it does not.
 #
-# **Time:** about three minutes of computing on two cores; allow as much time as you like for the
-# exercises.
-# **Needs:** a little Python and linear algebra. Nothing is learned from other images, no GPU is used,
-# and nothing is downloaded.
+# **Computing:** about two minutes on two cores. **Study:** about 60 minutes, exercises included.
+#
+# **Needs:** a little Python; vectors and matrices. Of [PyTorch](https://pytorch.org/tutorials/beginner/basics/intro.html) three
+# things: a *tensor* is an array, here an image (channels, height, width); an `nn.Module` is a function with
+# weights; `backward()` computes how a result changes with each weight, and an *optimiser* then changes them. No GPU, no download.
+#
 # **Words and symbols:** [glossary](glossary.md).
 
-# %%
+# %% tags=["folded"]
+# Install the course where it is missing: on Colab
 import sys
 
-if "google.colab" in sys.modules:  # Colab brings torch; only the course itself is missing there
+if "google.colab" in sys.modules:  # Colab brings torch
     import subprocess
 
     address = "diplearn[compare] @ git+https://github.com/diplearn/diplearn"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", address], check=True)
 
+# %%
 import torch
 
 import diplearn as dip
-from diplearn.course import check
-from diplearn.course.figures import curves, pick
+from diplearn.course import check, drawings
+from diplearn.course.show import reveal, show
+from diplearn.energy import data_term
 from diplearn.figures import contact_sheet
 from diplearn.widgets import compare, scrub, watch
 
@@ -53,349 +58,521 @@ from diplearn.widgets import compare, scrub, watch
 # amount: Gaussian noise with a standard deviation of σ = 25 on the scale of 0 to 255.
 
 # %%
-clean = dip.images.load("chelsea", size=256)  # kept aside: only to measure against
+clean = dip.images.load("chelsea", size=192)  # kept aside: only to measure against
 problem = dip.denoising(clean, sigma=25 / 255, seed=0)
 x0 = problem.observation
 
-contact_sheet({"x₀, all we have": x0}, width=3.5, alt="A cat's face under strong colour noise")
+show(contact_sheet({"x₀, all we have": x0}, width=3.5), text="01 observation")
 
 # %% [markdown]
-# **Your task:** give back the photograph without the noise. You have this one image. There is no
-# second exposure, no clean version, no collection of other cats to learn from.
+# **Your task:** give back the photograph without the noise. You have this one image: no
+# second exposure, no clean version, no other cats to learn from. (The clean image serves only to
+# *measure* what comes out. No method below ever sees it.)
 #
-# Because this is a lesson, we do know the clean image `clean`. It is used for one thing only: to
-# *measure* what comes out. No method below ever sees it.
-#
-# ### Explaining the observation is not enough
-#
-# Call the clean image $x$. We know how the observation came about,
+# We know how the observation came about from the clean image $x$,
 #
 # $$x_0 = x + n, \qquad n \sim \mathcal N(0, \sigma^2),$$
 #
-# so a first idea is to look for an image that *explains* $x_0$ well. The **data term**
+# so a first idea is to look for an image that *explains* $x_0$ well. The **data term**, also called **energy**,
 #
 # $$E(x; x_0) = \tfrac1N \lVert x - x_0 \rVert^2$$
 #
-# measures how badly it does; $N$ counts the numbers in the image. Let us hold three candidates
-# against it.
+# measures how badly an image $x$ explains $x_0$, by the mean squared difference over the image's $N$ numbers.
 #
-# > **Predict.** One candidate is the truth itself, one is the noisy image, and one is the noisy
+# > **Predict.** One candidate is the truth, one is the noisy image, and one is the noisy
 # > image with a *second* helping of noise. Which has the lowest energy? Can the energy tell the
 # > first from the last?
 
 # %%
-from diplearn.energy import data_term
-
 other_noise = dip.degrade.gaussian_noise(torch.zeros_like(x0), 25 / 255, seed=7, clip=False)
 candidates = {
     "the truth": clean,
     "the observation": x0,
-    "twice as noisy": (x0 + other_noise).clamp(0, 1),
+    "noise added twice": (x0 + other_noise).clamp(0, 1),
 }
-energies = {name: f"E = {data_term(x, problem):.4f}" for name, x in candidates.items()}
-contact_sheet(candidates, captions=energies, alt="Truth, observation, and a noisier image")
+energies = {name: data_term(x, problem).item() for name, x in candidates.items()}
+captions = {name: f"E = {energy:.4f}" for name, energy in energies.items()}
+reveal(contact_sheet(candidates, captions=captions, width=7), text="01 candidates")
 
 # %% [markdown]
-# The lowest energy, zero, belongs to the noisy image: it explains itself perfectly. The truth and
-# the doubly noisy image lie at the same distance from $x_0$, one as good as the other. The data
-# term alone knows nothing about what images look like.
+# <details><summary><b>Explain</b></summary>
+#
+# The noisy image explains itself perfectly. The other two differ from $x_0$ by one helping of noise each, so their energies are nearly
+# equal. The data term alone knows nothing about what images look like.
+#
+# </details>
 
-# %%
-assert data_term(x0, problem) == 0
-ratio = data_term(candidates["twice as noisy"], problem) / data_term(clean, problem)
-assert 0.8 < ratio < 1.25  # equally good explanations, although the eye sees at once which is which
+# %% tags=["folded"]
+# What the text claims, asserted
+assert energies["the observation"] == 0
+assert 0.8 < energies["noise added twice"] / energies["the truth"] < 1.25
 
 # %% [markdown]
 # ## 2 · What a prior is
 #
-# Something has to say "but *this* is what images look like". That something is the **prior**. In
-# Bayes' words, among all images that could have led to $x_0$ we want the most probable one,
+# Something has to say "but *this* is what images look like". That is the **prior**, a probability $p(x)$ of
+# images before any observation. By Bayes' rule, the most probable image that could have led to $x_0$ is
 #
 # $$x^* = \arg\max_x\; p(x_0 \mid x)\, p(x)
 #        \quad\Longleftrightarrow\quad
-#   x^* = \arg\min_x\; E(x; x_0) + R(x), \tag{1}$$
+#   x^* = \arg\min_x\; E(x; x_0) + R(x). \tag{1}$$
 #
-# where taking minus the logarithm has turned the likelihood into the data term and the prior $p(x)$
-# into a **regulariser** $R(x)$: a price on whatever does not look like an image. (Constant terms are left
-# out, and a constant factor is put into $R$; lesson 02 does it with care.) Everything hinges on $R$. There are
-# three ways to come by one.
+# Minus the logarithm has turned the likelihood $p(x_0 \mid x)$ into the data term, and the prior
+# into a **regulariser** $R(x)$: a price on whatever does not look like an image. Three kinds:
 #
-# | kind of prior | where it comes from | examples | what it costs |
-# |---|---|---|---|
-# | **hand-made** | somebody thinks about images and writes down a formula | total variation, wavelets, non-local means, BM3D | decades of thought; each formula knows one thing |
-# | **learned** | a network sees a million clean and noisy pairs | DnCNN, diffusion models | the million pairs; and it may paint in what *they* looked like |
-# | **structural** | the *architecture* of an untrained network | the deep image prior, this course | time: every image is a fit of its own |
+# | prior | comes from | needs |
+# |---|---|---|
+# | **hand-made** | a formula | no data, much thought |
+# | **learned** | a network, trained once on other images | many images like yours |
+# | **structural** | an untrained network's *architecture* | a fit for every image |
 #
-# Total variation is a good example of the first kind. It adds up how much neighbouring pixels
-# differ, $R(x) = \sum \lVert \nabla x \rVert$, and so prefers flat regions with sharp borders. That
-# is *one* true thing about images. A cat has fur.
+# *Total variation* is hand-made: $R(x) = \sum \lVert \nabla x \rVert$ adds up how much neighbouring pixels
+# differ, and so prefers flat regions with sharp borders. That is *one* true thing about images. A cat has fur.
 #
-# Until 2018 most people would have said that what a convolutional network knows about images, it
-# has learned from images. Ulyanov, Vedaldi and Lempitsky asked what is left if you take the
-# learning away.
+# Learned priors differ in what they are trained on, and in what they can do:
 #
-# ### Noise in, structure out
+# - **DnCNN** removes noise. It is trained on pairs of clean and noisy images.
+# - **Plug-and-play** uses any denoiser as a prior: steps that lower $E$ alternate with calls of the denoiser. That is trained once; for blur
+#   or holes, only $E$ changes.
+# - **Diffusion posterior sampling**: a diffusion model, trained once on very many clean images, turns noise into
+#   an image step by step, and each step is corrected towards $x_0$. What it fills in resembles its training images.
+# - **Noise2Noise** is trained on pairs of *noisy* exposures; **Noise2Void** on single ones, by predicting each pixel from its neighbours: noise
+#   that is independent from pixel to pixel cannot be predicted.
+# - **Self2Self** and **zero-shot Noise2Noise** do so with the *one* noisy image, by hiding random pixels, or by predicting one half of the
+#   pixels from the other.
+
+# %% tags=["folded"]
+# What the drawings need
+import torch.nn.functional as F
+from matplotlib.patches import FancyBboxPatch
+
+from diplearn.course.figures import pick
+from diplearn.figures import BLUE, COLOURS, GREEN, GREY, ORANGE, Figure
+
+# %% tags=["folded"]
+# Words of the map of priors: what each is made from; one task, any operator
+rows = {
+    "no data:\na formula": (
+        "wavelets, non-local\nmeans, BM3D, NL-Ridge",
+        "total variation;\nplug-and-play with BM3D",
+    ),
+    "only the one\ndegraded image": ("Self2Self, zero-shot\nNoise2Noise", "deep image prior"),
+    "many noisy\nimages": (
+        "Noise2Void;\nNoise2Noise (pairs)",
+        "plug-and-play with\nsuch a denoiser",
+    ),
+    "many clean\nimages": ("DnCNN", "plug-and-play with DnCNN;\ndiffusion posterior\nsampling"),
+}
+heads = ("one task,\nhere: denoising", "any operator:\nnoise, blur, holes, ...")
+fills = ("#ececec", "#f8dccb", "#cfe3f1", "#cfe3f1")
+
+# %% tags=["folded"]
+# Draw the map of priors
+figure = Figure(figsize=(7.4, 4.8))
+axis = figure.subplots()
+for row, (needs, cells) in enumerate(rows.items()):
+    axis.text(-0.06, -row, needs, ha="right", va="center", fontsize=12.5)
+    for x, words in zip((0, 1.06), cells):
+        box = FancyBboxPatch((x, -row - 0.4), 1, 0.8, "round,pad=0,rounding_size=0.07")
+        ours = words == "deep image prior"
+        box.set(facecolor=fills[row], edgecolor=ORANGE if ours else "0.6", lw=3 if ours else 1)
+        axis.add_patch(box)
+        axis.text(x + 0.5, -row, words, ha="center", va="center", fontsize=12)
+
+# %% tags=["folded"]
+# Label the map, and show it
+for x, words in zip((-0.06, 0.5, 1.56), ("made from", *heads)):
+    align = "right" if x < 0 else "center"
+    axis.text(x, 0.52, words, ha=align, va="bottom", fontsize=12.5, weight="bold")
+axis.set(xlim=(-0.62, 2.08), ylim=(-3.45, 1.0))
+axis.set_axis_off()
+show(figure, text="01 map")
+
+# %% [markdown]
+# Until 2018 most people would have said that a convolutional network knows about images what it
+# has learned from images. Ulyanov, Vedaldi and Lempitsky took the learning away.
 #
-# A **convolution** makes each of its output's pixels from a small neighbourhood of the input, as a weighted
-# sum with the same weights, the *filter*, everywhere. Take an hourglass-shaped network: convolutions that
-# halve the image five times and bring it up again. Give it random weights θ. Feed it noise $z$. It has seen
-# nothing, ever.
+# ### A network before any training
 #
-# > **Predict.** What do its outputs look like: like noise, like a uniform grey, or like something
-# > else?
+# A [**convolution**](https://d2l.ai/chapter_convolutional-neural-networks/conv-layer.html) makes each pixel of its output from a small
+# neighbourhood of the input, as a weighted sum. The weights, together called a *filter*, are the same everywhere.
+
+# %%
+show(drawings.convolution(), text="01 convolution")
+
+# %% [markdown]
+# A convolutional network applies many filters, layer after layer. An *hourglass* halves the image five times, and
+# doubles it five times again (lesson 02 draws it). Take
+# the published hourglass with random weights θ, and feed it random numbers $z$. It has seen nothing, ever.
+#
+# > **Predict.** What do its outputs look like: like random pixels, like an even grey, like blurred random pixels, or like something else?
 
 
 # %%
+def untrained(options, seed):
+    """Return what a network with random weights makes of random numbers."""
+    torch.manual_seed(seed)
+    network = dip.networks.Hourglass(**options)
+    return network(0.1 * torch.rand(1, 32, 192, 192))[0].detach()
+
+
+published = {}  # the settings of the published network are the defaults
+drawn = {f"network, seed {seed}": untrained(published, seed) for seed in range(3)}
+
+# %% tags=["folded"]
+# Make pictures to compare with
+torch.manual_seed(0)
+grain = torch.rand(3, 192, 192)
+layers = [torch.randn(1, 3, 192 >> k, 192 >> k) for k in range(6)]
+layers = [F.interpolate(each, size=(192, 192), mode="bilinear")[0] for each in layers]
+others = {
+    "random pixels": grain,
+    "blurred once": dip.operators.Blur(4)(grain),
+    "six blurs, added": sum(1.2**k * each / each.std() for k, each in enumerate(layers)),
+    "network of section 4": untrained(dip.lab().options, seed=0),
+}
+
+
+# %% tags=["folded"]
+# Stretch the contrast of the pictures, and measure them
 def stretched(image):
-    """Spread the values over [0, 1], to see a faint image."""
-    return (image - image.min()) / (image.max() - image.min())
+    low, high = image.flatten().quantile(torch.tensor([0.01, 0.99]))
+    return ((image - low) / (high - low)).clamp(0, 1)
 
 
-untrained = {"random pixels": torch.rand(3, 256, 256)}
-for seed in range(3):
-    first = next(dip.iterate(problem, seed=seed))  # the output before any step was made
-    untrained[f"random network {seed}"] = stretched(first.output)
-contact_sheet(untrained, alt="Random pixels are grain; random networks make clouds and blobs")
+def left(image, block):  # the share of the variance that is left in the means of blocks
+    image = image - image.mean((1, 2), keepdim=True)
+    return float(F.avg_pool2d(image[None], block).square().mean() / image.square().mean())
+
+
+pictures = {name: stretched(image) for name, image in {**others, **drawn}.items()}
+sheet = contact_sheet(pictures | {"a photograph": clean}, columns=4, width=7)
+
+# %% tags=["folded"]
+# Draw the measurements
+figure = Figure(figsize=(7, 3.6))
+axis, blocks = figure.subplots(), [1, 2, 4, 8, 16, 32]
+looks = zip(("black", GREY, GREEN, COLOURS[3], GREY), ("-", ":", "-.", "--", "-"))
+for (name, image), (colour, style) in zip({"a photograph": clean, **others}.items(), looks):
+    values = [100 * left(image, block) for block in blocks]
+    axis.semilogx(blocks, values, style, color=colour, lw=2, label=name)
+for seed, image in enumerate(drawn.values()):
+    label = "_" if seed else "network, three seeds"
+    axis.plot(
+        blocks, [100 * left(image, block) for block in blocks], color=ORANGE, lw=2, label=label
+    )
+axis.set_xticks(blocks, [f"{block}x{block}" for block in blocks])
+axis.minorticks_off()
+
+# %% tags=["folded"]
+# Label the drawing, and show all
+axis.set(xlabel="averaged over blocks of ... pixels", ylabel="% of the variance left")
+axis.grid(alpha=0.25)
+axis.spines[["top", "right"]].set_visible(False)
+axis.legend(frameon=False, fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
+reveal(sheet, figure, text="01 random")
 
 # %% [markdown]
-# Random *pixels* look like nothing. Random *networks* look like something: neighbouring pixels agree, and there
-# are blobs at several scales. This is a texture, not yet an image, but nobody asked for it. It comes from how
-# the networks are built: small filters shared over the whole image, coarse levels that are brought up and
-# refined by finer ones.
+# <details><summary><b>Explain</b></summary>
 #
+# Random *networks* draw coloured blobs of many sizes. The curves measure this, by averaging each picture over larger and larger blocks: random
+# pixels cancel at once, a single blur survives up to its own width, the networks fade slowly, much as the photograph does.
+#
+# **Is it just blur?** Not a single one. But six blurs of different widths, added up, are similar, and describe an untrained
+# hourglass fairly: each level blurs what comes from below. Once its weights are fitted, a network can do more (lesson 03).
+#
+# **Is this picture the prior?** Only a hint. The network of section 4 gives more weight to *skips*, connections that carry $z$ past the
+# levels. It starts from grain, and will restore the cat all the same. What matters is not where a network starts but what it *reaches easily*.
+#
+# </details>
+
+# %% tags=["folded"]
+# What the text claims, asserted
+for image in drawn.values():
+    assert 0.4 < left(image, 16) < 0.9 and left(image, 2) > 0.8
+    assert left(image, 32) > 1.5 * left(others["blurred once"], 32)
+assert left(others["random pixels"], 2) < 0.3 and left(others["network of section 4"], 16) < 0.2
+assert left(others["six blurs, added"], 16) > 0.4
+
+# %% [markdown]
 # ## 3 · The idea
 #
-# So write the image as the output of such a network, $x = f_\theta(z)$, keep its random input $z$
-# fixed, and look for the weights instead of the pixels:
+# Write the image as the output of such a network, $x = f_\theta(z)$, keep its random input $z$
+# fixed, and search for the weights instead of the pixels:
 #
 # $$\theta^* = \arg\min_\theta\; E\big(f_\theta(z);\, x_0\big), \qquad x^* = f_{\theta^*}(z). \tag{2}$$
+
+# %%
+show(drawings.loop(), text="01 loop")
+
+# %% [markdown]
+# The weights are found by [**gradient descent**](https://en.wikipedia.org/wiki/Gradient_descent): compute how the energy changes with
+# each weight (the gradient), and change every weight a little against it. Each repetition is an *iteration*, and its output
+# an *iterate*. The network ends in a [**sigmoid**](https://en.wikipedia.org/wiki/Sigmoid_function), the S-shaped function
+# $1/(1+e^{-a})$, which brings every number into the range from 0 to 1.
 #
-# Compare this with (1). $R$ is gone. Nothing asks for smoothness, nothing has been learned; the
-# only training image is the noisy one itself, and the only instruction is to reproduce it, noise
+# Compare (2) with (1). $R$ is gone. Nothing asks for smoothness, and nothing was learned from other images. The
+# only instruction is to reproduce the noisy image, noise
 # and all. If that sounds as if it could not possibly work, you are in good company.
-#
-# ### Count before you believe
 
 # %%
 network = dip.networks.build("hourglass", 32, problem.shape, **dip.lab().options)
 parameters = dip.networks.parameter_count(network)
-print(f"{parameters:,} parameters for an image of {x0.numel():,} numbers")
+print(f"{parameters:,} weights for an image of {x0.numel():,} numbers")
 # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# There are about two parameters for every number in the image (and `fit` trains two such networks and
-# shows the mean of their outputs; lesson 09 says why). The published network has six times as many
-# again. It is no bottleneck: such a network *can* reproduce any image, noise
-# included. If it nevertheless finds the cat first, the reason must lie in the order in which it
-# finds things.
+# With more weights than numbers, the network is no bottleneck: it *can* reproduce the noise. If something good
+# comes out nevertheless, the reason must lie in the *order* in which the network finds things.
 #
 # ## 4 · A first fit
 #
-# > **Predict.** We minimise the distance to the *noisy* image, step by step. Sketch two curves
-# > over the iterations: the energy, and the PSNR against the clean image (how *right* the result
-# > is, in decibels; more is better). Will they be mirror images?
-
-# %%
-run = dip.fit(problem, seed=0)
-run
-
-# %% [markdown]
-# That was all of it. Below is the same fit as a film strip. Each frame is the network's output at
-# one iteration; the last is what `fit` returns, a moving average of the latest outputs.
-
-# %%
-frames = pick(run.snapshots, 9)
-frames["run.output"] = run.output
-contact_sheet(
-    frames, columns=5, alt="From a blur over a recognisable cat to fine fur without noise"
-)
-
-# %% [markdown]
-# **Explain.** First comes a smear of the mean colour, then the large shapes, then eyes, then
-# whiskers and fur. Each frame is *smoother than the noisy image that it was told to imitate*. The
-# authors call this **impedance**: what looks like an image meets low impedance and passes quickly
-# through the network into the weights; noise meets high impedance and comes late. A convolutional network, it
-# seems, **speaks a language in which images are short sentences and noise is a long one.**
-
-# %% [markdown]
-# Now with your own hand. Move the slider, or press ▶, and find the iteration at which the whiskers come.
-# (Drag over an image to look closer. On a page without JavaScript you see a still.)
-
-# %%
-scrub(run, frames=20)
-
-# %%
-curves(
-    run, floor=problem.sigma**2, alt="The energy falls to the noise's; the PSNR rises ever slower"
-)
-
-# %% [markdown]
-# Mirror images? Nearly, as long as the network learns the cat. In the last third of the fit the energy still falls
-# while the single iterates (thin) get worse. The dotted line on the left is σ², what the noise alone amounts to:
-# the energy $E$ of the truth in section 1, but for what clipping takes away. About there the network has
-# explained the cat and hardly any of the noise. `fit` went on a little to be sure, stopped by itself, and gave
-# back the image from before ("stopped by sure", it said; lesson 08 explains). That image is an average
-# (thick) of the latest iterates: fresh noise is added to $z$ in each iteration, so that they all err a little
-# differently, and their mean is closer to the truth than any of them.
-
-# %%
-noisy_psnr = dip.psnr(x0, clean)
-print(f"noisy {noisy_psnr:.1f} dB, restored {run.psnr:.1f} dB, in {run.seconds:.0f} s")
-assert run.psnr > noisy_psnr + 7  # no training set, no clean image, no formula for cats
-assert run.history.psnr.idxmax() < 0.8 * run.stopped_at  # the single iterates turn before the end
-
-# %% [markdown]
-# ## 5 · Against what you would use otherwise
+# To see that order, we begin with equation (2) and nothing else, on a small version of the photograph. The additions of the course's recipe
+# `lab` are switched off (section 5 explains them).
 #
-# A gain over the noise is easy. The question is what a good engineer would have done with the tools
-# at hand. `scikit-image` has three classics; BM3D is the hand-made denoiser that everybody compares with; and
-# NL-Ridge, a younger relative of BM3D, comes with this package. Look at the images before you look at the
-# numbers: at the whiskers, the fur on the forehead, the light in the eye.
-
-# %% tags=["figure:01_denoising"]
-images, table = dip.baselines.compare(problem)
-shown = {"noisy": x0, **images, "deep image prior": run.output, "truth": clean}
-captions = {name: f"{dip.psnr(p, clean):.2f} dB" for name, p in shown.items() if name != "truth"}
-contact_sheet(shown, columns=4, captions=captions, alt="Six restorations beside the truth")
-
-# %%
-compare(images["BM3D"], run.output, names=("BM3D", "deep image prior"))
-
-# %%
-table.loc["deep image prior"] = [run.seconds, run.psnr, dip.ssim(run.output, clean)]
-table.sort_values("psnr").style.format({"seconds": "{:.1f}", "psnr": "{:.2f}", "ssim": "{:.3f}"})
-
-# %% [markdown]
-# (`ssim` compares local brightness, contrast and structure; it is at most 1.)
+# The **PSNR**, $10 \log_{10}(1 / \text{mean squared error})$ in decibels, measures how close an image is to the truth: 10 dB more
+# are a tenth of the squared error.
 #
-# Total variation has melted the fur into patches and swallowed most of the whiskers. Wavelets left little blocks.
-# Non-local means is clean, and has ironed the coat. The deep image prior keeps more of the fur than these three; it
-# too has lost the finest whiskers and hairs, which BM3D and NL-Ridge keep.
-#
-# And be fair: BM3D and NL-Ridge are about 1.3 dB ahead, in a fraction of the time. Decades of thought
-# about noise went into them. The network had none of that thought, only its shape. **The point is not that
-# it wins. The point is that it plays at all.** (Lesson 04 ends by mixing the network with NL-Ridge.) And
-# unlike BM3D, which was built for Gaussian noise,
-# equation (2) does not care what was done to the image: put another operator into the data term
-# and the same few lines fill holes (lesson 06) or raise the resolution (lesson 05).
-
-# %%
-assert run.psnr > table.loc["total variation", "psnr"]
-assert table.loc[["BM3D", "NL-Ridge"], "psnr"].min() > run.psnr + 0.8
-assert table.loc["BM3D", "seconds"] < run.seconds  # the prior is slow, and we say so
-
-# %% [markdown]
-# ### How much of this is luck?
-#
-# The weights and $z$ are random. Before two numbers are compared, one should know how far they move
-# when nothing but the seed changes. Three seeds on a smaller image, to save time:
+# > **Predict.** We minimise the distance to the *noisy* image for 300 iterations. Sketch two curves over the iterations: the
+# > energy, and the PSNR. Is one the mirror image of the other? Which iterate is closest to the truth?
 
 # %%
 small = dip.denoising(dip.images.load("chelsea", size=96), sigma=25 / 255, seed=0)
-scores = torch.tensor([dip.fit(small, seed=s, progress=False).psnr for s in range(3)])
-print(f"{scores.mean():.2f} ± {scores.std():.2f} dB over three seeds")
-assert scores.std() < 0.5
+bare = dip.lab(
+    iterations=300, stop="count", members=1, input_noise=0, average_window=None, average=0
+)
+runs = dip.fits(
+    {s: {"problem": small, "recipe": bare, "seed": s} for s in range(3)}, progress=False
+)
+first = runs[0]
+
+# %% tags=["folded"]
+# Draw the curves of the three fits
+figure = Figure(figsize=(8, 3.4))
+how, close = figure.subplots(1, 2)
+for seed, run in runs.items():
+    history, width = run.history, 0.8 if seed else 2.2
+    how.loglog(history.index, history.loss, color=BLUE, lw=width)
+    close.semilogx(history.index, history.psnr, color=BLUE, lw=width)
+    close.plot(run.oracle_at, run.oracle_psnr, "o", color=ORANGE, ms=5 if seed else 8)
+noisy = dip.psnr(small.observation, small.truth)
+how.axhline(small.sigma**2, color=GREY, ls=":", lw=1.5)
+how.text(1, 0.93 * small.sigma**2, "σ²: the noise alone", va="top", color="0.3")
+close.axhline(noisy, color=GREY, ls=":", lw=1.5)
+_ = close.text(300, noisy - 0.2, "the noisy image", ha="right", va="top", color="0.3")
+
+# %% tags=["folded"]
+# Label the curves, and choose some iterates
+best, end = first.oracle_at, first.stopped_at
+close.text(best, first.oracle_psnr + 0.4, f"best: iteration {best}", ha="center", color=ORANGE)
+how.set(xlabel="iteration", ylabel="energy E", title="how well x₀ is explained")
+close.set(xlabel="iteration", ylabel="PSNR in dB", title="how close to the truth")
+close.margins(y=0.12)
+for axis in (how, close):
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+kept = {int(name.split()[1]): image for name, image in pick(first.snapshots, 5).items()}
+strip, scores = {}, {}
+for k, image in sorted({**kept, best: first.oracle}.items()):
+    name = f"iteration {k}, the best" if k == best else f"iteration {k}"
+    strip[name], scores[name] = image, f"{first.history.psnr[k]:.1f} dB"
+
+# %% tags=["folded"]
+# Show curves and iterates
+strip |= {"x₀, what it imitates": small.observation, "the truth": small.truth}
+scores["x₀, what it imitates"] = f"{noisy:.1f} dB"
+sheet = contact_sheet(strip, columns=4, captions=scores, width=7)
+last = first.history.psnr[end]
+reveal(figure, sheet, text="01 first", best=best, top=first.oracle_psnr, last=last, noisy=noisy)
 
 # %% [markdown]
-# So a difference of a tenth of a decibel between two fits means nothing here; the one to BM3D is many times the
-# spread. Comparisons in this course come with their spread.
+# <details><summary><b>Explain</b></summary>
 #
-# ## 6 · The catch
+# After the grain of the start come large shapes, then eyes, then fur, each iterate up to the best *smoother than
+# the noisy image that it was told to imitate*. The authors call this **impedance**: what looks like an image meets low
+# impedance and passes quickly into the weights; noise meets high impedance and comes late. A
+# convolutional network, it seems, **speaks a language in which images are short sentences and noise is a long one.**
 #
-# The network *can* reproduce the noise (section 3). What if we simply go on? We take the small
-# image, switch off everything that slows overfitting down (the input noise), and let it run.
+# Then comes the catch. The energy goes on falling; the PSNR turns, as the weights begin to
+# explain the noise: **overfitting**. The curves are mirror images only while the network learns the cat. Both ends of this
+# film are useless, and the image that we want lies *in between*, for all three seeds.
 #
-# > **Predict.** The energy keeps falling. What does the PSNR do?
+# Where? The best iterate was found with the truth, which in practice nobody has; the package calls it `oracle`. If the noise
+# level is known, the dotted line helps: σ² is the energy of the noise alone, and so of the truth.
+#
+# </details>
 
 # %%
-greedy = dip.lab("denoising", input_noise=0, iterations=240)
-overfitted = dip.fit(small, greedy, stop="count", seed=0)
-curves(overfitted, marks={"best": overfitted.oracle_at}, alt="Energy falls; PSNR peaks, then falls")
-
-# %%
-strip = pick(overfitted.snapshots, 6)
-strip["truth"] = small.truth
-contact_sheet(strip, columns=7, alt="The cat appears, and then sinks back into the noise")
+scrub(first, frames=20)
 
 # %% [markdown]
-# **Explain.** On the left nothing happens that would warn you: the energy just falls; its gentle bend is seen only
-# afterwards, and with logarithmic axes. On the right the PSNR climbs, passes a best iterate, and comes down again as the weights begin to find room for
-# the noise. Both ends of this film are useless; the image we want lies *on the way*.
-#
-# Where? The dashed line was drawn with the truth at hand, which is why the package calls it
-# `oracle`. In practice nobody knows the truth. Because we knew how strong the noise was, `fit` could
-# stop near the right place in section 4; what to do when you do not is the subject of lesson 08.
-
-# %% [markdown]
-# **Try it.** Press Start, and Stop when you like the image best. Then raise the iteration count and
-# press Start again: the same fit goes on, into the noise. (`panel.run` is then your run.)
+# Move the slider, or press ▶. With a running kernel you can watch the fit happen: press Start, and Stop when you like the image.
 
 # %%
-panel = watch(small, greedy, iterations=100)
+panel = watch(small, bare, iterations=100)  # panel.run is your run
 panel
 
+# %% tags=["folded"]
+# What the text claims, asserted for each seed
+for run in runs.values():
+    history = run.history
+    assert run.oracle_psnr > noisy + 6  # a filter of each pixel's colours alone gains 4.3
+    assert 10 < run.oracle_at < 0.6 * run.stopped_at  # the best iterate is neither end
+    assert history.psnr.iloc[-1] < run.oracle_psnr - 2
+    assert history.loss.iloc[-1] < 0.6 * history.loss[run.oracle_at]  # E falls all the while
+rough = dip.energy.total_variation(small.observation)
+for image in (dip.images.from_array(kept[k]) for k in kept if 1 < k <= best):
+    assert dip.energy.total_variation(image) < 0.8 * rough  # smoother than x₀
+
+# %% [markdown]
+# ## 5 · From a demonstration to a tool
+#
+# The recipe `lab` adds four things to equation (2):
+#
+# - **Averaging.** The result is a moving average of the latest iterates: they err in different places, so their mean errs less.
+# - **Input noise.** A little fresh noise is added to $z$ in each iteration, which slows overfitting down.
+# - **Two networks** with different random weights are fitted side by side; the output is their mean.
+# - **A stopping rule**, `sure`. It estimates the error of the average without the truth, from $x_0$ and σ, and returns
+#   the image where this estimate was smallest (lesson 08).
+#
+# With these, the method takes three lines: an image and a problem (section 1), and a fit.
+
 # %%
-history = overfitted.history
-assert history.loss.iloc[-1] < history.loss[overfitted.oracle_at]  # explains x₀ better, and yet
-assert history.psnr_average.iloc[-1] < overfitted.oracle_psnr - 0.5  # it is further from the truth
+run = dip.fit(problem, seed=0)  # the recipe is "lab", unless you name another
+run
+
+# %% [markdown]
+# How much of this is luck? Change nothing but the seed:
+
+# %%
+more = dip.fits({s: {"problem": problem, "seed": s} for s in (1, 2)}, progress=False)
+ours = torch.tensor([run.psnr, *(other.psnr for other in more.values())])
+noisy_psnr = dip.psnr(x0, clean)
+print(f"noisy {noisy_psnr:.1f} dB, restored {ours.mean():.2f} ± {ours.std():.2f} dB")
+
+# %% tags=["folded"]
+# What the text claims, asserted
+assert ours.min() > noisy_psnr + 8  # no training set, no clean image, no formula for cats
+assert ours.std() < 0.3
+assert run.psnr > run.oracle_psnr - 0.5  # the rule, without the truth, is close to the best
+
+# %% [markdown]
+# ## 6 · Against what you would use otherwise
+#
+# A gain over the noise is easy. What would a good engineer have done? `scikit-image` has three classics. BM3D is the hand-made denoiser that everybody
+# compares with, and NL-Ridge, a younger relative, comes with this package. All are told σ. The recipe `guided` is no pure deep prior: it runs NL-Ridge
+# as well, and returns a weighted mean of both results, with weights that are estimated without the truth.
+#
+# > **Predict.** How many decibels below or above the deep image prior will the six others be? In which
+# > part of the cat will you see the difference?
+
+# %%
+images, table = dip.baselines.compare(problem)
+mixed = dip.fit(problem, "guided", seed=0, progress=False)
+for name, fitted in {"deep image prior": run, "guided": mixed}.items():
+    images[name] = fitted.output
+    table.loc[name] = [fitted.seconds, fitted.psnr, dip.ssim(fitted.output, clean)]
+
+# %% tags=["folded"]
+# Cut out an eye and the whiskers, and show them with the table
+order = ["total variation", "non-local means", "BM3D", "NL-Ridge", "deep image prior", "guided"]
+shown = {"noisy": x0, **{name: images[name] for name in order if name in images}, "truth": clean}
+
+
+def crop(x):
+    eye, whiskers = x[:, 28:92, 40:104], x[:, 118:182, 6:70]
+    return torch.cat([eye, torch.ones(3, 64, 3), whiskers], dim=2)
+
+
+captions = {name: f"{dip.psnr(x, clean):.2f} dB" for name, x in shown.items() if name != "truth"}
+sheet = contact_sheet({n: crop(x) for n, x in shown.items()}, 2, captions, width=7)
+formats = {"seconds": "{:.2f}", "psnr": "{:.2f}", "ssim": "{:.3f}"}
+styled = table.sort_values("psnr").style.format(formats)
+reveal(sheet, styled, text="01 classics", share=mixed.rule.weight)
+
+# %% [markdown]
+# <details><summary><b>Explain</b></summary>
+#
+# Total variation has melted the fur into patches, and non-local means has ironed the coat. The deep image prior keeps more of the fur than
+# these two; it has lost nearly all whiskers, which BM3D and NL-Ridge keep.
+#
+# And be fair: BM3D and NL-Ridge are about a decibel ahead, in a fraction of the time, and the mixture adds nothing
+# to NL-Ridge here. Decades of thought about noise went into the two; the network had only its shape. **The point is not that it wins. The point is that
+# it plays at all.**
+#
+# </details>
+
+# %%
+compare(images["NL-Ridge"], run.output, names=("NL-Ridge", "deep image prior"))
+
+# %% tags=["folded", "figure:01_denoising"]
+# Show the whole images
+order = ["total variation", "wavelets", "non-local means", "BM3D", "NL-Ridge", "deep image prior"]
+shown = {"noisy": x0, **{name: images[name] for name in order if name in images}, "truth": clean}
+captions = {name: f"{dip.psnr(x, clean):.2f} dB" for name, x in shown.items() if name != "truth"}
+show(contact_sheet(shown, columns=4, captions=captions, width=8), text="01 whole")
+
+# %% tags=["folded"]
+# What the text claims, asserted
+psnr = table["psnr"]
+assert psnr["deep image prior"] > psnr["total variation"]
+assert psnr["NL-Ridge"] > ours.max() + 0.5
+assert abs(psnr["guided"] - psnr["NL-Ridge"]) < 0.25
+assert table.loc["NL-Ridge", "seconds"] < run.seconds  # the prior is slow, and we say so
 
 # %% [markdown]
 # ## 7 · What is promised, and what is not
 #
-# **Promised.** One method for many tasks: only the data term changes. No training set, so nothing
-# leaks in from other people's images, and it works where no training set can exist: a microscope
-# nobody else has, a single old photograph. It is a control experiment as well: what a trained
-# network achieves *beyond* this is what it has really learned.
+# **Promised.** One method for many tasks. BM3D was built for noise; equation (2) does not care what was done to the image, and with another
+# operator the same lines fill holes (lesson 06) or raise the resolution (lesson 05). No training set: nothing leaks in from other people's
+# images, and none has to exist. It is a control experiment, too: what a trained network achieves *beyond* this is what it has really learned.
 #
 # **Not promised.**
 #
-# - *Speed.* Every image is a fit of its own. The published settings take half an hour for this
-#   image on two cores; the `lab` recipe that you used takes less than a minute (lesson 09).
-# - *The best number.* Trained networks are ahead wherever there is training data like yours, and
-#   BM3D is hard to beat on Gaussian noise.
-# - *Knowing when to stop*, if you know nothing about the noise. You saw the price (lesson 08).
-# - *New knowledge.* Behind a large hole the network continues what surrounds it; it cannot know that
-#   there was a face (lesson 06).
-# - *Texture.* Whatever looks like noise to the network, fine sand or a grainy fabric, is treated
-#   like noise (lesson 04).
+# - *Speed.* The published settings took half an hour for 256x256 pixels on two
+#   cores, `lab` about a minute (lesson 09).
+# - *The best number.* Where training images like yours exist, published comparisons see trained networks ahead (not run here).
+# - *Knowing when to stop*, if you know nothing about the noise (lesson 08).
+# - *New knowledge.* Behind a large hole it continues the surroundings; it cannot know that there was a face (lesson 06).
+# - *Texture.* Fine sand looks like noise, and is treated so (lesson 04).
 #
 # ## What to take away
 #
 # 1. The data term cannot tell an image from noise; a **prior** must.
-# 2. The *structure* of a convolutional network is one: natural images pass with low impedance,
-#    noise with high impedance.
-# 3. The deep image prior fits an untrained network to **one** degraded image and **stops on the
-#    way**.
-# 4. It needs no data and no formula, only time; and somebody who says when to stop.
+# 2. A prior can be written down, learned, or built into a network's *structure*.
+# 3. The deep image prior fits an untrained network to **one** degraded image. The image comes first, noise comes late: what it
+#    needs is time, and a rule that says when to stop.
 #
 # ## Exercises
 #
-# Put your answer in the place of `None`; the check says whether it is right, or gives a hint.
-# Worked answers: [solutions/01_motivation.ipynb](solutions/01_motivation.ipynb).
+# Replace `None` and run the cell for a verdict or a hint; double-click *Your answer* to write. Worked
+# answers: [solutions/01_motivation.ipynb](solutions/01_motivation.ipynb).
 #
-# **1. The yardstick.** Write `psnr(image, truth)` with torch: $10 \log_{10}(1 / \text{MSE})$ for
-# images in [0, 1].
-
-# %%
-my_psnr = None
-
-check.psnr_function(my_psnr)
-
-# %% [markdown]
-# **2. No bottleneck.** How many parameters does the *published* network have for each number of our
-# image `x0`? (`dip.networks.Hourglass()` is that network.)
-
-# %%
-published = dip.networks.Hourglass()
-my_ratio = None
-
-check.numbers_per_parameter(my_ratio, published, x0)
-
-# %% [markdown]
-# **3. No network.** What if every *pixel* is a parameter of its own? First say what the best PSNR on
-# the way will be, and why. Then fit `small` for 300 iterations (`iterations=300`: who asks for a
-# number gets it, no rule stops earlier) with the recipe
-# `dip.lab(network="pixels", learning_rate=0.02)`, and draw its `curves`.
+# **1. Which prior for which job?** (a) A microscope photographed 400 dishes twice each, with noise. (b) There is one
+# photograph of a lost building, with scratches. (c) A museum has 10,000 clean scans of
+# maps; the next will come blurred, or with holes. Choose from the map of section 2, and name an assumption that
+# would ruin each choice if it were false.
+#
+# <details><summary>A first hint</summary>
+#
+# First the row (what data is there?), then the column (one task, or any operator?).
+#
+# </details>
+#
+# *Your answer:*
+#
+# **2. No network.** Somebody says: "More weights than numbers! It overfits from the first step, and the good
+# image on the way was luck." Make every *pixel* a weight of its own, with no network. What will the best PSNR be?
+# Fit `small` for 300 iterations with `dip.lab(network="pixels", learning_rate=0.02)`. What do this fit and the three seeds of
+# section 4 reply?
+#
+# <details><summary>A first hint</summary>
+#
+# `dip.fit(small, recipe, iterations=300)`. The energy has one term for each pixel: which other pixels does a pixel know of?
+#
+# </details>
+#
+# *Your answer:*
 
 # %%
 my_run = None
@@ -403,32 +580,38 @@ my_run = None
 check.no_prior(my_run)
 
 # %% [markdown]
-# **4. Your own structure.** Write an `nn.Module` that maps `(1, 32, H, W)` to `(1, 3, H, W)`, ends
-# in a sigmoid, and gains at least 1 dB on `small`. Five layers are enough. What happens with 1×1
-# filters only?
+# **3. Your own structure.** Write an `nn.Module` that maps `(1, 32, H, W)` to `(1, 3, H, W)`, ends
+# in a sigmoid, and gains 1 dB on `small`. Five layers are enough. What if all filters are 1x1?
+#
+# <details><summary>A first hint</summary>
+#
+# Chain `nn.Conv2d(32, 32, 3, stride=2, padding=1)`, `nn.BatchNorm2d(32)`, `nn.LeakyReLU(0.2)`, `nn.Upsample(scale_factor=2)` with `nn.Sequential`.
+#
+# </details>
 
 # %%
-my_fit = None  # dip.fit(small, network=...)
+my_fit = None  # dip.fit(small, dip.Recipe(iterations=300), my_network)
 
 check.own_network(my_fit)
 
 # %% [markdown]
-# **5. Your own photograph.** No check here, and no truth either: `dip.images.read("photo.jpg",
-# longest=512)` gives an image, `dip.Problem(image)` a problem, `dip.fit` a run, and
-# `dip.images.write(run.output, "restored.png")` keeps it. `run.psnr` will refuse; read why.
+# **4. What does it know about cats?** Turn `small.truth` upside down (`.flip(-2)`), make a problem of it, and fit it with `bare` and three
+# seeds. Do the same with the pixels shuffled. What would a network that was trained on cats make of the first? What do both say about what *this* network knows?
+#
+# <details><summary>A first hint</summary>
+#
+# `truth.flatten(1)[:, torch.randperm(96 * 96)].reshape(3, 96, 96)` shuffles. Compare the gains, `run.oracle_psnr` less the noisy image's PSNR.
+#
+# </details>
+#
+# *Your answer:*
 #
 # ## References
 #
-# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision
-#   128 (2020) 1867–1888. [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
-#   First at CVPR 2018, [doi:10.1109/CVPR.2018.00984](https://doi.org/10.1109/CVPR.2018.00984).
-# - L. Rudin, S. Osher, E. Fatemi, *Nonlinear total variation based noise removal algorithms*, Physica D
-#   60 (1992). [doi:10.1016/0167-2789(92)90242-F](https://doi.org/10.1016/0167-2789(92)90242-F).
-# - A. Buades, B. Coll, J.-M. Morel, *A non-local algorithm for image denoising*, CVPR 2005.
-#   [doi:10.1109/CVPR.2005.38](https://doi.org/10.1109/CVPR.2005.38).
-# - K. Dabov, A. Foi, V. Katkovnik, K. Egiazarian, *Image denoising by sparse 3-D transform-domain
-#   collaborative filtering*, IEEE Transactions on Image Processing 16 (2007).
-#   [doi:10.1109/TIP.2007.901238](https://doi.org/10.1109/TIP.2007.901238).
-# - K. Zhang et al., *Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising*
-#   (DnCNN), IEEE Transactions on Image Processing 26 (2017).
-#   [doi:10.1109/TIP.2017.2662206](https://doi.org/10.1109/TIP.2017.2662206).
+# - Deep image prior: Ulyanov et al., [IJCV 2020](https://doi.org/10.1007/s11263-020-01303-4), [CVPR 2018](https://doi.org/10.1109/CVPR.2018.00984)
+# - Total variation: Rudin et al., [Physica D 1992](https://doi.org/10.1016/0167-2789(92)90242-F). Wavelets: Chang et al., [TIP 2000](https://doi.org/10.1109/83.862633)
+# - Non-local means: Buades et al., [CVPR 2005](https://doi.org/10.1109/CVPR.2005.38). BM3D: Dabov et al., [TIP 2007](https://doi.org/10.1109/TIP.2007.901238). NL-Ridge: Herbreteau & Kervrann, [2025](https://doi.org/10.48550/arXiv.2402.13816)
+# - DnCNN: Zhang et al., [TIP 2017](https://doi.org/10.1109/TIP.2017.2662206). Diffusion posterior sampling: Chung et al., [ICLR 2023](https://doi.org/10.48550/arXiv.2209.14687)
+# - Plug-and-play: Venkatakrishnan et al., [GlobalSIP 2013](https://doi.org/10.1109/GlobalSIP.2013.6737048), Zhang et al., [TPAMI 2022](https://doi.org/10.1109/TPAMI.2021.3088914); without clean images, Liu et al., [2020](https://doi.org/10.48550/arXiv.1912.05854)
+# - Noise2Noise: Lehtinen et al., [ICML 2018](https://doi.org/10.48550/arXiv.1803.04189). Noise2Void: Krull et al., [CVPR 2019](https://doi.org/10.1109/CVPR.2019.00223)
+# - Self2Self: Quan et al., [CVPR 2020](https://doi.org/10.1109/CVPR42600.2020.00196). Zero-shot Noise2Noise: Mansour & Heckel, [CVPR 2023](https://doi.org/10.1109/CVPR52729.2023.01347)

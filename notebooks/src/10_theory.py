@@ -54,7 +54,7 @@ torch.set_num_threads(1)  # networks as small as these are not faster on more
 # %% [markdown]
 # ## 1 · The challenge
 #
-# In lesson 03 a network found an image many times faster than the same pixels in disorder. The
+# In lesson 03 a network found an image about three times faster than the same pixels in disorder. The
 # authors *showed* that, and had no proof. Can we **predict** it: look at an untrained network, and
 # draw the curves of fits that nobody has made?
 #

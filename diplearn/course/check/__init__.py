@@ -1,4 +1,4 @@
-"""Checks of the answers to the lessons' exercises: ``check.psnr_function(my_psnr)``.
+"""Checks of the answers to the lessons' exercises: ``check.own_network(my_fit)``.
 
 Each check takes the learner's answer and returns a `Verdict`, which a notebook displays: right,
 with the reason; or wrong, with a hint. None means that there is no answer yet. The text of each
@@ -14,9 +14,9 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "numbers": "alias best_weight beta by_chance constant dimensions four_runs how_long "
-        "negative numbers_per_parameter salt_sigma sees_across two_pixels".split(),
-        "functions": "apart discrepancy_rule multiplications neighbours orthogonal psnr_function "
-        "psnr_inside spectral_error stabilised tangent_kernel tv_function two_shares "
+        "negative salt_sigma sees_across two_pixels".split(),
+        "functions": "apart discrepancy_rule multiplications neighbours orthogonal "
+        "psnr_inside spectral_error stabilised tangent_kernel "
         "unseen_by_blocks".split(),
         "fits": "cheaper checkerboard equal_size follows fooled no_need_to_stop no_prior "
         "one_factor own_hole own_network reached tells_apart twin without_mask".split(),

@@ -1,92 +1,10 @@
 """Checks of exercises whose answer is a function, tried on a small example with a known result."""
 
 import math
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 
-from ...energy import total_variation
 from .verdict import check_of_function, decisions, function
-
-
-@check_of_function
-def psnr_function(answer):
-    """Lesson 01: `psnr(image, truth)`, in decibels."""
-    truth = torch.linspace(0, 0.9, 3 * 16 * 16).reshape(3, 16, 16)
-    image = truth + 0.1 * torch.cos(torch.arange(3 * 16 * 16.0)).reshape(3, 16, 16)
-    error = float((image - truth).square().mean())
-    return function(
-        answer,
-        inputs=(image, truth),
-        right=-10 * math.log10(error),
-        why="10 log₁₀(1 / mean squared error)",
-        slips={
-            10 * math.log10(error): "the sign: a better image has a higher PSNR",
-            -20 * math.log10(error): "20 belongs to amplitudes; a squared error is a power: 10",
-            -10 * math.log(error): "that is the natural logarithm; decibels use base 10",
-            error: "that is the mean squared error; convert it to decibels",
-            -10 * math.log10(error * truth.numel()): "that is the sum over the pixels",
-        },
-        otherwise="on the test image it gives {given:.2f}, not {right:.2f} dB",
-    )
-
-
-@check_of_function
-def tv_function(answer):
-    """Lesson 02: `tv(image)`, the isotropic total variation, summed over the pixels."""
-    x = torch.rand(3, 24, 31, generator=torch.Generator().manual_seed(0))
-    across, down = x.diff(dim=2), x.diff(dim=1)
-    a, d = across[:, :-1], down[..., :-1]
-    squares = a.square() + d.square()
-    around = (x - x.roll(1, 1)).square() + (x - x.roll(1, 2)).square()
-    anisotropic = "with |∂x| + |∂y| slanted edges cost more than upright ones; use √(∂x² + ∂y²)"
-    slips = {
-        across.abs().sum() + down.abs().sum(): anisotropic,
-        a.abs().sum() + d.abs().sum(): anisotropic,
-        squares.sum(): "the root is missing: without it, one sharp edge costs more than a ramp",
-        squares.sqrt().mean(): "that is the mean; the sum is asked for",
-        squares.sum().sqrt(): "take the root at each pixel, and then the sum",
-        around.sqrt().sum(): "roll() joins the two ends of the image",
-        (a + d).abs().sum(): "square each difference first",
-    }
-    tried = partial(function, answer, inputs=[x], why="the lengths of all the gradients, added up")
-    # An answer that repeats the border, and so adds a last row and column, is right, too.
-    wider = total_variation(F.pad(x[None], (0, 1, 0, 1), mode="replicate")[0])
-    return tried(right=wider, slips={}) or tried(right=total_variation(x), slips=slips)
-
-
-@check_of_function
-def two_shares(answer):
-    """Lesson 03: `shares(image, clean, noise)`, the a and b of the nearest a clean + b noise."""
-    clean, noise, rest = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    noise = 0.3 * noise - 0.1 * clean  # not orthogonal, as after clipping to [0, 1]
-    basis = torch.linalg.qr(torch.stack([clean.flatten(), noise.flatten()], dim=1)).Q
-    rest = rest.flatten() - basis @ (basis.T @ rest.flatten())
-    image = 0.7 * clean + 0.4 * noise + 0.1 * rest.reshape(clean.shape)
-
-    def alone(x, direction):
-        return (x * direction).sum() / direction.square().sum()
-
-    a = alone(image, clean)
-    common = (
-        "the two directions are not orthogonal, and what they have in common is counted twice: "
-        "solve for a and b together"
-    )
-    return function(
-        lambda *images: [float(share) for share in answer(*images)],
-        inputs=(image, clean, noise),
-        right=(0.7, 0.4),
-        why="two unknowns, two equations; what the directions have in common is counted once",
-        slips={
-            (0.4, 0.7): "first the image's share, then the noise's",
-            (a, alone(image, noise)): common,
-            (a, alone(image - a * clean, noise)): common,
-            (a, alone(image - clean, noise)): "subtract a times the clean image, not all of it",
-        },
-        rtol=1e-3,
-        otherwise="the test image has 0.70 and 0.40, not {given[0]:.2f} and {given[1]:.2f}",
-    )
 
 
 @check_of_function

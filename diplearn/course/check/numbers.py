@@ -129,25 +129,6 @@ how_long = partial(
 
 
 @check
-def numbers_per_parameter(answer, network, image):
-    """Lesson 01: the number of parameters of a network for each number of an image."""
-    parameters, numbers = sum(p.numel() for p in network.parameters()), image.numel()
-    ratio = parameters / numbers
-    more = "more" if ratio > 1 else "fewer"
-    return number(
-        answer,
-        right=ratio,
-        why=f"{parameters:,} parameters, {numbers:,} numbers, {more} than one each",
-        slips={
-            1 / ratio: "that is the other way round",
-            ratio * image.shape[0]: f"each pixel holds {image.shape[0]} numbers",
-        },
-        tolerance=0.02,
-        otherwise="p.numel() counts the numbers of a tensor; add them up over the parameters",
-    )
-
-
-@check
 def sees_across(answer, reach):
     """Lesson 06: the least number of levels with which a hole's centre depends on its rim."""
     right = min(levels for levels, seen in reach.items() if seen)
