@@ -4,6 +4,8 @@ The deep image prior drops the regulariser R and writes x = f_θ(z) instead (equ
 variation, the classical choice of R, is here for comparison.
 """
 
+import torch
+
 from .errors import lookup
 
 __all__ = ["data_term", "energy", "total_variation"]
@@ -13,18 +15,18 @@ BACKGROUND = 1e-4
 
 
 def _squares(predicted, observed):
-    return (predicted - observed).square()
+    return torch.square(predicted - observed)
 
 
 def _distances(predicted, observed):
-    return (predicted - observed).abs()
+    return torch.abs(predicted - observed)
 
 
 def _deviance(predicted, observed):
     """Return the deviance of the Poisson distribution; below 0, its tangent at 0."""
     mean, count = predicted.clamp(min=0) + BACKGROUND, observed + BACKGROUND
-    deviance = mean - count - count * (mean / count).log()
-    return deviance + observed / BACKGROUND * (-predicted).relu()
+    deviance = mean - count - count * torch.log(mean / count)
+    return deviance + observed / BACKGROUND * torch.relu(-predicted)
 
 
 DATA_TERMS = {"mse": _squares, "l1": _distances, "poisson": _deviance}
