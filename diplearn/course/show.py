@@ -34,6 +34,12 @@ def show(*results, text, **numbers):
     ------
     InputError
         There is no such text, or a value for it is missing.
+
+    Examples
+    --------
+    >>> show("1.5 dB", text="00 example")  # doctest: +ELLIPSIS
+    1.5 dB
+    ...
     """
     from IPython.display import Markdown, display  # a notebook has IPython
 
