@@ -13,7 +13,6 @@ import diplearn as dip
 from diplearn.course import data
 
 ROOT = Path(dip.__file__).parent
-STORED = [("denoising", "astronaut"), ("denoising", "chelsea"), ("super_resolution", "astronaut")]
 
 
 def test_the_method_stands_alone():
@@ -32,10 +31,10 @@ def test_the_stored_results_are_there():
     assert {"rule", "gap", "stopped_at"} <= set(pd.read_csv(data.path("stopping.csv")))
 
 
-@pytest.mark.parametrize(("task", "picture"), STORED)
+@pytest.mark.parametrize(("task", "picture"), data.SHOWN.items())
 def test_the_images_at_full_size_have_the_scores_of_the_table(task, picture):
-    images, table = data.full_size(task, picture)
-    clean = dip.images.load(picture)
+    images, table = data.full_size(task)
+    clean = dip.images.shrink(dip.images.load(picture), 512)
     assert images["truth"].equal(clean) and set(table.index) == set(images) - {"truth", "x₀"}
     how = {"luma": True, "shave": 4} if task == "super_resolution" else {}
     scores = pd.read_csv(data.path("full_size/scores.csv"))
@@ -44,8 +43,9 @@ def test_the_images_at_full_size_have_the_scores_of_the_table(task, picture):
     for method in table.index:
         image = images[method]
         assert image.shape == clean.shape and 0 <= image.min() <= image.max() <= 1
-        assert dip.psnr(image, clean, **how) == pytest.approx(scores.psnr[method], abs=0.1), method
-        assert dip.ssim(image, clean, **how) == pytest.approx(scores.ssim[method], abs=0.01), method
+        lost = scores.psnr[method] - dip.psnr(image, clean, **how)  # by JPEG
+        assert -0.05 < lost < 0.25, method
+        assert dip.ssim(image, clean, **how) == pytest.approx(scores.ssim[method], abs=0.02), method
         if table.seeds[method] > 1:
             assert 0 < table.psnr_std[method] < 1
             assert table.psnr[method] == pytest.approx(scores.psnr[method], abs=1)
@@ -54,8 +54,6 @@ def test_the_images_at_full_size_have_the_scores_of_the_table(task, picture):
 def test_full_size_says_what_there_is():
     with pytest.raises(dip.InputError, match="denoising"):
         data.full_size("deblurring")
-    with pytest.raises(dip.InputError, match="astronaut, chelsea"):
-        data.full_size("denoising", "rocket")
 
 
 def test_the_images_at_full_size_take_little_space():

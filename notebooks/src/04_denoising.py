@@ -56,11 +56,9 @@ from diplearn.widgets import compare, scrub
 # %% [markdown]
 # ## 1 · A fit that nobody stopped
 #
-# In lesson 01 a fit restored a noisy cat, and then sank back into the noise. Lesson 08 asks when to stop.
-# Here we ask **what comes in, and in which order**. We begin with 50,000
-# iterations of one network, on a cat of 128x128 pixels with noise of σ = 25/255. It takes half an
-# hour, so `python benchmarks/overfitting.py` made it once, and the course keeps some of its images (moving averages
-# of the iterates).
+# In lesson 01 a fit restored a noisy cat, and then sank back into the noise. Here we ask **what comes in, and in which order**. We begin with 50,000
+# iterations of one network, on a cat of 128x128 pixels with noise of σ = 25/255. That takes half an
+# hour, so some of its images are stored (moving averages; `benchmarks/overfitting.py`).
 #
 # We added the noise $n = x_0 - x$ ourselves, so we can look for it in a restored image $\hat x$:
 #
@@ -71,7 +69,7 @@ from diplearn.widgets import compare, scrub
 # no truth.
 #
 # > **Predict.** How much of the noise is in after 100, 400, 2,400 and 50,000 iterations? (The paper stops
-# > its JPEG example at 2,400, and shows it overfitted at 50,000.) And what should an ideal residual look like?
+# > its JPEG example at 2,400, and shows it overfitted at 50,000.) What should an ideal residual look like?
 
 
 # %%
@@ -110,10 +108,9 @@ reveal(contact_sheet(shown, columns=4, captions=captions, width=12), text="04 fi
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# An ideal residual is the noise and nothing else: grain in which nobody recognises a cat. Whatever you *do*
-# recognise in a residual was taken out of the image (section 5). At 100 iterations, less than a tenth of the noise is in, and the residual
-# is nearly ideal. Later it fades, because the noise moves from the residual into the image: two thirds of it by
-# 2,400 iterations, almost nine tenths by 50,000.
+# An ideal residual is the noise and nothing else: grain in which nobody recognises a cat. At 100 iterations, less than a tenth of the noise
+# is in the image, and the residual looks ideal. (It is not: more than half of the cat's fine detail is left out, too; section 5.) Later the residual fades,
+# because the noise moves into the image: two thirds by 2,400 iterations, almost nine tenths by 50,000.
 #
 # The paper's network learns more slowly and has more noise on its input, so its 2,400 iterations say nothing about ours.
 # *Iterations of different recipes cannot be compared; what has come in, can.*
@@ -128,26 +125,25 @@ assert shares[100] < 0.15 and shares[2400] > 0.5 and shares[50_000] > 0.8
 # ## 2 · Detail against noise
 #
 # That a smooth sky comes before grainy noise would surprise nobody. So we look at **fine detail** only.
-# Let $H x$ be what a slight blur takes away from $x$: edges, texture, and most of the noise. Of the fine
+# Let $H x$ be what a slight blur takes away from $x$: edges, texture, and most of any noise. Of the fine
 # noise and of the fine detail, the shares
 #
 # $$a = \frac{\langle H (\hat x - x),\; H n\rangle}{\lVert H n\rVert^2}, \qquad
 #   b = \frac{\langle H \hat x,\; H x\rangle}{\lVert H x\rVert^2} \tag{2}$$
 #
-# have come in. Both are 0 for a flat image, and about 1 for the observation. A good prior has $b$ large while $a$ is still
-# small. But how large must $b$ be before the network deserves praise? That takes **rivals**.
+# have come in. Both are about 0 for a flat image, about 1 for the observation. A good prior has $b$ large while $a$ is still
+# small. How large must $b$ be? That takes **rivals**.
 #
 # - *The same rate.* If detail and noise came in alike, $b$ would equal $a$.
 # - *A Gaussian blur*, from strong to weak. It lets slow waves pass first, of which photographs have more than noise.
 # - *The best linear filter.* Photographs vary in brightness and hardly in colour; noise varies in all three channels
-#   alike. So this filter may weigh every frequency of every colour axis (brightness, red against blue, green against both) by a factor from 0 to 1, and
-#   it *sees the truth* when it chooses them. No filter of this kind has more detail for the same noise.
+#   alike. So for every wavelength and every colour axis (brightness, red against blue, green against both), this filter chooses a factor from 0 to 1, and
+#   it *sees the truth* when it chooses. No filter of this kind has more detail for the same noise.
 #
-# Where the network is above the third rival, it uses something that is neither frequency nor colour:
-# *where* things are.
+# Where the network is above the third rival, it uses something besides wavelength and colour.
 #
-# > **Predict.** The images are a cup of coffee, a photographer, a brick wall and grass. Draw $b$ over $a$ for
-# > the three rivals and for the network. On which of the images does the network beat the best
+# > **Predict.** The images: a cup of coffee, a photographer, a brick wall, grass. Draw $b$ over $a$ for
+# > the three rivals and for the network. On which images does the network beat the best
 # > linear filter?
 
 
@@ -229,22 +225,21 @@ prices["Gaussian blur"] = [price(*blurs[k].T) for k in pictures]
 # %% tags=["folded"]
 # Draw b over a: the network, and its rivals
 figure = Figure(figsize=(8, 8))
-for axis, name in zip(figure.subplots(2, 2, sharex=True, sharey=True).flat, pictures):
+for axis, name in zip(figure.subplots(2, 2, sharex="row", sharey=True).flat, pictures):
     axis.plot([0, 1], [0, 1], color="0.6", ls=":", lw=1.2)
     axis.plot(*blurs[name].T, color=GREY, lw=1.4)
     axis.plot(*filters[name], color=ORANGE, ls="--", lw=2)
     for seed in range(3):
         axis.plot(*paths[name, seed].T, color=BLUE, lw=1.6)
-    axis.set(title=name, xlim=(0, 1), ylim=(0, 1))
+    axis.set(title=name, xlim=(0, 0.4 if name in pictures[:2] else 1), ylim=(0, 1))
     axis.spines[["top", "right"]].set_visible(False)
-    axis.label_outer()
 
 # %% tags=["folded"]
 # Name axes and lines, and show the result
 figure.supxlabel("share of the fine noise that is in, a")
 figure.supylabel("share of the fine detail that is in, b")
-words = {"network": (0.09, 0.55, BLUE), "best linear filter": (0.34, 0.87, ORANGE)}
-words |= {"Gaussian blurs": (0.42, 0.57, "0.35"), "a = b": (0.48, 0.4, "0.5")}
+words = {"network": (0.005, 0.72, BLUE), "best linear filter": (0.2, 0.77, ORANGE)}
+words |= {"Gaussian blurs": (0.24, 0.43, "0.35"), "a = b": (0.28, 0.2, "0.5")}
 for word, (a, b, colour) in words.items():
     figure.axes[0].text(a, b, word, color=colour, fontsize=11)
 reveal(figure, prices.style.format("{:.1%}"), text="04 against")
@@ -253,14 +248,16 @@ reveal(figure, prices.style.format("{:.1%}"), text="04 against")
 # <details><summary><b>Explain</b></summary>
 #
 # When half of the cup's detail is in, a blur has let in a quarter of the noise, and the network 2 %. But the best linear
-# filter has let in 4 %: most of the network's lead over the blur is due to frequency and colour. *The
+# filter has let in 4 %: most of the network's lead over the blur can be had with wavelength and colour alone. *The
 # stronger the rival, the more a win is worth.*
 #
 # On the cup and the photographer, the network is ahead even of the best filter. Their fine detail is long edges. An edge agrees
-# with itself along its length, and noise agrees with nothing; a filter, which does the same everywhere, cannot use that. On
-# the wall the network is level with the filter, or behind: the seed decides. On grass it takes two thirds more noise
-# than the filter, hardly less than a blur. Grass is irregular grain, and to this network grain is noise. (Tried beside the lesson: on the
-# astronaut the two are level, on the cat's fur the filter is ahead.)
+# with itself along its length, and noise agrees with nothing; a filter, which does the same everywhere, cannot follow an edge. On
+# the wall the network is level with the filter, or behind: the seed decides. On grass it lets in two thirds more noise
+# than the filter, hardly less than a blur. Grass is irregular grain, and to this network grain is noise.
+#
+# Tried beside the lesson: on the astronaut the two are level, on the cat's fur the filter is ahead. A filter that also tells directions apart stays
+# behind on cup and photographer, and is far ahead on the wall, whose joints have two.
 #
 # </details>
 
@@ -274,6 +271,7 @@ assert net["coffee"] < 0.8 * best["coffee"] < 0.3 * blur["coffee"]
 assert net["camera"] < best["camera"] - 0.015
 assert best["brick"] - 0.04 < net["brick"] < blur["brick"]
 assert net["grass"] > best["grass"] + 0.05
+assert come_in(film[100], cat)[1] < 0.5  # section 1: more than half of the detail is left out
 
 # %% [markdown]
 # ## 3 · Single iterate, moving average, many runs
@@ -283,11 +281,11 @@ assert net["grass"] > best["grass"] + 0.05
 # averaging *restored* images help, when all of them have seen the same noise?
 #
 # Let several runs differ in nothing but their seed: in the first weights, in $z$, and in the noise on $z$. Split the
-# error into a part $s$ that all runs share and a part $o_i$ that run $i$ has alone:
+# error into a part $s$ that all runs share, and a part $o_i$ that run $i$ has alone:
 #
 # $$\hat x_i - x = s + o_i, \qquad S = \tfrac1N \lVert s \rVert^2, \qquad O = \tfrac1N \lVert o_i \rVert^2 .$$
 #
-# The own parts are independent, and 0 on average. So the mean of $M$ runs has the mean squared error
+# The own parts are independent, and 0 on average over the seeds. So the mean of $M$ runs has the mean squared error
 #
 # $$S + \frac{O}{M}. \tag{3}$$
 #
@@ -299,8 +297,8 @@ assert net["grass"] > best["grass"] + 0.05
 # The truth does not occur in (4). **What averaging can remove is known without the truth.** What will
 # remain, $S$, is not.
 #
-# > **Predict.** A moving average over the iterations of *one* run also removes a part of the error. Which one: $S$, $O$, or some of both? And which of
-# > the two is the larger one, before and after?
+# > **Predict.** A moving average over the iterations of *one* run also removes a part of the error: of $S$, of $O$, or of both? Which of
+# > the two is larger, before and after? (The paper's numbers and (3) help.)
 
 # %%
 coffee, alone = noisy["coffee"], dip.lab(members=1, iterations=150, stop="count")
@@ -345,15 +343,15 @@ reveal(figure, text="04 parts")
 # optimiser overshoots a little. The flicker of one run has nothing to do with that of another, so it belongs to $O$; a mean over
 # iterations removes it just as a mean over runs would, and costs no second fit.
 #
-# $S$ is the larger part, and no averaging touches it. (The average also lags behind its fit: it has a little less noise, and a little less
-# detail.)
+# $S$ is the larger part, and no mean over runs touches it. (The moving average lags behind its fit, so it has less noise and less
+# detail; on the cup the two balance. On another image, tried beside the lesson, $S$ grew by a tenth.)
 #
 # </details>
 #
-# Runs 1 and 2 have served to measure $S$ and $O$. The other four have not been looked at.
+# Runs 1 and 2 have given $S$ and $O$. The other four have not been looked at.
 #
-# > **Predict.** With the numbers below and (3): which PSNR has the mean of the *four other* runs? Which would the mean of infinitely
-# > many have? How many single iterates must be averaged to match one moving average?
+# > **Predict.** With the numbers below and (3): which PSNR has the mean of the *four other* moving averages? Which would the mean of infinitely
+# > many have? How many single iterates match one moving average?
 
 # %%
 for kind, part in parts.items():
@@ -399,12 +397,13 @@ reveal(table.style.format("{:.2f} dB"), text="04 four", missed=missed, **numbers
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Two runs predict the other four to about a tenth of a decibel. One moving average is as good as the mean of four single iterates. The mean of four
+# Two runs predict the other four to about 0.1 dB. One moving average is as good as the mean of four single iterates. The mean of four
 # moving averages gains four tenths of a decibel more, and that of infinitely many six tenths. The mean of two already has half of this: that is why the
 # `lab` recipe fits two networks.
 #
-# What is in $S$? Two runs on *another* noise share with the first runs only what is not noise. It is two thirds of $S$: detail that no run has, or that all have made up
-# alike. The other third is noise that all runs let in. More runs mend neither. A *different* method can, where it is wrong in other places ([04b](04b_other_noise.ipynb)).
+# What is in $S$? Two runs on *another* noise share with the first runs only what is not noise: two thirds of $S$. That is detail which no run has or all have made up
+# alike, and black that clipped noise brightens (a sixth of $S$, measured beside the lesson). The other third is noise that all runs let in. More runs mend
+# none of this. A *different* method can, where it is wrong in other places ([04b](04b_other_noise.ipynb)).
 #
 # </details>
 
@@ -425,8 +424,8 @@ assert measured["moving average", 4] > measured["moving average", 1] + 0.2
 #
 # Three images, three seeds; every method is told σ. Besides the
 # classics there is `guided`, lesson 01's mixture of the deep prior with NL-Ridge. One fit of two networks serves for both: SURE, the
-# stopping rule of the `lab` recipe (lesson 08), chooses the deep prior's own image, and `guided` chooses a mixture. Clipped noise
-# brightens what is black; `noise.unclip` corrects that for all methods alike ([04b](04b_other_noise.ipynb)).
+# `lab` recipe's stopping rule (lesson 08), chooses the deep prior's own image, and `guided` chooses a mixture. Clipped noise
+# brightens black; `noise.unclip` corrects that for all methods alike ([04b](04b_other_noise.ipynb)).
 #
 # > **Predict.** Will one method win on all three images? On which one is BM3D, which looks for *patches that repeat*,
 # > furthest ahead of the deep prior? Can a mixture be better than both of its halves?
@@ -500,15 +499,15 @@ reveal(figure, mean[list(looks)].style.format("{:.1f}"), text="04 classics")
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# BM3D and NL-Ridge are ahead of the deep prior alone: by 0.5 to 1 dB on the cup, and by two on the wall, one brick many times over. Total variation, wavelets and
-# non-local means are behind it on all three images. On grass *no method reaches the plain blur*, once the truth has chosen its width.
+# BM3D and NL-Ridge are ahead of the deep prior alone: by 0.5 to 1 dB on the cup, by two on the wall, one brick many times over, and by 0.1 to 0.3 on grass. Total variation, wavelets and
+# non-local means are behind it on all three images. On grass *no method reaches the plain blur*, whose width the truth has chosen.
 #
 # The mixture is better than both of its halves on all three images, by 0.1 to 0.3 dB; on the wall BM3D is as good. A weaker method can help a better one, if it is wrong in other
 # places.
 #
-# How far does this hold? On the paper's nine colour photographs, shrunk to 256x256 pixels, the project measured 31.66 dB for `guided`, 31.43 for BM3D and 31.41 for NL-Ridge, all corrected
-# (three seeds, spread 0.01; `benchmarks/RESULTS.md`). At full size, the paper's text says 31.00 dB for the mean of two runs; the restored images that its
-# authors published score 31.29 dB (how many runs are in them is not stated), and their images of CBM3D, BM3D for colour, 31.42 dB.
+# On the paper's nine photographs, shrunk to 256x256 pixels, we measured 31.66 dB for `guided`, 31.43 for BM3D and 31.41 for NL-Ridge, all corrected
+# (three seeds, spread 0.01; `benchmarks/RESULTS.md`). At full size, the images that the paper's authors published score 31.29 dB
+# (the text says 31.00), and those of CBM3D, BM3D for colour, 31.42 dB.
 #
 # </details>
 
@@ -528,11 +527,11 @@ assert mean.loc["grass"].drop("best blur").max() < mean.loc["grass", "best blur"
 # %% [markdown]
 # ## 5 · What is left out
 #
-# Back to the residual, and to a cat of 451x300 pixels. `python benchmarks/full_size.py denoising` made these images once, with three
+# Back to the residual, and to a cat of 451x300 pixels. `benchmarks/full_size.py` made these images, with three
 # seeds of each fit.
 
 # %%
-large, scored = data.full_size("denoising", "chelsea")
+large, scored = data.full_size("denoising")
 
 # %% tags=["folded"]
 # Show two details of each image
@@ -564,10 +563,10 @@ assert scored.psnr["BM3D"] > scored.psnr["lab"] + 0.7
 assert scored.psnr["guided"] > scored.psnr["BM3D"]
 
 # %% [markdown]
-# In the deep prior's residual lie the whiskers and the fur that its image lacks. **Structure in the residual is image that was thrown away.** Look at your residuals: they
-# are a witness that needs no truth.
+# In the deep prior's residual lie the whiskers and the fur that its image lacks. **Structure in the residual is image that was thrown away.** A residual is
+# a witness that needs no truth.
 #
-# > **Predict.** In the residual of *grass* nothing can be recognised. Is nothing lost there?
+# > **Predict.** In the deep prior's residual of *grass* nothing can be recognised. Is less fine detail lost than on the wall, or more?
 
 # %%
 chosen = ("BM3D", "NL-Ridge", "deep image prior", "guided")
@@ -590,31 +589,31 @@ reveal(contact_sheet(row, width=12), average.style.format("{:.0%}"), text="04 gr
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# More than half of the fine detail is lost, and a quarter of the fine noise is in. The residual shows nothing but grain, because *grass is grain*. Structure in a
-# residual proves a loss; its absence proves nothing. On the wall BM3D and NL-Ridge keep more detail with less noise
-# than the deep prior, since they know that bricks repeat. On grass BM3D keeps even less than the deep prior, and NL-Ridge pays for more with twice the noise. A structural prior says that
-# images are made of few, smooth, repeated things; where an image is not, no optimiser helps.
+# More: six tenths against three. A fifth of the fine noise is in. The residual shows nothing but grain, because *grass is grain*.
+# Structure in a residual proves a loss; its absence proves nothing. On the wall BM3D and NL-Ridge keep more detail than the deep prior, with no more noise: they look for what
+# repeats. On grass BM3D keeps even less than the deep prior, and NL-Ridge pays for more with almost twice the noise. A prior says what images are made of: long
+# edges, repeated patches. Where an image is made of something else, no optimiser helps.
 #
 # </details>
 
 # %% tags=["folded"]
 # What the text claims, asserted
 kept, noise_let_in = (average[column].unstack() for column in average.columns[::-1])
-assert kept.loc["grass", "deep image prior"] < 0.55
+assert kept.loc["grass", "deep image prior"] < kept.loc["brick", "deep image prior"] - 0.15
 assert kept.loc["grass", "BM3D"] < kept.loc["grass", "deep image prior"]
 assert noise_let_in.loc["grass", "NL-Ridge"] > 1.3 * noise_let_in.loc["grass", "deep image prior"]
 for classic in ("BM3D", "NL-Ridge"):
     assert kept.loc["brick", classic] > kept.loc["brick", "deep image prior"] + 0.03
-    assert noise_let_in.loc["brick", classic] < noise_let_in.loc["brick", "deep image prior"]
+    assert noise_let_in.loc["brick", classic] < noise_let_in.loc["brick", "deep image prior"] + 0.02
 
 # %% [markdown]
 # ## What to take away
 #
 # 1. What counts is not the iteration but **what has come in**: of the detail, and of the noise.
-# 2. A prior is worth what it adds to a **strong rival**. The network beats even the best linear filter where detail means edges, and not where it means grain.
-# 3. The error of a run has a **shared** part, which no averaging touches, and an **own** part, which $M$ runs divide by $M$. The difference of
+# 2. A prior is worth what it adds to a **strong rival**. The network beat even the best linear filter on two images with long edges, and not on bricks and grass.
+# 3. The error of a run has a **shared** part, which no mean over runs touches, and an **own** part, which $M$ runs divide by $M$. The difference of
 #    two runs shows the own part without the truth.
-# 4. NL-Ridge and BM3D are ahead of the deep prior alone, most where things repeat. A **mixture** was better than both of its halves.
+# 4. NL-Ridge and BM3D were ahead of the deep prior alone, most on the bricks. A **mixture** was better than both of its halves.
 # 5. Structure in the **residual** is image thrown away. Its absence proves nothing.
 #
 # Next: [04b](04b_other_noise.ipynb), other noise and other data terms.
@@ -623,13 +622,13 @@ for classic in ("BM3D", "NL-Ridge"):
 #
 # Worked answers: [solutions/04_denoising.ipynb](solutions/04_denoising.ipynb).
 #
-# **1. What averaging can remove.** Write `my_own(images)`: from a list of any number of results, without the truth, estimate the mean square
-# $O$ of the error that each has alone. All results must count. Apply it to `results["moving average"]`: by how much does
+# **1. What averaging can remove.** Write `my_own(images)`: from a list of results, however many, and without the truth, estimate the mean square
+# $O$ of the error that each has alone. For `results["moving average"]`: by how much does
 # the mean squared error fall from one run to the mean of all six?
 #
 # <details><summary>A first hint</summary>
 #
-# Write (4) for every pair of results. Or think of one pixel: how do its six values vary around their mean, and what does one divide by?
+# Write (4) for every pair of results. Or think of one pixel: how do its six values vary around their mean?
 #
 # </details>
 
@@ -658,11 +657,11 @@ check.neighbours(my_neighbours)
 
 # %% [markdown]
 # **3. The perfect residual.** A colleague shows you a method whose residual is white, has the standard deviation σ, and shows no trace of the image, whatever the image is. Yet
-# its results are worthless. What might it do? Which measure of this lesson gives it away? And how could you find out without the truth?
+# its results are worthless. What might it do? Which measure of this lesson gives it away? How could you find out without the truth?
 #
 # <details><summary>A first hint</summary>
 #
-# Nothing says that what is subtracted must be the noise that is in the image.
+# Nothing says that what is subtracted must be the noise in the image.
 #
 # </details>
 #
@@ -673,7 +672,7 @@ check.neighbours(my_neighbours)
 #
 # <details><summary>A first hint</summary>
 #
-# What do the two results of B share? The mean of two photographs has noise of σ/√2: `first.varied(observation=..., sigma=...)` makes that problem.
+# What do the two results of B share? The mean of two photographs has noise of σ/√2. From one photograph's `problem`, `problem.varied(observation=..., sigma=...)` makes that of the mean.
 #
 # </details>
 #

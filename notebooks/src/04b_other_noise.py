@@ -61,16 +61,16 @@ from diplearn.widgets import scrub
 # In lesson 02 the energy came from Bayes' rule: the most probable image minimises
 # $-\log p(x_0 \mid x) - \log p(x)$. The network replaces the prior $p(x)$. The other part, the **data term**,
 # describes what happens to a pixel on its way from $x$ to $x_0$. So far that was Gaussian noise, and
-# $-\log p(x_0 \mid x)$ was $(x - x_0)^2 / 2\sigma^2$: squares. Two other kinds of damage are as common.
+# $-\log p(x_0 \mid x)$ was $(x - x_0)^2 / 2\sigma^2$: squares. Two other kinds of damage are common.
 #
 # **Photons.** If a pixel of brightness 1 receives $p$ photons on average, one of brightness
 # $x$ counts $k$ of them with the probability $e^{-px} (px)^k / k!$, the Poisson distribution, and we observe
 # $x_0 = k / p$. The negative logarithm is $p\,(x - x_0 \log x)$ plus terms without $x$. Subtract its lowest value,
-# at $x = x_0$, and drop the factor $p$. What is left is called the **deviance**:
+# at $x = x_0$, and drop the factor $p$. What is left is the **deviance** (statisticians multiply it by $2p$):
 #
 # $$E(x; x_0) = \frac1N \sum \Bigl( x - x_0 + x_0 \log \frac{x_0}{x} \Bigr). \tag{1}$$
 #
-# It is 0 where $x$ explains the pixel exactly, and above 0 elsewhere. For small differences, Taylor's formula gives
+# It is 0 at $x = x_0$ and positive elsewhere. For small differences, Taylor's formula gives
 #
 # $$x - x_0 + x_0 \log \frac{x_0}{x} \approx \frac{(x - x_0)^2}{2x}: \tag{2}$$
 #
@@ -78,7 +78,7 @@ from diplearn.widgets import scrub
 #
 # **Dead pixels.** A few pixels are black or white, whatever $x$ was, and all others are exact. Nearly every difference
 # is 0, and a few are huge. A Gaussian density calls huge differences impossible; one with heavy tails does not, such as
-# Laplace's, $e^{-|x - x_0| / s}$. Its logarithm gives the sum of $|x - x_0|$.
+# Laplace's, $e^{-|x - x_0| / s}$. Its negative logarithm gives the sum of $|x - x_0|$.
 #
 # In the package, these three data terms are called `mse`, `poisson` and `l1`.
 
@@ -191,14 +191,13 @@ reveal(shown, salt_table, text="04b dead", gap=gap, best=most)
 # <details><summary><b>Explain</b></summary>
 #
 # With `l1` the fit is eight decibels better, and more than six remain when the truth chooses both iterations, so the
-# stopping is not to blame. (Nor is the learning rate: half or twice the rate changes the best iterations by 0.2 dB at
+# stopping is not to blame. (Nor is the learning rate: half or twice the rate changes the best results by 0.2 dB at
 # most.) Under `mse` a dead pixel pulls hardest *because* it is wrong, and the fit must stop while the image is still
 # blurred.
 #
-# Now the two medians. The classic for this damage, the median of 3×3 pixels, is two decibels *behind* the
-# fit. But if only black and white pixels are replaced by it, it is five *ahead*: it uses a fact that neither
-# data term knows, for one can *see* which pixels are dead. `l1` is the likelihood of somebody who cannot. Exercise 5
-# gives the fit this knowledge, too.
+# Now the medians. The classic for this damage, the median of 3×3 pixels, is two decibels *behind* the
+# fit. If it replaces black and white pixels only, it is five *ahead*: one can *see* which pixels are dead, and neither
+# data term knows that. `l1` is for somebody who cannot see it. Exercise 5 gives the fit this knowledge, too.
 #
 # </details>
 
@@ -213,7 +212,7 @@ assert min(chosen["l1"]) > plain + 0.5 and switched > max(best["l1"]) + 2
 # ## 3 · Few photons
 #
 # Now a dark room. White receives 10 photons, so that the noise's standard deviation is a third of the brightness
-# there, and all of it where a single photon falls. (Clipped counts would no longer be Poisson's, so we expose at half of the
+# there, and all of it where a single photon falls. (Clipped counts would not be Poisson's, so we expose at half of the
 # range: white is 0.5, and brightness 1 means $p$ = 20 photons.)
 #
 # One way to treat this noise is the likelihood, (1). An older way is to find a function $g$ whose values have the *same*
@@ -222,8 +221,8 @@ assert min(chosen["l1"]) > plain + 0.5 and switched > max(best["l1"]) + 2
 #
 # $$g'(v) = \frac1{\sqrt v} \qquad\Longrightarrow\qquad g(k) = 2 \sqrt k. \tag{3}$$
 #
-# This is **variance stabilisation**. Anscombe (1948) adds 3/8 under the root, for small counts. To come back, squaring would be
-# too dark, since the square of a mean is less than the mean of the squares; Mäkitalo and Foi have an inverse that
+# This is **variance stabilisation**. Anscombe (1948) adds 3/8 under the root, for small counts. Squaring the
+# result would be too dark, since the square of a mean is less than the mean of the squares; Mäkitalo and Foi's inverse
 # makes up for that.
 
 
@@ -304,18 +303,27 @@ for axis, name in zip(panels, rooms):
     axis.tick_params(labelleft=axis is not panels[1])
 
 # %% tags=["folded"]
-# The error over the brightness, at each fit's best iteration
-last.set(title="error, best iteration", xlabel="brightness (white: 1)", ylabel="root mean square")
-edges, by_light = np.linspace(0, 1, 6), {}
-bins = {name: np.digitize(clean.flatten(), edges[1:-1]) for name, clean in images.items()}
-for arm in arms:
-    squares = [[] for _ in edges[1:]]
-    for name, seed in itertools.product(rooms, range(3)):
-        wrong = in_counts(arm, lit[name, arm][seed].oracle).clamp(0, white) / white - images[name]
-        for number, each in enumerate(squares):
-            each.append(wrong.flatten().numpy()[bins[name] == number] ** 2)
-    by_light[arm] = np.sqrt([np.concatenate(each).mean() for each in squares])
-    last.plot(edges[1:] - 0.1, by_light[arm], "o-", color=colours[arm], lw=2, label=arm)
+# What poisson gains on mse in dark, medium and bright pixels of each image
+by_light = {}
+for (name, clean), kind in itertools.product(images.items(), marks):
+    part, squares = np.digitize(clean.flatten(), (0.2, 0.5)), {}
+    for arm in ("mse", "poisson"):
+        made = [getattr(run, kind).clamp(0, white) / white - clean for run in lit[name, arm]]
+        error = torch.stack(made).square().mean(0).flatten().numpy()
+        squares[arm] = np.array([error[part == third].mean() for third in range(3)])
+    by_light[name, kind] = 10 * np.log10(squares["mse"] / squares["poisson"])
+
+# %% tags=["folded"]
+# Draw these gains
+looks = dict(zip(images, (("0.15", "s"), (COLOURS[4], "^"), (COLOURS[5], "v"))))
+for (name, kind), gains in by_light.items():
+    (colour, mark), chosen = looks[name], kind == "output"
+    style = {"ls": "-" if chosen else "--", "label": name if chosen else None}
+    last.plot(range(3), gains, color=colour, marker=mark, lw=2, **style)
+last.plot([], [], "--", color="0.4", lw=2, label="chosen by the truth")
+last.axhline(0, color="0.85", lw=1, zorder=0)
+last.set(title="poisson over mse", xlabel="true brightness", ylabel="gain in dB")
+last.set_xticks(range(3), ["below 0.2", "0.2 to 0.5", "above 0.5"])
 
 # %% tags=["folded"]
 # Legends
@@ -341,24 +349,24 @@ reveal(figure, text="04b photons", **numbers)
 # <details><summary><b>Explain</b></summary>
 #
 # `poisson` is ahead of `mse`: by about a decibel on the photographer and the retina, by less than the seeds differ on the
-# coins. The stars are ahead as well, so it is not the stopping. Nor is it the learning rate: on the photographer, half
-# and twice the rate leave 0.9 and 0.7 of the 0.8 dB. `l1` is last; only a part of that is due to the median of a few
-# photons, which lies below their mean.
+# coins. Its stars are ahead, too: the stopping is not the reason. Nor is the learning rate: on the photographer, the lead
+# is 0.9 and 0.7 dB at half and twice the rate. `l1` is last, two decibels behind `poisson` on the first two images.
 #
-# Most is gained in the dark (last panel). There a difference of 0.1 means much, and costs `mse` no more than in bright
-# parts, where it may be mere noise.
+# In decibels, the dark parts of all three pictures gain most (last panel), whoever chooses the iteration. There a difference of 0.1
+# means much, and costs `mse` no more than in bright parts, where it may be mere noise.
 #
-# The stabilised fit is as good as `poisson`, within the spread. The likelihood works for any
-# operator, also for a blurred $A x$, of which one cannot take the root first. Stabilisation serves *any* method made for
-# Gaussian noise: NL-Ridge and BM3D, given the stabilised counts, are one to two decibels ahead of all fits of this small
-# network.
+# The stabilised fit is as good as `poisson`, to within half a decibel. The likelihood suits any operator; the root of a blurred
+# image is no blurred image. Stabilisation serves *any* method made for Gaussian noise: NL-Ridge and BM3D, given the stabilised
+# counts, are one to two decibels ahead of this small network's fits.
 #
 # </details>
 
 # %% tags=["folded"]
 # What the text claims, asserted
 assert won["oracle"][0] > 0.2 and won["oracle"][1] > 0.4 and np.mean(won["output"]) > 0.2
-assert by_light["mse"][0] > 1.08 * by_light["poisson"][0]
+for kind in marks:
+    dark = [by_light[name, kind][0] - by_light[name, kind][2] for name in images]
+    assert np.mean(dark) > 0.6 and min(dark) > 0
 for name in images:
     poisson, stable, absolute = (
         np.mean(light[name, arm, "oracle"]) for arm in ("poisson", "stabilised mse", "l1")
@@ -377,10 +385,11 @@ show(contact_sheet(shown, columns=3, width=8), text="04b room")
 # ## 4 · Blind: JPEG
 #
 # JPEG cuts an image into blocks of 8×8 pixels and rounds their frequencies. The error is neither Gaussian nor independent
-# from pixel to pixel, and nobody tells the fit. It gets the compressed image and `mse`,
-# as in the paper's own JPEG example, and 150 iterations, since no stopping rule of this course notices such an error.
+# from pixel to pixel, and nobody tells the fit. It gets the compressed image, `mse`
+# as in the paper, and 150 iterations, since no stopping rule of this course notices such an error.
 #
-# The rivals need a noise level: once their own estimate, once the true size of the error, which nobody would know.
+# The rivals (total variation, NL-Ridge, non-local means) need a noise level σ: first their own estimate; then the true size
+# of the error, which nobody would know; and last the best σ, chosen by the truth.
 #
 # > **Predict.** Are the edges of blocks easy or hard for the network? Will the fit gain more than rivals that are told how
 # > large the error is?
@@ -396,16 +405,20 @@ unpressed = fits({name: (problem, blind) for name, problem in pressed.items()})
 # The gains over the JPEG file, as a table
 methods = {"total variation": dip.baselines.tv, "NL-Ridge": dip.baselines.nl_ridge}
 methods["non-local means"] = dip.baselines.non_local_means
-jpeg_rows, gained = {}, {}
+gained = {}
 for name, x in pressed.items():
     before, size = dip.psnr(x.observation, x.truth), float((x.observation - x.truth).std())
-    knowing = dip.Problem(x.observation, truth=x.truth, sigma=size)
+    knowing = [dip.Problem(x.observation, truth=x.truth, sigma=f * size) for f in (1, 1.2, 1.5, 2)]
     for k, method in methods.items():
-        for how, each in (("estimated σ", x), ("told the size", knowing)):
-            gained[name, f"{k}, {how}"] = [dip.psnr(method(each), x.truth) - before]
+        unaware, *aware = (dip.psnr(method(each), x.truth) - before for each in (x, *knowing))
+        gains = {"estimated σ": unaware, "told the size": aware[0], "best σ": max(aware)}
+        gained |= {(name, f"{k}, {how}"): [gain] for how, gain in gains.items()}
     for how, kind in (("iteration 150", "psnr"), ("best iteration", "oracle_psnr")):
         gained[name, f"deep prior, {how}"] = [getattr(r, kind) - before for r in unpressed[name]]
 jpeg_table = pd.Series({key: told(each, 2) for key, each in gained.items()}).unstack(0, sort=False)
+
+# %% tags=["folded"]
+# The best iterations, for the caption
 at = {name: [run.oracle_at for run in runs] for name, runs in unpressed.items()}
 spans = {name: f"{min(each)} to {max(each)}" for name, each in at.items()}
 
@@ -416,13 +429,14 @@ reveal(jpeg_table, text="04b jpeg", **spans)
 # <details><summary><b>Explain</b></summary>
 #
 # The fit removes blocks without having heard of blocks, and gains about 0.7 dB on the retina and 0.9 on the photographer.
-# With their own estimate of σ, the rivals do next to nothing: they look for noise in the finest detail, and a block is
-# smooth inside. But *told* the size of the error, they gain as much as the fit on the photographer, and more on the
-# retina. So the network is no better judge of blocks than total variation; its advantage is that it needs no σ.
+# With their own estimate of σ, the rivals gain little: they look for noise in the finest detail, and blocks are
+# smooth inside. But *told* the size of the error, they gain about as much as the fit on the photographer, and more on the
+# retina. The fit's advantage is that it needs no σ.
 #
 # It needs a count instead, and the last row shows how much hangs on that. The retina is best at about 50
-# iterations, a decibel above iteration 150; the photographer at about 130. An edge of a block is *structure*, and passes
-# with low impedance, soon after the image's own edges.
+# iterations, a decibel above iteration 150; the photographer at about 130. If the truth chooses
+# everybody's number, the fit is level with the best rival. An edge of a block is *structure*, and passes with low impedance,
+# soon after the image's own edges.
 #
 # </details>
 
@@ -434,6 +448,8 @@ for name in pressed:
     for k in methods:
         assert mean[f"{k}, estimated σ"] < mean["deep prior, iteration 150"] - 0.2
         assert mean[f"{k}, told the size"] > mean["deep prior, iteration 150"] - 0.5
+    rival = max(mean[f"{k}, best σ"] for k in methods)
+    assert abs(mean["deep prior, best iteration"] - rival) < 0.5
 hasty, late = (gained["retina", f"deep prior, {k}"] for k in ("best iteration", "iteration 150"))
 assert max(at["retina"]) < min(at["camera"]) and np.mean(hasty) > np.mean(late) + 0.3
 
@@ -450,10 +466,10 @@ scrub(unpressed["retina"][0], frames=20)
 #   w = \frac{e_b^2 - c}{e_a^2 + e_b^2 - 2c}. \tag{4}$$
 #
 # For equal errors, $w$ is one half: the mean of two runs in lesson 04. But $a$ may be much worse than $b$ and still help, as long as
-# $c < e_b^2$: it must be wrong *elsewhere*, that is, with a low correlation of errors $\rho = c / (e_a e_b)$.
+# $c < e_b^2$. It must be wrong *elsewhere*: the correlation of errors $\rho = c / (e_a e_b)$ must be below $e_b / e_a$.
 #
-# All of this can be estimated without the truth. SURE, Stein's estimate of the error (lesson 08), gives
-# $e_a^2$ and $e_b^2$ from how strongly each method follows a small change of its observation. The images give the rest:
+# Given the noise level, nobody needs the truth for that. SURE, Stein's estimate of the error (lesson 08), finds $e_a^2$
+# and $e_b^2$ from how strongly each method follows a small change of its observation. The images give the rest:
 #
 # $$\tfrac1N \lVert a - b \rVert^2 = e_a^2 + e_b^2 - 2c. \tag{5}$$
 #
@@ -574,7 +590,7 @@ reveal(predicted_gains(dots, width=8.5), lean.style.format("{:.2f}"), text="04b 
 # NL-Ridge and BM3D are wrong in the same places (ρ about 0.9), and gain nothing. With a blur, the plain mean loses a
 # decibel: a low ρ is not enough if one of the two is much worse. On the wall even the deep prior does harm.
 #
-# The right weight repairs that. On the wall, NL-Ridge and the deep prior have ρ of about 0.6, and a fifth of the deep prior
+# The right weight repairs that. On the wall, NL-Ridge and the deep prior have ρ ≈ 0.6, and a fifth of the deep prior
 # *adds* 0.2 dB. (The blur, the dumbest second opinion, adds a third of that, and nothing on the coins.)
 # The gains of the best mixtures were predicted to within 0.1 dB on average. The plain means of two networks are the weak point:
 # SURE can hardly tell the better one, and single predictions are off by up to half a decibel.
@@ -613,8 +629,8 @@ show(closeups(sheet, places, width=12), text="04b wall")
 # iterations, the one with the smallest estimated error is kept.
 #
 # It also repairs what clipping does. A camera cannot record less than black, so that noise on black can only brighten. A good
-# denoiser finds the mean, which is too bright. It is a known function of the clean value, and `noise.unclip` inverts it
-# wherever `noise.clipped_ends` finds clipped noise.
+# denoiser finds the mean, which is too bright, but a known function of the clean value. `noise.unclip` inverts
+# this function wherever `noise.clipped_ends` finds clipped noise.
 #
 # > **Predict.** A retina lies on black; a cup of coffee stands in half shade; handwriting is grey on grey. On each,
 # > what is `unclip` worth to NL-Ridge, and what does the fit add to the corrected image?
@@ -660,10 +676,9 @@ reveal(guided_table, text="04b guided")
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# On the retina `unclip` is worth nearly two decibels, and the fit 0.3. On the
-# coffee both add a few tenths. In the handwriting nothing is clipped, and the fit adds nothing
-# beyond the seeds' spread; on so small a grey image, a weight can even do harm. So a fair comparison of `guided`
-# needs *corrected* rivals. On nine colour photographs of 256×256 pixels it is 0.25 dB ahead of
+# On the retina `unclip` is worth nearly two decibels, and the fit 0.3. On the coffee, `unclip` adds 0.5, and the fit
+# hardly more than the seeds' spread. In the handwriting nothing is clipped, and the fit adds nothing.
+# So a fair comparison of `guided` needs *corrected* rivals. On nine colour photographs of 256×256 pixels it is 0.25 dB ahead of
 # NL-Ridge with `unclip`, and 0.24 of BM3D with it (`benchmarks/RESULTS.md`, σ = 25/255).
 #
 # </details>
@@ -682,7 +697,7 @@ assert add["retina"] > 0.12 and add["coffee"] > 0.03 and abs(add["text"]) < 0.25
 #
 # 1. **The data term belongs to the noise; the prior stays.** The right one was worth eight decibels for dead pixels, and 0.2 to 1
 #    for ten photons. Before you credit it, let the truth choose both iterations, and try other learning rates.
-# 2. A likelihood and a stabilised scale say the same thing. The first suits any operator, the second any method for
+# 2. A likelihood and a stabilised scale say nearly the same. The first suits any operator, the second any method for
 #    Gaussian noise.
 # 3. What you *know* of the damage can count for more than the prior: which pixels are dead, how large the error is.
 # 4. A weaker method helps a better one where it is wrong **elsewhere**. SURE and the distance of the results say so without
@@ -694,13 +709,13 @@ assert add["retina"] > 0.12 and add["coffee"] > 0.03 and abs(add["text"]) < 0.25
 # Worked answers: [solutions/04b_other_noise.ipynb](solutions/04b_other_noise.ipynb).
 #
 # **1. Mean, median, and photons.** On a flat patch, `mse` prefers the mean of the pixels and `l1` their median. Which
-# constant does `poisson` prefer? It agrees with one of the two. How, then, can its fits in section 3 differ from
-# that one's? Two or three sentences.
+# constant does `poisson` prefer? It is one of these two. Why, then, do the two data terms that agree here differ in section 3?
+# Two or three sentences.
 #
 # <details><summary>A first hint</summary>
 #
-# Set the derivative of $\sum_i (c - x_i \log c)$ to zero. Then think of *two* patches, dark and bright, that a fit cannot yet
-# match both.
+# Set the derivative of $\sum_i (c - x_i \log c)$ to zero. Then think of *two* patches, one dark and one bright, and of a fit that
+# cannot match both yet.
 #
 # </details>
 #
@@ -709,7 +724,7 @@ assert add["retina"] > 0.12 and add["coffee"] > 0.03 and abs(add["text"]) < 0.25
 # %% [markdown]
 # **2. When to stop photons.** You know $p$ = 20, and nothing else. Which energy (1) does the *truth* have, on average over
 # the noise? A fit with less must be fitting noise. Stop the `poisson` fit of the photographer there:
-# `dip.fit(problem, recipe, stop=lambda step: float(step.loss) < my_energy)`.
+# `dip.fit(*cases["camera", "poisson"], stop=lambda step: float(step.loss) < my_energy)`.
 #
 # <details><summary>A first hint</summary>
 #

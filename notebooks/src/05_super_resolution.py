@@ -54,8 +54,8 @@ from diplearn.widgets import compare, scrub
 # %% [markdown]
 # ## 1 · The challenge
 #
-# Somebody sends you a photograph, and it is tiny. You would like it four times as wide and four times as
-# high: for each pixel that you have, you want sixteen. This is **super-resolution**, ×4. To be able to
+# Somebody sends you a tiny photograph. You would like it four times as wide and four times as
+# high: for each pixel, you want sixteen. This is **super-resolution**, ×4. To be able to
 # measure, we shrink a photograph that we know.
 
 # %%
@@ -66,7 +66,7 @@ pair = {"x₀, 48x48 pixels": x0, "what we would like, 192x192": clean}
 show(contact_sheet(pair, width=7), text="05 challenge")
 
 # %% [markdown]
-# The small image was made by a known, linear **operator** $A$, and there is no noise:
+# The small image was made by a known, linear **operator** $A$, without noise:
 #
 # $$x_0 = A\,x, \qquad E(x; x_0) = \tfrac1N \lVert A\,x - x_0\rVert^2 ,$$
 #
@@ -76,7 +76,7 @@ show(contact_sheet(pair, width=7), text="05 challenge")
 #
 # Each small pixel is a weighted mean of large ones. The weights, called the **kernel**, are the same around every
 # small pixel. Ours is Lanczos2, as in the paper. Below are its weights along one axis, and its **frequency
-# response**: how much of a wave is left, over the wave's frequency. (The fastest wave that pixels can show goes up
+# response**: how much of a wave is left, over its frequency. (The fastest wave that pixels can show goes up
 # and down every two pixels: half a cycle per pixel.)
 
 # %% tags=["folded"]
@@ -117,7 +117,8 @@ show(drawings.null_space(), text="05 null space")
 
 # %% [markdown]
 # Any photograph $u$ has a part in the null space, and the **pseudo-inverse** $A^{+}$ finds it. Of all images that
-# explain $x_0$, $A^{+} x_0$ is the one with the smallest norm. So $A^{+}A\,u$ is the part of $u$ that $A$ sees, and
+# explain $x_0$, $A^{+} x_0$ is the one with the smallest norm: it has no part in the null space. So $A^{+}A\,u$ is the
+# part of $u$ that $A$ sees, and
 #
 # $$v = u - A^{+}A\,u$$
 #
@@ -150,8 +151,8 @@ reveal(sheet, text="05 bricks", apart=apart, nearest=nearest)
 # <details><summary><b>Explain</b></summary>
 #
 # The four large images differ, and the four small ones are the same up to rounding. To the data term all four are
-# one: $E = 0$. With noise, the data term at least pulled towards something that was nearly right. Here it has *no opinion at all* on fifteen
-# sixteenths of the answer, and the prior has to supply all of it.
+# one: $E = 0$. In denoising, the data term at least pulled every pixel towards something nearly right. Here it has *no opinion at all* on fifteen
+# sixteenths of the dimensions, and the prior has to supply them all.
 #
 # </details>
 
@@ -220,7 +221,7 @@ for name, start in starts.items():
 
 # %% [markdown]
 # **The mesh.** A fine mesh that repeats every four pixels covers $A^{+}x_0$ and all unseen parts below. The kernel makes it:
-# of every four large pixels, Lanczos2 gives the outer two 1.3 % more weight in total than the inner two. Now $A^{+}x_0$ is some
+# of every four large pixels, Lanczos2 gives the outer two 1.3 % more weight in total than the inner two. $A^{+}x_0$ is some
 # $A^{\mathsf T}y$, and $A^{\mathsf T}$ spreads each small pixel with these weights, so even a flat grey
 # comes back slightly wavy. The cubic kernel, whose weights add up to the same for every pixel, makes no mesh.
 
@@ -257,7 +258,7 @@ show(figure, text="05 mesh", wave=waves["lanczos2"], cubic=waves["cubic"])
 # - **$A^{+} x_0$**: it knows $A$, and leaves the null space empty;
 # - **total variation** (lesson 02): of all images that explain $x_0$, the one with the least edge, length times
 #   height. Without noise it has no weight to choose;
-# - the **deep prior**, three seeds. What is missing from $E = 0$ in the end, the package adds: $A^{+}(x_0 - A x)$.
+# - the **deep prior**, three seeds. The package adds $A^{+}(x_0 - A x)$ in the end, so that $E = 0$.
 #
 # As usual in this field, PSNR is measured on luma (brightness), without four pixels along each side.
 #
@@ -328,7 +329,7 @@ reveal(
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Random detail is wrong detail, and costs 12 dB. Bicubic and Lanczos fall *behind* $A^{+}x_0$, because they do not explain $x_0$: they blur what $A$ did see.
+# Random detail is wrong detail, and costs 12 dB. Bicubic and Lanczos fall *behind* $A^{+}x_0$, because they blur what $A$ did see.
 # With $A^{+}(x_0 - A x)$ added, which repairs that part only, they are level with it. Total variation and the deep
 # prior are ahead by almost a decibel, because they invent outlines: an edge in the small image tells where an edge of the large one
 # runs, *if you believe in edges*. Nothing in $x_0$ tells where a blade of grass stands, and no method finds the lawn.
@@ -357,7 +358,7 @@ scrub(runs[0], frames=20)
 # ## 5 · How much to invent
 #
 # PSNR does not say *why* one method is ahead. So look into the null space alone. There the truth has its unseen part
-# $v$, and a method has its own, $\hat v$. Two numbers describe it:
+# $v$, and a method its own, $\hat v$. Two numbers describe it:
 #
 # - how **much** is invented: $\text{much} = \lVert\hat v\rVert \,/\, \lVert v\rVert$;
 # - how **right** it is: $\text{right} = \langle \hat v, v\rangle \,/\, (\lVert\hat v\rVert\,\lVert v\rVert)$, its correlation with the truth.
@@ -433,10 +434,10 @@ reveal(
 # With right = 0.5 one should invent half as much detail as there is, and a quarter of the error goes. Much = 1
 # leaves $2 - 2\,\text{right}$, here no better than an empty null space. Detail helps only while much < 2 right.
 #
-# The deep prior lies on the dashed line, although nobody told it its correlation with the truth. The network alone does not do that: without the noise
+# Here the deep prior lies on the dashed line, although nobody told it its correlation with the truth. The network alone does not do that: without the noise
 # that the recipe adds to $z$ in each iteration, the same fit has much = 0.5, right = 0.36, and 0.4 dB less (two seeds, not shown).
 # The recipe was chosen for a high PSNR, and (3) is what a high PSNR asks for.
-# Total variation invents a little too much. But neither has much to gain from its knob: to be better, a method must not invent more, it must know more.
+# Total variation invents a little too much. But neither prior has much to gain from its knob: to be better, a method must not invent more, it must know more.
 #
 # </details>
 
@@ -482,8 +483,8 @@ assert score(knob["much = 1.00"]) < scores["A⁺x₀"] < scores["deep prior"]
 # %% [markdown]
 # ## 6 · Edges and spectra
 #
-# The same two numbers, for each band of frequencies (below): amplitude over the truth's, and correlation with it.
-# Above, two cuts through the images, across a long edge and across the tripod's legs, one pixel wide.
+# The same two numbers for the whole image, in bands of frequency (below): amplitude over the truth's, and correlation with it.
+# Above, two cuts: across a long edge, and across the tripod's legs, one pixel wide.
 
 
 # %% tags=["folded"]
@@ -550,36 +551,49 @@ show(bands.style.format("{:.2f}"), text="05 bands")
 # %% [markdown]
 # ## 7 · At full size
 #
-# One small grey photograph is little evidence. Larger fits take too long for a lesson, so we stored their results
-# (`python benchmarks/full_size.py super_resolution` makes them again). Of seven photographs, tried at 256×256, we show the one
-# with the **largest** lead of the deep prior; the table has all seven. Total variation has the best weight of a grid, chosen
-# with the truth.
+# One small grey photograph is little evidence. The results of larger fits are stored (`benchmarks/full_size.py`).
+# We tried seven pictures at 256×256, then at full size the three on which the deep prior
+# led most, and we show the **largest** lead. Total variation has its best weight, chosen with the truth.
 
 # %%
 pictures, at_full_size = data.full_size("super_resolution")
-shown = {name: pictures[name] for name in ("truth", "bicubic", "total variation", "deep prior")}
-places = {"rim": (81, 346), "handle": (213, 195), "spoon": (243, 311)}
-figure = closeups(shown, places, side=72, width=12)
+names = ("truth", "bicubic", "total variation", "deep prior", "sparse")
+shown = {name: pictures[name] for name in names}
+places = {"galaxies": (70, 208), "star": (300, 388), "spiral": (208, 64), "faint": (224, 112)}
+figure = closeups(shown, places, side=64, width=12)
 show(figure, text="05 full size", db=at_full_size.psnr, std=at_full_size.psnr_std["deep prior"])
 
-# %%
-tried = data.full_size_scores("super_resolution").psnr.xs("256x256", level="size").unstack()
-tried = tried[["A⁺x₀", "total variation", "deep prior"]]
-tried = tried.assign(lead=tried["deep prior"] - tried["total variation"]).sort_values("lead")
-show(tried.style.format("{:.2f}"), text="05 seven")
+# %% tags=["folded"]
+# All pictures that were tried
+stored = data.full_size_scores("super_resolution").psnr.unstack()
+stored = stored[["A⁺x₀", "total variation", "sparse", "deep prior"]]
+stored = stored.assign(lead=stored["deep prior"] - stored["total variation"])
+tried = stored.xs("256x256", level="size").sort_values("lead")
+large = stored["lead"].drop("256x256", level="size").droplevel("size")
+table = tried.assign(**{"lead at full size": large})
+show(table.style.format("{:.2f}", na_rep="not run"), text="05 seven")
 
 # %% tags=["folded"]
 # What the text claims, asserted
 assert len(tried) == 7 and tried["lead"].between(0.05, 1).all()
-assert at_full_size.psnr["deep prior"] > at_full_size.psnr["total variation"] + 0.2
+assert set(large.index) == set(tried.index[-3:]) and large.idxmax() == "hubble"
+assert large["hubble"] > 0.9 and large.min() > 0.3
+gains = at_full_size.psnr - at_full_size.psnr["A⁺x₀"]
+assert gains["deep prior"] > 3 * gains["total variation"] > 0
+surplus = tried["sparse"] - tried["deep prior"]
+assert surplus["hubble"] > 0.4 and (surplus.drop("hubble") < 0).all()
 
 # %% [markdown]
-# The deep prior is ahead on all seven, by 0.1 to 0.9 dB. Colour is not the reason: in grey at 192 pixels, the leads on astronaut and coffee are
-# still 0.5 and 0.6 dB (two seeds, not shown). The photographer is the exception.
+# The deep prior is ahead on all seven, by 0.1 to 0.9 dB (one seed each), and most where total variation is a poor
+# prior: it charges for outlines, and small bright things are nearly all outline. It draws round blots, the deep
+# prior thin galaxies that point the right way. No method brings back the spiral's arms.
+#
+# The control is a prior *made* for stars, "sparse": each pixel that differs from the black sky costs.
+# It finds the faint stars and beats the deep prior, but weaves a lattice into the spiral, and is behind on the other six pictures.
 #
 # ## 8 · Eight times
 #
-# At ×8 there is one equation for 64 unknowns. We change the operator and the number of iterations, and nothing else.
+# At ×8 there is one equation for 64 unknowns. Only the iterations change, too.
 #
 # > **Predict.** Will the lead over bicubic grow or shrink? What will become of the face? Will two seeds
 # > be nearer to each other, or to the truth?
@@ -616,9 +630,9 @@ reveal(
 # <details><summary><b>Explain</b></summary>
 #
 # The lead over bicubic is about as large as at ×4, but the image is worse than it looks:
-# sharp outlines where there were none, half a face, no tripod. And
+# a face without features, a smear for a tripod. And
 # **two seeds agree with each other far better than with the truth.** They share $x_0$ and a prior, and
-# leave the same things out. Bicubic and Lanczos agree even better. Agreement is no proof.
+# leave the same things out. Bicubic and Lanczos agree even better.
 #
 # </details>
 
@@ -637,12 +651,12 @@ assert interpolations > against_each_other and priors > max(against_truth) + 3
 # ## 9 · What training adds
 #
 # All methods so far have seen one image only. Now we train a small network on others: from
-# a small pixel and its neighbours, 5×5 of them, it predicts the 4×4 large pixels that belong there. It learns by the squared error from
+# 5×5 small pixels, it predicts the 4×4 large pixels in the middle one's place. It learns from
 # every second one of thirteen photographs, at several sizes, turned and mirrored, and
 # is tested on the rest; a second network swaps the two groups. All results are made to explain $x_0$.
 #
 # > **Predict.** How far will a network be ahead of $A^{+} x_0$ on photographs that it was trained on? On those that it has
-# > never seen? And where on the map of section 5 will it lie?
+# > never seen? Where on the map of section 5 will it lie?
 
 
 # %% tags=["folded"]
@@ -747,10 +761,10 @@ reveal(figure, average.style.format("{:.2f}"), text="05 trained")
 # <details><summary><b>Explain</b></summary>
 #
 # On photographs from its training set a network gains 0.6 dB over $A^{+}x_0$; on those that it has never seen, 0.2 dB on average in each of
-# three seeds, though not on each photograph. Some of what it learned carries over. Least squares
+# three seeds, not on each. Least squares
 # drives a network to the line much = right, and on its training set it lies there (0.31 and 0.33). On new photographs it invents as
 # much, but right is only 0.21: it is too sure of itself. That is **overfitting**, seen in the null space. On the
-# photographer, the deep prior is well ahead of it, untrained.
+# photographer, the untrained deep prior is well ahead.
 #
 # </details>
 
@@ -762,8 +776,8 @@ assert (known.much - known.right).abs().max() < 0.07 and (new.much > new.right +
 assert by_name["never seen"].loc["camera"].max() < ahead - 0.3
 
 # %% [markdown]
-# Large networks learn far more. Here is what the paper reports at ×4 (published
-# numbers, not measured here). LapSRN was trained on 291 photographs, SRResNet on 350,000.
+# Large networks learn far more: the paper's numbers at ×4 (not measured here).
+# LapSRN was trained on 291 photographs, SRResNet on 350,000.
 
 # %% tags=["folded"]
 # Draw the published results
@@ -783,11 +797,11 @@ axis.legend(frameon=False)
 show(figure, text="05 published")
 
 # %% [markdown]
-# **Three kinds of learned prior.** LapSRN and SRResNet are *supervised*: trained on pairs of $x_0$ and $x$, for one operator or one
-# family of operators; for another kernel they must be trained again. *Plug-and-play* (Zhang et al. 2022) and *diffusion* priors (Chung et al. 2023) are trained
+# **Three kinds of learned prior.** LapSRN and SRResNet are *supervised*: trained on pairs of $x_0$ and $x$, for one
+# family of operators. *Plug-and-play* (Zhang et al. 2022) and *diffusion* priors (Chung et al. 2023) are trained
 # once, on clean images, and used with any operator: their steps alternate between a trained denoiser
 # and the pull of $E$. The deep prior, too, works with any operator, and is trained on nothing. The gap in the figure is
-# what that costs. It pays where photographs of the kind are missing or not to be trusted: a learned prior fills the null
+# the price. It is worth paying where photographs of the kind are missing or not to be trusted: a learned prior fills the null
 # space with what was usual in its training set, which may be wrong in a scan of a rare disease (Bhadra et al. 2021).
 #
 # ## What to take away
@@ -796,7 +810,7 @@ show(figure, text="05 published")
 #    sixteen. Detail that agrees with $x_0$ can be added there only; a method that does not know $A$ spoils the seen part as well.
 # 2. **Without a prior the start decides**: descent never moves in the null space.
 # 3. **The best amount of invented detail equals its correlation with the truth.**
-# 4. The deep prior is level with total variation on the photographer, and ahead on seven colour photographs. Networks trained on many photographs are ahead of both.
+# 4. The deep prior is level with total variation on the photographer, ahead on seven colour pictures, and behind a prior made for stars on stars. In the paper, networks trained on many photographs are ahead of both.
 # 5. That several fits **agree** does not mean that they are right.
 #
 # ## Exercises

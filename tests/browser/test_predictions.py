@@ -34,11 +34,12 @@ def test_in_jupyterlab_a_guess_comes_before_the_result(page, lab, desk):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A page of two cells, one of them folded, exported as the lecturers' notes say."""
+    """A page of three cells, one of them folded, exported as the lecturers' notes say."""
     folder = tmp_path_factory.mktemp("page")
     source = folder / "98_demo.py"
     folded = '# %% tags=["folded"]\n# The helper\nhelper = 1\n'
-    source.write_text(f"# %%\n{HIDDEN}\n\n{folded}", encoding="utf-8")
+    shown = '# %%\ncontact_sheet({"a": torch.rand(1, 32, 32)}, alt="Grey \\"noise\\"")\n'
+    source.write_text(f"# %%\n{HIDDEN}\n\n{folded}\n{shown}", encoding="utf-8")
     made = build.read(source)
     NotebookClient(made, kernel_name="python3").execute()
     nbformat.write(made, folder / "demo.ipynb")
@@ -59,3 +60,4 @@ def test_on_a_page_results_and_folded_code_open_on_demand(page, exported, width)
     assert page.locator("details:not([open])").count() == 0
     assert page.locator("summary:has-text('The helper')").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.get_attribute(".jp-RenderedImage img", "alt") == 'Grey "noise"'

@@ -39,7 +39,7 @@ def path(name):
     return Path(__file__).parent / name
 
 
-def full_size(task, picture=None):
+def full_size(task):
     """Return a picture at full size, restored by several methods, and the methods' scores.
 
     The results of methods that take long are stored (as JPEG, seed 0 of the fits); the truth, the
@@ -48,9 +48,8 @@ def full_size(task, picture=None):
     Parameters
     ----------
     task : {"denoising", "super_resolution"}
-        Denoising with sigma = 25/255, or super-resolution by a factor of 4.
-    picture : str, optional
-        For denoising "astronaut" (the default) or "chelsea"; for super-resolution "astronaut".
+        The cat under noise with sigma = 25/255; or a picture of the Hubble telescope, four times
+        too small.
 
     Returns
     -------
@@ -63,18 +62,17 @@ def full_size(task, picture=None):
     Raises
     ------
     InputError
-        There is nothing stored for this task or picture.
+        There is no such task.
 
     Examples
     --------
-    >>> images, table = full_size("denoising", "chelsea")
+    >>> images, table = full_size("denoising")
     >>> images["lab"].shape
     torch.Size([3, 300, 451])
     >>> bool(table.psnr["lab"] > table.psnr["noisy"] + 5)
     True
     """
-    pictures = {name: name for name in lookup(_PICTURES, task, "task")}
-    picture = lookup(pictures, picture or next(iter(pictures)), f"picture of {task}")
+    picture = lookup(SHOWN, task, "task")
     problem = full_size_problem(task, images.load(picture))
     shown = {"truth": problem.truth}
     if task == "denoising":
@@ -85,7 +83,7 @@ def full_size(task, picture=None):
         shown |= {name: make(problem) for name, make in quick.items()}
         shown["A⁺x₀"] = least_norm(problem)
     size = "x".join(map(str, problem.shape[1:]))
-    table = full_size_scores(task).loc[picture, size]
+    table = full_size_scores(task).xs(picture).xs(size)
     for method in table.index.difference(shown, sort=False):
         shown[method] = images.read(path(f"full_size/{file_name(task, picture, method)}.jpg"))
     return shown, table
@@ -95,7 +93,7 @@ def full_size_scores(task):
     """Return the scores of all pictures that were tried, measured before JPEG.
 
     For super-resolution they are those of luma, without four pixels along each edge, and include
-    the pictures at 256x256 from which the one at full size was chosen.
+    the pictures at 256x256 and at full size from which the one that `full_size` shows was chosen.
 
     Parameters
     ----------
@@ -112,10 +110,10 @@ def full_size_scores(task):
     --------
     >>> scores = full_size_scores("super_resolution").psnr
     >>> scores.xs("256x256", level="size").unstack().shape  # pictures, methods
-    (7, 5)
+    (7, 6)
     """
     rows = pd.read_csv(path("full_size/scores.csv"))
-    rows = rows[rows.task == lookup({name: name for name in _PICTURES}, task, "task")]
+    rows = rows[rows.task == lookup({name: name for name in SHOWN}, task, "task")]
     groups = rows.groupby(["picture", "size", "method"], sort=False)
     return groups.agg(
         psnr=("psnr", "mean"),
@@ -127,8 +125,7 @@ def full_size_scores(task):
     )
 
 
-# Task -> the pictures of which images are stored; the first is the default.
-_PICTURES = {"denoising": ("astronaut", "chelsea"), "super_resolution": ("astronaut",)}
+SHOWN = {"denoising": "chelsea", "super_resolution": "hubble"}  # task -> picture
 
 
 # For `benchmarks/full_size.py`, which makes what is read here.

@@ -154,7 +154,7 @@ table = gains.unstack().reindex(list(targets))
 table.agg(["mean", "std"], axis=1).style.format("{:.2f} dB")
 
 # %% [markdown]
-# A network that was trained on cats has seen eyes above noses, and would expect them there: upside down it would do worse. Ours gains the same either way up, within
+# A network that was trained on cats has seen eyes above noses, and would expect them there: we would expect it to do worse upside down (not run here). Ours gains the same either way up, within
 # the spread over the seeds: nothing about cats has gone in. With shuffled pixels it gains a third of that, although no colour has changed. So it does
 # know something, and not about cats: it prefers images whose *neighbouring pixels agree*.
 #

@@ -33,7 +33,8 @@ plain = dip.lab(members=1, input_noise=0.0, iterations=160, stop="count")
 #
 # Board and colour noise differ in at least four points: the board repeats; it has one channel instead of three; it has two values instead of
 # many; its power lies at one frequency. To test "because it repeats", the control has to keep the one channel and the
-# two values, and repeat nothing: the board's own pixels, shuffled.
+# two values, and repeat nothing: the board's own pixels, shuffled. (Their power is then spread over all frequencies. This cannot be
+# kept apart from repeating: what repeats has power at few frequencies only.)
 
 # %%
 i = torch.arange(64)
@@ -78,9 +79,9 @@ assert medians["control"][0.95] < 1.6 * medians["board"][0.95]
 #
 # ## 2 · Two curves fall alike
 #
-# *A sample answer.* One of two things. Either the network does not tie pixels to each other: 1x1 filters without upsampling, or no network at
-# all. Then it has no prior for images, and I would not denoise with it. Or it is so fast that the optimiser sets the pace for both targets, as for
-# plain 3x3 filters at full size: the curves fall alike, and there is a prior all the same. The curves cannot tell these two apart. I would ask for fits to
+# *A sample answer.* There are two possibilities. Either the network does not tie pixels to each other: 1x1 filters without upsampling, or no network at
+# all. Then it has no prior for images, and I would not denoise with it. Or it is so fast that the optimiser sets the pace for both targets, as with
+# the plain 3x3 networks: the curves fall alike, and there is a prior all the same. The curves cannot tell these two apart. I would ask for fits to
 # image + noise and to shuffled image + noise, and compare how much noise is in when 80 % of the image is; or for the same curves at a tenth
 # of the learning rate.
 #

@@ -91,7 +91,8 @@ assert abs(my_neighbours(noise)) < 0.03 and max(colours) < -0.02
 #
 # *Sample answer.* The method subtracts fresh random numbers with standard deviation σ, whatever the image is. They are white and have the right level, so the
 # residual passes every inspection; but they have nothing to do with the noise in the image, and so the result has the noise twice. With the truth, equation (1) gives it
-# away: the share of the noise is 1. Without the truth, one can disturb the observation a little and look how the result follows: this one follows all the
+# away: the share of the noise is 1. Without the truth, one can run the method twice: the results differ by fresh noise. If it subtracts the same numbers every time, one
+# disturbs the observation a little and looks how the result follows: this one follows all the
 # way, like no denoiser at all. That is what SURE measures (lesson 08).
 
 # %%
@@ -105,8 +106,8 @@ assert abs(share - 1) < 0.05 and dip.psnr(fraud, clean) < dip.psnr(noisy.observa
 # %% [markdown]
 # ## 4 · Two photographs
 #
-# *Sample answer.* A is better. B averages away what differs between the two results: their own errors, and the noise that each took in from its own
-# photograph. But the detail that both fits left out stays left out. A starts from a photograph with half the noise power. Its fit can go on for longer before the noise
+# *Sample answer.* A is better. B lowers what differs between the two results: their own errors, and the noise that each took in from its own
+# photograph; the power of both is halved. But the detail that both fits left out stays left out. A starts from a photograph with half the noise power. Its fit can go on for longer before the noise
 # comes in, and so has more of the detail, too.
 
 # %%

@@ -60,7 +60,7 @@ assert estimates["poisson"].std() < 0.8 * estimates["mse"].std()
 #
 # In (2) stands $(x - x_0)^2 / 2x$, and the variance of $x_0$ is $x / p$. So the mean of the deviance is
 # $\frac{x/p}{2x} = \frac1{2p}$, and the brightness is gone. (This is why statisticians like the deviance: $2p$ times it is
-# a $\chi^2$, one for each pixel.)
+# nearly a $\chi^2$ variable with one degree of freedom for each pixel.)
 
 # %%
 peak = 20
