@@ -19,7 +19,7 @@ import typer
 
 import diplearn as dip
 from diplearn import degrade, images, recipes, stopping
-from diplearn.figures import COLOURS, Figure
+from diplearn.figures import RULE_COLOURS, Figure
 from diplearn.files import replacing
 from diplearn.results import Result, Store
 
@@ -41,6 +41,10 @@ TASKS = {
     "half-missing-25": lambda clean, seed: dip.inpainting(clean, 0.5, 25 / 255, seed),
     "super-resolution": lambda clean, seed: dip.super_resolution(clean, factor=4),
 }
+GAPS = (
+    "Gaps in dB: below the best image of the same fit, and of the undisturbed fit, to which all\n"
+    "pixels were shown. The second is the fair one: hold-out's own fit is poorer from the outset."
+)
 # Fusion's image is not one of the fit's: denoising.py measures it.
 RULES = {name: rule for name, rule in stopping.BY_NAME.items() if name != "fusion"}
 
@@ -160,6 +164,7 @@ def summary(rows, by):
         "mean gap": ("gap", "mean"),
         "worst gap": ("gap", "max"),
         "mean gap to undisturbed": ("price", "mean"),
+        "worst gap to undisturbed": ("price", "max"),
         "far too early": ("early", "sum"),
         "iterations / best": ("fraction", "mean"),
         "cost of a step": ("cost", "mean"),
@@ -180,7 +185,7 @@ def draw(cases, path):
     figure = Figure("PSNR over iterations, with the choice of each rule", figsize=size)
     axes = figure.subplots(down, columns, squeeze=False).ravel()
     rules = [name for name in RULES if name != "oracle"]
-    colours = dict(zip(rules, COLOURS))
+    colours = {name: RULE_COLOURS.get(name, "black") for name in rules}
     for axis, (task, case) in zip(axes, first.items()):
         axis.plot(case["curves"][""], color="0.7", lw=2)
         shown = [row for row in case["rows"] if row["rule"] in colours]
@@ -250,7 +255,7 @@ def section(rows):
     seeds, names = rows.seed.nunique(), ", ".join(rows.image.unique())
     return (
         f"Images: {names}; {seeds} seed(s); {report.machine()}\n\n"
-        "All rules that apply; gaps in dB below the best image of the same fit:\n\n"
+        f"All rules that apply. {GAPS}\n\n"
         f"{report.markdown(summary(rows[rows.rule != 'oracle'], 'rule'), 3)}\n"
         'The rule that `stop="auto"` chooses, by task:\n\n'
         f"{report.markdown(summary(rows[rows.default], ['task', 'rule']), 3)}"

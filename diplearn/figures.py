@@ -14,11 +14,31 @@ from matplotlib.figure import Figure as _Figure
 from .errors import InputError
 from .images import to_array
 
-__all__ = ["BLUE", "COLOURS", "GREEN", "GREY", "ORANGE", "Figure", "contact_sheet"]
+__all__ = [
+    "BLUE",
+    "COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "RULE_COLOURS",
+    "Figure",
+    "contact_sheet",
+]
 
 # Okabe and Ito's palette, whose colours people with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY)
+
+# Stopping rule -> its colour in every figure and on every slider.
+RULE_COLOURS = {
+    "hold-out": BLUE,
+    "sure": ORANGE,
+    "oracle": GREEN,
+    "es-wmv": "#CC79A7",
+    "es-emv": "#56B4E9",
+    "discrepancy": "#E69F00",
+    "count": GREY,
+}
 
 
 class Figure(_Figure):

@@ -5,7 +5,6 @@ import itertools
 import pytest
 import torch
 
-import diplearn as dip
 from diplearn.course import check
 
 
@@ -47,17 +46,14 @@ def unseen_of_another(image):
     return image.flip(1) - seen(image.flip(1))
 
 
-def decibels(values):
-    return -10 * torch.log10(values.mean())
+def disturbance(x):
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
 
 
-def inside(x, t, known):
-    return decibels((x - t)[(known == 0).expand_as(t)].square())
-
-
-def by_svd(matrix):
-    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
-    return u @ vt
+def followed(denoise, x, above=1, below=1):
+    b, epsilon = disturbance(x), 0.01
+    change = denoise(x + above * epsilon * b) - denoise(x - below * epsilon * b)
+    return (b * change).mean() / ((above + below) * epsilon)
 
 
 def two_layers(A, B, z):
@@ -76,14 +72,12 @@ def variance(values, sigma, t):
     return sigma**2 * share(values, t).square().mean()
 
 
-def crossed(c, values, s, t):
-    g = torch.exp(-values * t)
-    return ((1 - g) * c).square().mean() + s**2 * g.square().mean()
+def total_error(c, values, s, t):
+    return len(c) * (bias(c, values, t) + s**2 * (2 * share(values, t).mean() - 1))
 
 
-def unsquared(c, values, s, t):
-    g = share(values, t)
-    return ((1 - g) * c**2).mean() + s**2 * g.mean()
+def half_total_error(c, values, s, t):
+    return len(c) * (bias(c, values, t) + 2 * s**2 * share(values, t).mean()) - s**2
 
 
 ANSWERS = {
@@ -139,51 +133,15 @@ ANSWERS = {
         (lambda x: x.square(), False, "not zero"),
         (lambda x: x[:, ::4, ::4], False, "shape"),
     ],
-    "psnr_inside": [
-        (inside, True, "right"),
-        (lambda x, t, known: decibels((x - t).square()), False, "whole image"),
-        (lambda x, t, known: inside(x, t, 1 - known), False, "invert the mask"),
-        (lambda x, t, known: decibels((x - t).square() * (1 - known)), False, "missing values"),
-        (
-            lambda x, t, known: decibels(
-                ((x - t).square() * (1 - known)).sum() / (1 - known).sum()
-            ),
-            False,
-            "three numbers",
-        ),
-        (lambda x, t, known: 3.0, False, "3.00"),
-    ],
-    "apart": [
-        (lambda a, b: min(a) > max(b) or min(b) > max(a), True, "whichever"),
-        (lambda a, b: min(a) > max(b), False, "second may be the higher"),
-        (lambda a, b: sum(a) != sum(b), False, "lowest with the highest"),
-        (lambda a, b: max(a) != max(b), False, "lowest with the highest"),
-        (lambda a, b: min(a) >= max(b) or min(b) >= max(a), False, "equal scores"),
-        (lambda a, b: False, False, "at all"),
-        (lambda a, b: a.sort() or b.sort() or a[0] > b[-1] or b[0] > a[-1], True, "whichever"),
-    ],
-    "discrepancy_rule": [
-        (lambda x, x0, s: mse(x, x0) <= s**2, True, "right"),
-        (lambda x, x0, s: mse(x, x0) >= s**2, False, "far away"),
-        (lambda x, x0, s: (x - x0).square().sum() <= s**2, False, "not stop at the truth"),
-        (lambda x, x0, s: x.nonsense(), False, "AttributeError"),
-    ],
-    "multiplications": [
-        (lambda i, o, k, s: i * o * k * k * s * s, True, "right"),
-        (lambda i, o, k, s: i * o * k * s * s, False, "per channel"),
-        (lambda i, o, k, s: i * o * k * k * s, False, "pixels"),
-        (lambda i, o, k, s: o * k * k * s * s, False, "input channels"),
-        (lambda i, o, k, s: i * k * k * s * s, False, "output channel"),
-        (lambda i, o, k, s: i * o * k * k, False, "weights"),
-        (lambda i, o, k, s: 2 * i * o * k * k * s * s, False, "additions"),
-        (lambda i, o, k, s: 1, False, "38115, not 1"),
-    ],
-    "orthogonal": [
-        (by_svd, True, "right"),
-        (lambda m: dip.optimisers.orthogonalize([m])[0], False, "from"),
-        (lambda m: m / m.norm(), False, "alike"),
-        (lambda m: torch.eye(6, 10), False, "vectors have changed"),
-        (lambda m: m.T, False, "the shape (10, 6)"),
+    "degrees_of_freedom": [
+        (followed, True, "diagonal"),
+        (lambda f, x: followed(f, x, 1, 0), True, "diagonal"),
+        (lambda f, x: x.numel() * followed(f, x), False, "per pixel"),
+        (lambda f, x: 2 * followed(f, x), False, "2ε apart"),
+        (lambda f, x: followed(f, x) / 2, False, "how far apart"),
+        (lambda f, x: followed(lambda image: image, x), False, "with itself"),
+        (lambda f, x: (f(x + 0.1 * disturbance(x)) - f(x)).std() / 0.1, False, "multiply"),
+        (lambda f, x: -3.0, False, "-3.000"),
     ],
     "tangent_kernel": [
         (two_layers, True, "right"),
@@ -195,16 +153,18 @@ ANSWERS = {
         (lambda A, B, z: A @ A.T, False, "not (4, 4)"),
         (lambda A, B, z: torch.ones(4, 4), False, "indices"),
     ],
-    "spectral_error": [
-        (lambda c, v, s, t: bias(c, v, t) + variance(v, s, t), True, "right"),
-        (lambda c, v, s, t: bias(c, v, t), False, "bias² alone"),
-        (lambda c, v, s, t: variance(v, s, t), False, "variance alone"),
-        (lambda c, v, s, t: len(c) * (bias(c, v, t) + variance(v, s, t)), False, "per pixel"),
-        (unsquared, False, "are squared"),
-        (lambda c, v, s, t: bias(c, v, t) + variance(v, s, t) / s, False, "variance σ²"),
-        (crossed, False, "other way round"),
-        (lambda c, v, s, t: bias(c, v, t) + s**2, False, "only the share"),
-        (lambda c, v, s, t: 7.0, False, "the test case"),
+    "error_without_truth": [
+        (lambda c, v, s, t: bias(c, v, t) + s**2 * (2 * share(v, t).mean() - 1), True, "for each"),
+        (lambda c, v, s, t: bias(c, v, t), False, "for ever"),
+        (lambda c, v, s, t: bias(c, v, t) + 2 * s**2 * share(v, t).mean(), False, "not fitted"),
+        (lambda c, v, s, t: bias(c, v, t) + s**2 * (share(v, t).mean() - 1), False, "costs 2"),
+        (lambda c, v, s, t: bias(c, v, t) + variance(v, s, t), False, "noise in it"),
+        (lambda c, v, s, t: bias(c, v, t) + 2 * variance(v, s, t) - s**2, False, "not Σ g²"),
+        (lambda c, v, s, t: bias(c, v, t) + 2 * s * share(v, t).mean() - s**2, False, "variance"),
+        (lambda c, v, s, t: ((1 - share(v, t)) * c).square().sum(), False, "the test case"),
+        (lambda c, v, s, t: bias(c, v, t) + s**2 * (2 * share(v, t).sum() - 1), False, "trace"),
+        (total_error, False, "divide by N"),
+        (half_total_error, False, "the energy by N"),
     ],
 }
 ANY = [  # what every such exercise must bear

@@ -47,13 +47,38 @@ ANSWERS = {
         (1.25, False, "larger"),
         ([], False, "a number"),
     ],
+    "amdahl": [
+        (1 / (0.64 + 0.36 / 7), True, "64 ms"),
+        (7, False, "as long as before"),
+        (1 / 0.64, False, "no time at all"),
+        (0.64 + 0.36 / 7, False, "the time that is left"),
+        (1 / (0.32 + 0.68 / 7), False, "68 %"),
+        (1 + 6 * 0.36, False, "not 100 ms"),
+        (0.36 * 7, False, "the rest"),
+    ],
     "by_chance": [
         (2 / 20, True, "one comparison in ten"),
         (0.05, False, "either"),
         (1, False, "ten"),
     ],
-    "salt_sigma": [(0.158, True, "√"), (0.025, False, "σ²"), (0.5, False, "a tenth")],
-    "how_long": [(229, True, "leaves the share"), (90, False, "*left*"), (115, False, "energy")],
+    "four_fillings": [
+        (0.97, True, "1 + 1/M"),
+        (-0.97, False, "positive"),
+        (3.01, False, "one filling alone"),
+        (1.94, False, "not 20"),
+        (1.25, False, "how many decibels"),
+        (0.25, False, "variance stays"),
+        (-6.02, False, "variance stays"),
+        (1.76, False, "two fillings"),
+    ],
+    "noise_ceiling": [
+        (35.1, True, "0.000306"),
+        (30.4, False, "three channels"),
+        (15.0, False, "σ = 1"),
+        (25.1, False, "mean square"),
+        (20.2, False, "own PSNR"),
+        (-13, False, "[0, 1]"),
+    ],
 }
 
 
@@ -83,11 +108,3 @@ def test_numbers(name, answer, right, words):
 def test_a_number_of_ones_own(answer, right, words):
     verdict = check.number(answer, 2, "because", {4.0: "take the root"})
     assert verdict.right is right and words in verdict.words
-
-
-def test_the_level_from_which_on_the_rim_is_seen():
-    reach = {1: False, 2: False, 3: True, 4: True}
-    assert check.sees_across(None, reach).right is None
-    assert check.sees_across(3, reach)
-    assert "below a tenth" in check.sees_across(2, reach).words
-    assert "fewer" in check.sees_across(4, reach).words

@@ -31,6 +31,14 @@ def test_the_stored_results_are_there():
     assert {"rule", "gap", "stopped_at"} <= set(pd.read_csv(data.path("stopping.csv")))
 
 
+def test_every_best_learning_rate_has_a_worse_one_on_either_side():
+    table = pd.read_csv(data.path("learning_rates.csv"))
+    for case, rows in table.groupby(["image", "family", "optimiser"]):
+        mean = rows.groupby("rate").peak.mean()
+        assert mean.index.min() < mean.idxmax() < mean.index.max(), case
+        assert (rows["at"] < rows.iterations).all(), case
+
+
 @pytest.mark.parametrize(("task", "picture"), data.SHOWN.items())
 def test_the_images_at_full_size_have_the_scores_of_the_table(task, picture):
     images, table = data.full_size(task)

@@ -22,6 +22,8 @@ config.VoilaConfiguration.prelaunch_hook = let_the_page_end_its_kernel
 # had no page and no fit.
 config.MappingKernelManager.cull_idle_timeout = 600
 config.MappingKernelManager.cull_interval = 60
+# Here the page itself is shown, and not the picture of it for readers without a kernel.
+config.TagRemovePreprocessor.remove_cell_tags = {"without-kernel"}
 
 options = [
     str(Path(__file__).resolve().parent.parent / "notebooks" / "11_your_image.ipynb"),

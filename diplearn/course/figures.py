@@ -5,19 +5,19 @@ import math
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from ..figures import BLUE, COLOURS, GREEN, GREY, ORANGE, Figure, show_literally
+from ..figures import COLOURS, GREEN, GREY, ORANGE, RULE_COLOURS, Figure, show_literally
 from ..images import to_array
 
 __all__ = ["choices", "closeups", "curves", "pick", "predicted_gains"]
 
-# Stopping rule -> colour and marker, the same in every figure.
-_MARKS = {
-    "hold-out": (BLUE, "o"),
-    "sure": (ORANGE, "s"),
-    "discrepancy": (GREEN, "D"),
-    "es-wmv": ("#CC79A7", "^"),
-    "es-emv": ("#56B4E9", "v"),
-    "oracle": ("#E69F00", "*"),
+# Stopping rule -> marker, the same in every figure, like its colour.
+_MARKERS = {
+    "hold-out": "o",
+    "sure": "s",
+    "discrepancy": "D",
+    "es-wmv": "^",
+    "es-emv": "v",
+    "oracle": "*",
 }
 
 
@@ -144,7 +144,8 @@ def choices(curve, chosen, alt="", width=10.0, below=4.0):
     others, variants = zip(COLOURS * 2, "osD^vP*Xhd" * 2), iter("<>phd" * 4)
     for name, iteration in chosen.items():
         rule, *variant = name.split(", ")
-        colour, marker = _MARKS.get(rule) or next(others)
+        known = rule in _MARKERS
+        colour, marker = (RULE_COLOURS[rule], _MARKERS[rule]) if known else next(others)
         marker = next(variants) if variant else marker
         axis.plot(
             iteration, values[iteration], marker, color=colour, ms=13 if marker == "*" else 9,

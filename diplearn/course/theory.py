@@ -16,7 +16,6 @@ from torch.func import functional_call, replace_all_batch_norm_modules_, vjp, vm
 from ..errors import InputError, whole
 
 __all__ = [
-    "alignment",
     "bias_variance",
     "energy_curve",
     "from_stationary",
@@ -277,28 +276,6 @@ def bias_variance(spectrum, wanted, sigma, factors):
     return float(missing), float(sigma**2 * factors.square().mean())
 
 
-def alignment(a, b):
-    """Return the cosine of the angle between two kernels, taken as vectors of N² numbers.
-
-    Parameters
-    ----------
-    a, b : torch.Tensor, (N, N)
-
-    Returns
-    -------
-    float
-        1 if one kernel is a multiple of the other; at least 0, since both are positive
-        semidefinite.
-
-    Examples
-    --------
-    >>> alignment(torch.eye(2), 3 * torch.eye(2))
-    1.0
-    """
-    a, b = a.double(), b.double()
-    return round(float((a * b).sum() / (a.norm() * b.norm())), 12)
-
-
 def stationary(kernel, shape):
     """Average a kernel over all periodic shifts of the image, which makes it stationary.
 
@@ -334,23 +311,27 @@ def _rows(kernel, shape):
     return ((mean, y, x) for y, x in places)
 
 
-def from_stationary(one, two, shape):
+def from_stationary(one, two, shape, margin=0):
     """Measure how far a covariance is from stationary, given two independent estimates.
 
-    The squared distance of a single estimate would include its sampling noise. In the product of
-    the distances of two independent estimates the noise averages to zero.
+    For every displacement of up to a quarter of the image, the covariances of all pairs of pixels
+    that are so far apart are compared with their mean. The squared distance of a single estimate
+    would include its sampling noise. In the product of the distances of two independent estimates
+    the noise averages to zero.
 
     Parameters
     ----------
     one, two : torch.Tensor, (N, N)
         Estimates from different draws.
     shape : tuple of int, (1, H, W)
+    margin : int, optional
+        Leave out the pixels that are closer to the border than this many pixels.
 
     Returns
     -------
     float
-        The distance divided by the norm of the nearest stationary covariance; 0 if the estimate of
-        the squared distance is negative.
+        The distance divided by the norm of the means; 0 if the estimate of the squared distance is
+        negative.
 
     Examples
     --------
@@ -360,9 +341,19 @@ def from_stationary(one, two, shape):
     >>> from_stationary(both, both, (1, 1, 2))
     0.5
     """
-    first, second = (stationary(kernel, shape) for kernel in (one, two))
-    square = ((one - first) * (two - second)).sum() / (first * second).sum()
-    return max(0.0, float(square)) ** 0.5
+    _, height, width = shape
+    places = torch.arange(height * width).view(height, width)
+    places = places[margin : height - margin, margin : width - margin]
+    rows, columns = places.shape
+    apart = common = 0.0
+    for y in range(-(height // 4), height // 4 + 1):
+        for x in range(y < 0, width // 4 + 1):  # (−y, −x) has the same pairs as (y, x)
+            here = places[max(0, -y) : rows - max(0, y), : columns - x].flatten()
+            there = places[max(0, y) : rows - max(0, -y), x:].flatten()
+            p, q = one[here, there], two[here, there]
+            apart += float(((p - p.mean()) * (q - q.mean())).sum())
+            common += float(len(p) * p.mean() * q.mean())
+    return max(0.0, apart / common) ** 0.5
 
 
 def mean_frequency(images):

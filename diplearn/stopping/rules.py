@@ -27,8 +27,13 @@ class HoldOut(EarlyStopping):
 
     What a network learns about the image helps it to predict pixels that it has never seen; what
     it learns about the noise does not. Each of the recipe's networks is denied other pixels, so
-    that together they have seen all of them. The only assumption is that the noise is independent
-    from pixel to pixel.
+    that together they have seen all of them. The only assumption is that the noise has mean zero
+    and is independent from pixel to pixel.
+
+    The hidden pixels have a price. In 120 fits at 128x128 pixels, the chosen image was on average
+    0.12 dB below the best one of the same fit, and 0.26 dB below the best one of a fit to which all
+    pixels were shown: 0.33 dB for weak noise (10/255), where an image lacks most what it was not
+    shown, and 0.24 dB for strong noise (50/255). At worst these losses were 1.14 and 1.25 dB.
 
     Where it is not, as in a photograph, a hidden pixel is predicted best by a network that has
     fitted the noise of its neighbours. There, whole blocks of pixels are hidden, and only the

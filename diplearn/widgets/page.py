@@ -15,6 +15,7 @@ from PIL import Image
 
 from .. import images, problems, recipes
 from ..errors import InputError, whole
+from ..figures import RULE_COLOURS
 from ..files import check_writable, replacing
 from ..fitting import fit
 from ..images import to_uint8
@@ -156,8 +157,10 @@ def _marks(run, last, wanted):
         if run.problem.truth is not None:
             marks["oracle"] = run.oracle_at
     marks |= {str(name): k for name, k in wanted.items()}
-    colours = (ORANGE, GREEN, *COLOURS[3:] * 4)
-    return [(name, k, colour) for (name, k), colour in zip(marks.items(), colours)]
+    others = (ORANGE, GREEN, *COLOURS[3:] * 4)
+    return [
+        (name, k, RULE_COLOURS.get(name, other)) for (name, k), other in zip(marks.items(), others)
+    ]
 
 
 def _chosen(run):

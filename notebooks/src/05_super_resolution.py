@@ -593,7 +593,7 @@ assert surplus["hubble"] > 0.4 and (surplus.drop("hubble") < 0).all()
 #
 # ## 8 · Eight times
 #
-# At ×8 there is one equation for 64 unknowns. Only the iterations change, too.
+# At ×8 there is one equation for 64 unknowns. The fit is shorter, too.
 #
 # > **Predict.** Will the lead over bicubic grow or shrink? What will become of the face? Will two seeds
 # > be nearer to each other, or to the truth?

@@ -13,12 +13,11 @@ __all__ = ["function", "number"]
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "numbers": "best_weight beta by_chance how_long less_is_more "
-        "negative photon_energy salt_sigma sees_across two_pixels".split(),
-        "functions": "apart discrepancy_rule multiplications neighbours orthogonal own_error "
-        "psnr_inside spectral_error stabilised tangent_kernel "
-        "unseen_by_blocks".split(),
-        "fits": "cheaper checkerboard equal_size follows fooled no_need_to_stop no_prior "
+        "numbers": "amdahl best_weight beta by_chance less_is_more "
+        "four_fillings negative noise_ceiling photon_energy two_pixels".split(),
+        "functions": "degrees_of_freedom error_without_truth neighbours "
+        "own_error stabilised tangent_kernel unseen_by_blocks".split(),
+        "fits": "cheaper checkerboard follows fooled no_need_to_stop no_prior "
         "one_factor own_hole own_network reached tells_apart twin without_mask".split(),
         "verdict": "OPEN Verdict function number".split(),
     },

@@ -5,11 +5,9 @@ import math
 
 import numpy as np
 import torch
-from torch import nn
 
 from ... import baselines, metrics
 from ...fitting import fit
-from ...networks import parameter_count
 from ...operators import Identity, Mask
 from ...recipes import Recipe
 from ...run import Run
@@ -208,24 +206,6 @@ def without_mask(run):
     return yes(
         f"the letters are back, {there:.2f} on average; E asked for black, and letters have "
         "sharp, repeated shapes that a network likes as much as the image's own"
-    )
-
-
-@check
-def equal_size(network, reference, tolerance=0.02):
-    """Lesson 07: a network of another family with as many parameters as the reference."""
-    if not isinstance(network, nn.Module):
-        kind = type(network).__name__
-        return no(f"the answer must be a network, not a {kind}; dip.networks.build makes one")
-    if type(network) is type(reference):
-        return no(f"that is a {type(network).__name__}, too; choose another family")
-    mine, theirs = parameter_count(network), parameter_count(reference)
-    if abs(mine / theirs - 1) <= tolerance:
-        return yes(f"{mine:,} parameters beside {theirs:,}")
-    way = "narrower" if mine > theirs else "wider"
-    return no(
-        f"{mine:,} parameters, not {theirs:,}; make it {way} by a factor of about the root of "
-        f"{max(mine, theirs) / max(1, min(mine, theirs)):.2f}, as a layer has about width² weights"
     )
 
 

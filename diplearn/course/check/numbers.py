@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from .verdict import check, no, number, yes
+from .verdict import number
 
 # Lesson 02: the smallest weight for which the best image of two pixels is constant.
 two_pixels = partial(
@@ -91,29 +91,54 @@ by_chance = partial(
     slips={0.05: "either recipe may be the better one", 1.0: "that is the number in ten"},
 )
 
-# Lesson 08: the noise level σ when a tenth of a grey image becomes black or white.
-salt_sigma = partial(
+# Lesson 09: how many times as fast an iteration is if 36 % of its time become seven times as fast.
+amdahl = partial(
     number,
-    right=0.1581,
-    why="√(0.1 · 0.5²)",
-    slips={0.025: "that is the energy, σ²", 0.5: "only a tenth of the pixels are wrong"},
+    right=1.446,
+    why="64 ms of 100 stay, and 36 become 5.1: 100 / 69.1",
+    slips={
+        7.0: "all else takes as long as before",
+        1.5625: "that is for convolutions that take no time at all",
+        0.691: "that is the time that is left; how many times as fast is that?",
+        2.398: "that is for 68 %; with 36 %, convolutions are the smaller part",
+        3.16: "the iteration is not 100 ms + 6 · 36 ms; how long do the convolutions take now?",
+        2.52: "how long do the convolutions take now, and how long the rest?",
+    },
+    tolerance=0.01,
 )
 
-# Lesson 10: the number of steps until 90 % of a mode with λ = 1000 is fitted, at η = 10⁻⁵.
-how_long = partial(
+# Lesson 10b: the PSNR if the noise that a deep decoder of 25,000 weights lets in were its only
+# error, for a colour photograph of 512x512 pixels and σ = 25/255.
+noise_ceiling = partial(
     number,
-    right=230,
-    why="ln(10) / (ηλ): each step leaves the share 1 − ηλ",
-    slips={90: "a step fits a share of what is *left*", 115: "that is for the mode's energy"},
+    right=35.15,
+    why="(p/N) σ² = 0.000306",
+    slips={
+        30.38: "N counts three channels",
+        14.98: "that is for σ = 1",
+        25.06: "the error is a mean square: σ²",
+        20.17: "that is the noisy image's own PSNR",
+        -12.98: "σ in units of [0, 1]",
+    },
+    tolerance=0.01,
 )
 
-
-@check
-def sees_across(answer, reach):
-    """Lesson 06: the least number of levels with which a hole's centre depends on its rim."""
-    right = min(levels for levels, seen in reach.items() if seen)
-    if answer == right:
-        return yes(f"with {right} levels it does, with {right - 1} it does not")
-    if answer < right:
-        return no(f"with {answer} levels the rim's influence is below a tenth")
-    return no("fewer levels are enough; each level more than doubles how far a pixel sees")
+# Lesson 06: the mean of four independent fillings, each with twice the squared error of the mean of
+# all, in decibels below that mean: its squared error is 1 + 1/4 times as large.
+four_fillings = partial(
+    number,
+    right=0.969,
+    why="the mean of M of them has the squared error s² (1 + 1/M): with more and more of them it "
+    "comes near the mean of all, and looks like a blur",
+    slips={
+        -0.969: "count how far it is below: a positive number",
+        3.01: "that is one filling alone; averaging makes its own part smaller",
+        1.94: "a factor of the squared error is 10 log₁₀ of it, not 20",
+        1.25: "that is the factor of the squared error; how many decibels is it?",
+        0.25: "that is the fillings' own part; the truth's variance stays",
+        -6.02: "the fillings' own part is a quarter; the truth's variance stays",
+        6.02: "the fillings' own part is a quarter; the truth's variance stays",
+        1.76: "that is two fillings",
+    },
+    tolerance=0.02,
+)

@@ -188,12 +188,3 @@ def function(
 
 def _double(values):
     return torch.as_tensor(values, dtype=torch.float64, device="cpu").detach()
-
-
-@check_of_function
-def decisions(answer, *, cases, why):
-    """Check a function that returns a bool, given cases of (inputs, right decision, hint)."""
-    for inputs, right, hint in cases:
-        if bool(answer(*copy.deepcopy(inputs))) is not right:
-            return no(hint)
-    return yes(why)

@@ -1,6 +1,8 @@
 """Results of measurements that take too long for a lesson; `benchmarks/` makes each file again.
 
 - `ablation.csv`: the table of `diplearn sweep benchmarks/ablation.toml`, 225 fits.
+- `learning_rates.csv`: optimisers and families of networks over the learning rate, from
+  `benchmarks/learning_rates.py`.
 - `overfitting.npz`: a fit of 50,000 iterations, from `benchmarks/overfitting.py`.
 - `stopping.csv`: the loss of each stopping rule on 150 fits, from `benchmarks/stopping.py`.
 - `full_size/`: restored pictures of up to 512 pixels on a side and their scores, from
