@@ -32,12 +32,13 @@ class HoldOut(EarlyStopping):
 
     The hidden pixels have a price. In 120 fits at 128x128 pixels, the chosen image was on average
     0.12 dB below the best one of the same fit, and 0.26 dB below the best one of a fit to which all
-    pixels were shown: 0.33 dB for weak noise (10/255), where an image lacks most what it was not
-    shown, and 0.24 dB for strong noise (50/255). At worst these losses were 1.14 and 1.25 dB.
+    pixels were shown: 0.33 dB for weak noise (10/255), since the error itself is small there, and
+    0.24 dB for strong noise (50/255). At worst these losses were 1.14 and 1.25 dB.
 
-    Where it is not, as in a photograph, a hidden pixel is predicted best by a network that has
-    fitted the noise of its neighbours. There, whole blocks of pixels are hidden, and only the
-    pixels in their middle are judged, whose noise is unlike that of all pixels that were seen.
+    Where the noise is not independent, as in a photograph, a hidden pixel is predicted best by a
+    network that has fitted the noise of its neighbours. There, whole blocks of pixels are hidden,
+    and only the pixels in their middle are judged, whose noise is unlike that of all pixels that
+    were seen.
 
     Parameters
     ----------
@@ -333,11 +334,11 @@ class Discrepancy(Rule):
 
 
 class WindowedVariance(EarlyStopping):
-    """ES-WMV: choose the middle of the window in which the outputs vary least.
+    """ES-WMV: choose the average at the end of the window in which the outputs vary least.
 
     A fit slows down as it comes near the image, and speeds up again as it turns to the noise. The
-    variance over the last outputs therefore has a valley in between. Often there is a false valley
-    before, while the fit has hardly begun: nothing is chosen during the first two windows.
+    variance over the last outputs therefore has a valley in between. To be safe from a valley
+    at the very start, nothing is chosen during the first two windows.
 
     Parameters
     ----------

@@ -59,8 +59,8 @@ from diplearn.widgets import compare, scrub
 # %% [markdown]
 # ## 1 · The challenge
 #
-# A photograph with writing on it; a sensor with half of its pixels dead; a piece cut out. In all three
-# cases we know *where*: a **mask** $m$ holds 1 where a pixel is known and 0 where it is not.
+# Writing covers a photograph; half of a sensor's pixels are dead; a piece has been cut out. In all three
+# cases we know *where*: a **mask** $m$ is 1 where a pixel is known and 0 where it is missing.
 
 # %%
 coffee, camera, brick = (dip.images.load(name, size=96) for name in ("coffee", "camera", "brick"))
@@ -76,18 +76,18 @@ problems = {name: dip.inpainting(coffee, mask) for name, mask in masks.items()}
 matplotlib.rcParams["font.size"] = 12  # legible on a telephone, too
 observed = {name: problem.observation for name, problem in problems.items()}
 missing = {name: f"{mask.missing:.0%} missing" for name, mask in masks.items()}
-show(contact_sheet(observed, captions=missing, width=7), text="06 challenge")
+show(contact_sheet(observed, captions=missing, width=6), text="06 challenge")
 
 # %% [markdown]
 # The data term asks for the known pixels only. With ⊙ for the product pixel by pixel,
 #
 # $$E(x; x_0) = \tfrac1N \lVert (x - x_0) \odot m \rVert^2 .$$
 #
-# On the missing pixels $E$ says nothing. If the pixels are optimised directly, a missing pixel keeps its random start for
+# On the missing pixels $E$ says nothing. If the pixels are optimised directly, a missing pixel keeps its first value for
 # ever, because its gradient is zero. Whatever a fit of $f_\theta(z)$ puts there comes from the known pixels, continued by the
 # network: by its structure, its random start and the way it is fitted. *This is the purest look at a prior that you can get.*
 #
-# Beside the fit we put the classic, **biharmonic filling**: a surface that bends as gently as possible through the known pixels.
+# Beside the fit we put a classic, **biharmonic filling**: a surface that bends as gently as possible through the known pixels.
 #
 # > **Predict.** The hole has the fewest missing pixels. Which of the three observations is restored best, and which worst, if only
 # > the missing pixels count?
@@ -131,21 +131,20 @@ for name, problem in problems.items():
 # Show the restored images
 shown, captions = {}, {}
 for name, problem in problems.items():
-    row = {name: problem.observation, f"{name}: biharmonic": smooth[name]}
-    row[f"{name}: deep"] = runs[name, 0].output
-    shown |= row
-    for title, image in list(row.items())[1:]:
-        captions[title] = f"{psnr_inside(image, problem):.1f} dB inside"
+    shown[name] = problem.observation
+    for title, image in {"biharmonic": smooth[name], "deep": runs[name, 0].output}.items():
+        title += " " * len(shown)  # the same word in each row, but another key
+        shown[title], captions[title] = image, f"{psnr_inside(image, problem):.1f} dB inside"
 table = pd.DataFrame(first).T.style
-sheet = contact_sheet(shown, columns=3, captions=captions, width=8)
+sheet = contact_sheet(shown, columns=3, captions=captions, width=6)
 reveal(sheet, table, text="06 three", nearby=nearby, hole=np.mean(inside["a hole"]))
 
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# The hole is the hardest by far. What makes a gap hard is not how *much* is missing but how *far* the next known pixel is:
-# between the letters and between dead pixels it is never far, in the middle of the hole it is. Nor is it the place: scattered pixels *in the very same square* are restored
-# many decibels better (see the caption).
+# The hole is by far the hardest, the text the easiest. What makes a gap hard is not how *much* is missing but how *far* the next known pixel is:
+# within a letter's stroke or among dead pixels it is never far; in the middle of the hole it is. Where it is near, a prior has little to decide, and biharmonic filling comes within a decibel of the network. The place is not the reason: scattered pixels *in the very same square* are restored
+# many decibels better.
 #
 # Mind the two columns of the deep fit. Known pixels are copied, and over the whole image they count as errors of zero. That is a gift of
 # $-10 \log_{10}(\text{share missing})$: 3 dB for half of the pixels, 12 dB for a hole of 6 %. It says
@@ -164,15 +163,15 @@ for name, mask in masks.items():  # the identity: known pixels are right
 # ## 2 · Who is the judge?
 #
 # Between scattered pixels there is little to invent, and PSNR is a fair judge. In a large hole *many* fillings are plausible, and the truth
-# is one of them. Which filling does PSNR prefer? We cut a hole of 24 pixels into a brick wall, at twelve random places, and
+# is one of them. Which filling does PSNR prefer? We cut a hole of 24x24 pixels into a brick wall, at twelve random places, and
 # put four things into it, without any fit: **a flat grey**, the mean of the known wall; **the truth, two pixels to the right**; **another piece of the
 # wall**; and **noise with waves as strong** as the wall's (its *twin*, lesson 03).
 #
 # Two more judges beside PSNR. **SSIM** compares local means, variances and correlations with the truth, at the same place. Our **texture distance** asks only whether
 # the filling *varies* like the truth, wherever each brick may lie. For a step $h$, let $V_h(x)$ be the mean of $(x_p - x_{p+h})^2$ over
 # all pairs of pixels in the hole (as a function of $h$, the
-# [variogram](https://en.wikipedia.org/wiki/Variogram)). The distance is the root mean square of $10 \log_{10} V_h(\hat x) / V_h(x)$ over
-# twelve steps of 1, 2 and 4 pixels: 0 dB for the same texture. (For a flat patch, $V_h = 0$; so we add $1/255^2$ to both.)
+# [variogram](https://en.wikipedia.org/wiki/Variogram)). The distance of a filling $\hat x$ is the root mean square of $10 \log_{10} V_h(\hat x) / V_h(x)$ over
+# twelve steps of 1, 2 and 4 pixels: 0 dB if both vary alike. (For a flat patch, $V_h = 0$; so we add $1/255^2$ to both.)
 
 
 # %%
@@ -267,7 +266,7 @@ judged = {n: {j: [f(x[n], p) for p, x in tries] for j, f in judges.items()} for 
 problem, found = tries[0]
 shown = {"x₀": problem.observation} | found | {"the truth": brick}
 shown = {n: around(image, problem) for n, image in shown.items()}
-sheet = contact_sheet(shown, columns=3, width=7)
+sheet = contact_sheet(shown, columns=3, width=6)
 means = pd.DataFrame({n: {j: np.mean(v) for j, v in each.items()} for n, each in judged.items()}).T
 spread = {n: {j: np.std(v, ddof=1) for j, v in each.items()} for n, each in judged.items()}
 spread = pd.DataFrame(spread).T
@@ -280,17 +279,17 @@ reveal(sheet, table.style, text="06 judges", loss=loss)
 # <details><summary><b>Explain</b></summary>
 #
 # **PSNR prefers the flat grey.** Let a pixel of the truth have the mean $\mu$ and the variance $s^2$, as far as anyone can tell from around the hole. The
-# flat filling $\mu$ has the expected squared error $s^2$. Another filling that is *exactly as plausible as the truth* has the same mean
-# and variance, and is independent of the truth:
+# flat filling $\mu$ has the expected squared error $s^2$. Another filling $\tilde x$, *exactly as plausible as the truth*, has the same mean
+# and variance, and is independent of the truth. With $\mathbb E$ for the expected value,
 #
 # $$\mathbb E(\tilde x - x)^2 = \mathbb E(\tilde x - \mu)^2 + \mathbb E(x - \mu)^2 = 2 s^2,$$
 #
-# twice as much: $10 \log_{10} 2 = 3$ dB below the grey. Even the true bricks lose 3 dB when they move by two pixels. The filling with the smallest expected error is the mean
-# of all plausible ones, a blur. **In a large hole, PSNR rewards whoever dares least.**
+# twice as much: $10 \log_{10} 2 = 3$ dB below the grey. Even the true bricks end 3 dB below it when they are moved by two pixels. The filling with the smallest expected error is the mean
+# of all plausible ones, a blur (flat only if the surroundings tell nothing more, as in a texture). **In a large hole, PSNR rewards whoever dares least.**
 #
 # SSIM is no remedy: it, too, wants everything in its place, and ranks the grey above the other piece.
-# The texture distance tells wall from grey, but takes noise for a wall. *Each judge can be fooled, and each
-# by something else.* So we show several numbers, and the image.
+# The texture distance tells wall from grey, but takes noise for a wall. *Each judge can be
+# fooled.* So we show several numbers, and the image.
 #
 # </details>
 
@@ -306,8 +305,8 @@ assert textures["a flat grey"] > 3 * max(textures["another piece"], textures["no
 #
 # Lesson 01 ended with an overfitted cat. Here the observation is *right* wherever it says anything.
 #
-# > **Predict.** Half of the pixels are missing. We go on for 200 iterations, with no noise added to $z$, and count the single
-# > iterates inside. Does the curve come down again? And if the known pixels are noisy?
+# > **Predict.** Half of the pixels are missing. We make 200 iterations, with no noise added to $z$ and draw PSNR inside for each
+# > iterate. Does the curve come down again? And if the known pixels are noisy, with σ = 25/255?
 
 # %%
 greedy = base.replace(input_noise=0, iterations=200)
@@ -346,7 +345,7 @@ reveal(figure, text="06 stop", **lost)
 # <details><summary><b>Explain</b></summary>
 #
 # With exact pixels, every image in the minimum of $E$ is right where we can check, and the fit settles at one of
-# them (lesson 02). (A fit of 1,000 iterations ends half a decibel below its best.) A stopping rule saves time, and little else. With noisy pixels the network fills
+# them (lesson 02). Here a stopping rule saves time, and little else: one fit of 1,000 iterations ended half a decibel below its best. (Large holes were not tried.) With noisy pixels the network fills
 # *and* denoises, and everything from lesson 01 is back: the fit passes its best image, and goes on to the noise. The package then stops
 # by itself, with SURE or with hidden pixels (lesson 08).
 #
@@ -431,22 +430,23 @@ at, psnr = places["hole in camera"], "PSNR in dB"
 crops = {"x₀": at.observation} | {kind: filled["hole in camera", kind, 0] for kind in kinds}
 crops = {n: around(x, at) for n, x in (crops | {"truth": camera}).items()}
 below = {kind: f"{score['hole in camera', kind][psnr][0]:.1f} dB inside" for kind in kinds}
-reveal(dots, contact_sheet(crops, columns=3, captions=below, width=7), text="06 networks")
+reveal(dots, contact_sheet(crops, columns=3, captions=below, width=6), text="06 networks")
 
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
 # For *text*, skips help the deep network by several decibels: without them, fine detail has to travel through the coarse levels and back. With two levels
-# the way is short, and skips are not missed. The paper, too, takes a network *with* skips for text (wide ones; ours have four channels).
+# the path is short, and skips are not missed. The paper, too, takes a network *with* skips for text (wide ones; ours have four channels).
 #
-# In the hole beside the *cameraman*, the deep network without skips continues sky and ground, with a dark cloud between them; nothing of the camera. The shallow ones fill in
-# a pattern: their filters are fitted to the rest of the image, but the random numbers in the middle of the hole have never been compared with anything. So far, this agrees with the paper's figure 8, with 6, 4 and 2 levels: the deeper, the better; a U-Net's
-# wide skips spoil it. Is it a law?
+# In the hole beside the *cameraman*, the deep network without skips continues sky and ground, with a dark cloud between them; nothing of the camera. The others fill in
+# a pattern. So far, this agrees with the paper's figure 8, with 6, 4 and 2 levels: the deeper, the better; a U-Net's
+# wide skips spoil it. (With skips, though, depth gains nothing here: 15.0 against 16.0 dB, and the seeds overlap.) Is it a law?
 #
-# In the *brick* wall depth hurts. The deep networks carry the light joints at the rim far into the hole. Three seeds agree on
-# that, so it is no noise, and they end below a flat grey; the shallow ones stay close to it. At other, random places of nine images (one seed, [claims](claims.md)), depth
-# gains 0.3 to 6.6 dB on five of six photographs and loses 0.7 dB on one; on brick, grass and gravel it loses 0.4 to 1.5 dB. "Skips hurt holes" and "the deeper, the better" are no laws, but statements about
-# holes that must be filled from *far away*, on images in which that was so.
+# In the *brick* wall depth hurts. The deep networks smear a light joint at the rim far into the hole and end below a flat grey;
+# the shallow ones stay close to it. Three seeds agree, and at two other places of the wall depth costs 2.0 and 3.6 dB, too. Other textures differ:
+# on grass and gravel depth changes less than a decibel, up or down. In the middle of four photographs it gains 0.7 to 5.4 dB
+# (three seeds each, [claims](claims.md)). "Skips hurt holes" and "the deeper, the better" are no laws: they hold for
+# some holes in some images.
 #
 # </details>
 
@@ -465,7 +465,7 @@ assert agree.square().mean().sqrt() < 0.6 * 10 ** (-level[wall, "5 levels, no sk
 # %% [markdown]
 # ## 5 · The brick wall: rivals that copy and rivals that smooth
 #
-# Two more classics that see the one image only. **Least total variation** (lesson 02), among all images with these known pixels.
+# Two more classics see the one image only. **Least total variation** takes the image of least total variation (lesson 02) among those with these known pixels.
 # **Copied patches** (after Criminisi, Pérez & Toyama 2004): of the squares of 9x9 pixels around missing pixels take the one of which most is known; find the known
 # square that agrees with it best; copy what is missing; repeat.
 
@@ -522,7 +522,7 @@ for name in ("hole in camera", "hole in brick"):
 # %% tags=["folded"]
 # Make the sheet and the table of a hole
 deep = "5 levels, no skips"
-order = [deep, "2 levels, no skips", "flat colour", "biharmonic", *classics]
+order = [deep, "2 levels, skips", "2 levels, no skips", "flat colour", "biharmonic", *classics]
 
 
 def judged_sheet(name):
@@ -532,7 +532,7 @@ def judged_sheet(name):
     shown = {"x₀": problem.observation} | {k: filled[name, k, 0] for k in order}
     shown = {n: around(x, problem) for n, x in (shown | {"truth": problem.truth}).items()}
     below = {k: f"{score[name, k]['PSNR in dB'][0]:.1f} dB" for k in order}
-    return contact_sheet(shown, columns=4, captions=below, width=8)
+    return contact_sheet(shown, columns=3, captions=below, width=6)
 
 
 # %% tags=["folded"]
@@ -549,10 +549,10 @@ reveal(*walls, text="06 wall")
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Only **copied patches** lay bricks: they have by far the lowest texture distance, and one has to look for the hole. In PSNR they are level with the flat grey, and with total variation, nearly as flat. For a texture that repeats, copying is the right prior, and no network here
-# comes near.
+# Only **copied patches** lay bricks: they have by far the lowest texture distance, and one has to look for the hole. In PSNR they are level with the flat grey and with total variation's filling, nearly as flat. (They are not 3 dB below: pieces chosen to agree with the rim are not independent of the truth.) For a texture that repeats, copying is the right prior, and no network here
+# comes near its texture.
 #
-# Beside the cameraman there is nothing to repeat, and copying pastes in odd pieces. By PSNR, by SSIM and to our eyes the deep network without skips is ahead; only the texture distance, which knows nothing of sky and ground, prefers the pieces. *Which prior is best depends on what is missing.*
+# Beside the cameraman there is nothing to repeat, and copying pastes in odd pieces. By PSNR, by SSIM and to our eyes the deep network without skips is ahead; only the texture distance, which knows nothing of sky and ground, prefers the pieces. (It is the best of four, chosen with the truth; but at random places of six photographs, too, it is 0.9 to 3.8 dB ahead of copying.) *Which prior is best depends on what is missing.*
 #
 # </details>
 
@@ -608,9 +608,9 @@ reach = {
 show(figure, text="06 fields", one=reach[1], two=reach[2], three=reach[3], five=reach[5])
 
 # %% [markdown]
-# Each level about doubles the reach. (The faint veil is batch normalisation,
-# whose mean and variance are those of the whole image.) With two levels and no skips, the middle of our hole
-# sees hardly anything beyond the rim. With five levels, coarse values span hole and rim together.
+# Up to three levels, each about doubles the reach. (The faint veil is batch normalisation,
+# whose mean and variance are those of the whole image; with five levels, veil and reach cannot be told apart.) With two levels and no skips, the middle of our hole
+# sees hardly anything beyond the rim. With five, coarse values span hole and rim together, and a step that corrects the rim changes the middle, too.
 #
 # > **Predict.** Does the deep network fill the hole from its rim inwards, like a puddle that dries? Sketch how many iterations a pixel takes
 # > half way to its final value, over its distance from the rim. And if missing pixels are replaced by the mean of their four
@@ -659,12 +659,12 @@ reveal(figure, text="06 puddle", **times)
 #
 # Not like a puddle. The mean of neighbours passes knowledge on by one pixel at a time, and the middle waits many times as long as the rim. In the network,
 # a coarse version of everything is there at about the same time, hole included, since the coarsest levels know no rim. (Later the middle may drift on,
-# for no pixel holds it.) As in lesson 03, the network comes first to what costs it
-# little effort: to an image that agrees with the known pixels, and the hole gets what that image has there.
+# for no known pixel holds it. The band's upper edge is one seed, in which pixels a few steps inside are last, and the very middle first.) As in lesson 03, the network first reaches an image that costs it
+# little effort, and the hole gets what that image has there.
 #
 # </details>
 #
-# Move through the iterations and watch. (Its decibels are of the whole image.)
+# Move through the iterations and watch the hole. (The decibels shown are of the whole image.)
 
 # %%
 scrub(fitted["hole in camera", "5 levels, no skips", 0], frames=20)
@@ -692,7 +692,7 @@ shown |= {"least total variation": least_variation(portrait), "truth": portrait.
 blind = {n: psnr_inside(x, portrait) for n, x in shown.items() if n not in ("x₀", "truth")}
 deep_three = [psnr_inside(run.average.clamp(0, 1), portrait) for run in faces.values()]
 below = {n: f"{decibels:.1f} dB inside" for n, decibels in blind.items()}
-sheet = contact_sheet(shown, columns=3, captions=below, width=7)
+sheet = contact_sheet(shown, columns=3, captions=below, width=6)
 show(sheet, text="06 face", low=min(deep_three), high=max(deep_three), flat=blind["flat colour"])
 assert max(deep_three) < blind["flat colour"] + 2
 
@@ -712,7 +712,7 @@ assert max(deep_three) < blind["flat colour"] + 2
 # 3. In a large hole PSNR prefers a blur: a plausible filling, independent of the truth, is 3 dB *below* the mean of all. Look, and use several judges.
 # 4. Exact, scattered pixels: the curve flattens. Noisy pixels: it turns.
 # 5. Depth carries coarse knowledge into a hole. Whether that helps depends on mask *and*
-#    image; for a texture, copying is better.
+#    image; for a texture that repeats, copying is better.
 # 6. The prior continues; it does not know.
 #
 # ## Exercises

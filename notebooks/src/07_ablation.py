@@ -25,7 +25,7 @@
 #
 # **Computing:** about two and a half minutes on two cores. **Study:** about 70 minutes, exercises included.
 #
-# **Needs:** lessons 01 and 03. No GPU, no download.
+# **Needs:** lessons 01 and 03; lesson 02 helps. No GPU, no download.
 #
 # **Words and symbols:** [glossary](glossary.md).
 
@@ -59,11 +59,10 @@ from diplearn.widgets import scrub
 # *Which of them are the prior, and which are habit?* To find out, we change one and leave the others alone: an **ablation**.
 #
 # Our **base** is the recipe `lab` with one network, three levels and at most 32
-# channels. The photograph is small, so that a fit takes seconds.
+# channels.
 #
-# A fixed budget would cut off a slow fit before its best image. So each fit here ends at *twice* the iteration of its best average. The
-# rule that ends it sees the
-# truth: it is an instrument for measuring, not a method.
+# A fixed budget would cut off a slow fit before its best image. So each fit here ends at *twice* the iteration of its best average. This
+# rule sees the truth: it is an instrument, not a method.
 
 # %%
 shape = {"down": (16, 32, 32), "skip": (4,) * 3}
@@ -176,7 +175,7 @@ show(figure, text="07 base", peak=top, at=best_at, lost=fall)
 # %% [markdown]
 # Such a curve has three numbers: the **peak PSNR**, that of the best image on the way, for somebody who knows when
 # to stop (lesson 08); the **iteration of the peak**; and the **loss by overfitting**, which is what going on *for as long again*
-# costs. (At a fixed iteration, a slow fit would be flattered.)
+# costs.
 #
 # ## 2 · The shape of the network
 #
@@ -227,15 +226,15 @@ reveal(figure, table(["base", *shapes]), text="07 shape", **said)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# **Depth.** *One level* loses about half a decibel at the peak, with few weights and with many alike, and at other learning rates: it is
-# not weights that it lacks. It lacks coarse grids, and also *reach*, for a pixel of the output depends on fewer places of $z$ (section 5
-# takes the two apart). Five levels differ from three by no more than the seeds do, at this size.
+# **Depth.** *One level* loses about half a decibel at the peak, with few weights and with many (at other learning rates, too: not
+# shown). It lacks not weights, but coarse grids, and also *reach*: a pixel of the output depends on fewer places of $z$
+# (section 5 tries reach without coarse grids). Five levels differ from three by no more than the seeds do, at this size.
 #
-# **Width** hardly moves the peak, but its iteration: many weights find the image sooner, and then the noise, too. Whoever cannot stop in
-# time should take a narrow network.
+# **Width** hardly moves the peak, but it moves its iteration: many weights find the image sooner, and then the noise, too. Whoever cannot
+# stop in time should take a narrow network.
 #
-# **Nearest upsampling** peaks sooner, and overfitting costs much more. **No skips**: the peak is as high and comes twice as late, since
-# detail and noise have the same long way. (With five levels it is longer, and the peak lower: section 7.)
+# **Nearest upsampling** peaks sooner, and overfitting costs much more. **No skips**: the peak is as high and comes twice as late, perhaps
+# since detail must take the long path, too. (With five levels, the peak is lower, too: section 7.)
 #
 # </details>
 
@@ -284,7 +283,8 @@ axis.lines[-1].set(linestyle=":", linewidth=3)
 iterations(axis)
 axis.set(ylim=(20, 27.5), ylabel="PSNR of the average, dB")
 axis.legend(frameon=False, loc="lower right", fontsize=10)
-beside = {name: mean(peak, runs[name]) - mean(peak, runs["base"]) for name in inputs}
+base_peak = mean(peak, runs["base"])  # + 0.0: no "-0.0" in print
+beside = {name: round(mean(peak, runs[name]) - base_peak, 1) + 0.0 for name in inputs}
 said = dict(zip(("none", "twice", "z", "both"), beside.values()))
 reveal(figure, table(["base", *inputs]), text="07 inputs", **said)
 
@@ -313,12 +313,11 @@ assert abs(mean(peak, runs["both ten times as large"]) - mean(peak, runs["base"]
 # ## 4 · The learning rate
 #
 # To compare two optimisers at one learning rate is to compare how well that rate suits them. So Muon and Adam (lesson 09) get a grid each, which
-# goes on until the best rate has a worse one on either side, and every fit goes on past its peak. The table is stored with the course
-# (`python benchmarks/learning_rates.py` makes it: three seeds at each rate).
+# goes on until the best rate has a worse one on either side, and every fit goes on past its peak. The table is stored:
+# three seeds at each rate (`benchmarks/learning_rates.py`).
 #
 # > **Predict.** Sketch, over the learning rate, the peak PSNR and the iteration of the peak, for both optimisers. At its own best rate,
-# > does one of the two
-# > find a better image? What does a tenfold rate do to the iteration of the peak?
+# > does one of the two find a better image?
 
 # %%
 rates = pd.read_csv(data.path("learning_rates.csv"))
@@ -362,21 +361,20 @@ reveal(figure, text="07 rates", **said)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# At its own best rate Muon is ahead by about 0.3 dB, and the
-# ranges of the three seeds still touch: a better image is not shown. A difference in time is: Adam takes 2.5 times as many iterations.
-# Stopped after 130 of them, it would be 0.6 to 1.0 dB below its own peak, and Muon's "prior" would seem much better.
+# At its own best rate Muon is ahead by about 0.3 dB, and the ranges of the three seeds touch. With six other seeds (not in the table)
+# the lead is 0.2 dB on average, from -0.1 to +0.7: a better image is not shown. A difference in time is: Adam takes 2.5 times as many iterations.
+# Stopped after 130, Adam is 0.6 to 1.0 dB below its own peak, and Muon's "prior" seems much better.
 #
-# Startling is the iteration of the peak. Muon's smallest rate needs time; but from some rate on, a larger one peaks *later*, with both
-# optimisers.
+# The surprise: beyond some rate, a larger one peaks *later*, with both optimisers.
 #
 # </details>
 #
 # ### What counts in a step
 #
-# After a convolution, batch norm divides by the standard deviation. So the image does not change when all filters of a layer are multiplied
-# by a number,
+# After each convolution but the last, batch norm divides by the standard deviation. So the image does not change when all filters of such a
+# layer are multiplied by a number,
 # and what counts is the *relative* step $\lVert\Delta\theta\rVert / \lVert\theta\rVert$. We note it at three rates. In a fourth
-# fit, at 0.1, each layer's filters are set back to their first norm after every step.
+# fit, at 0.1, each layer's filters are scaled back to their first norm after every step.
 
 
 # %%
@@ -444,16 +442,16 @@ assert 0.7 < late[0] / late[1] < 1.4
 assert mean(peak, held) < free["free"] - 0.3
 
 # %% [markdown]
-# From iteration 10 to 50, the relative steps at 0.1 and 0.3 coincide, and fall like one over the iteration $t$. The reason: Muon's steps
+# The relative steps at 0.1 and 0.3 soon coincide, and fall like one over the iteration $t$: Muon's steps
 # have a fixed length, proportional to
 # $\eta$. The norm of the filters grows about in proportion to $\eta\,t$, and so the relative step is $\eta / (\eta\,t) = 1/t$: **the
 # learning rate cancels**
-# (Arora et al. 2019 study this for gradient descent). Only the first steps are larger. They are so large, a tenth and more of the filters,
-# that the image suffers:
-# after 20 iterations it is 4 dB worse at 0.3 than in the base. From then on none moves faster, and whoever
-# is behind comes later.
+# (Arora et al. 2019, for gradient descent). Only the first steps are larger, a tenth of the filters and more; too large, it
+# seems: after 20 iterations the image is 4 dB worse at 0.3 than in the base. From then on a large rate is no faster: most of its step then
+# lengthens the filters; what *turns* them is 2.7 % of their norm in the base, 2.6 at 0.1, 1.6 at 0.3 (one seed). So it peaks later.
 #
-# The control: with the norms held, the relative step stays above a tenth, and the best image is about two decibels worse. So the growing filters are
+# The control: with the norms held, the relative step stays above a tenth, and the best image is about two decibels worse; given 500
+# iterations, one decibel (two seeds, not shown). So the growing filters are
 # a decay of the learning rate that nobody wrote into the recipe, and large rates live on it.
 
 # %% [markdown]
@@ -464,10 +462,11 @@ assert mean(peak, held) < free["free"] - 0.3
 # - the **hourglass**, our base;
 # - the **U-Net**: an hourglass whose skips are as wide as the network;
 # - the **deep decoder** (lesson 03): upsampling from 16x16 pixels, and 1x1 filters only;
-# - the **ResNet**: 3x3 filters at full size, in blocks that *add* to what they are given, so that $z$ can pass unfiltered;
+# - the **ResNet**: 3x3 filters at full size, in blocks that *add* to what they are given, so that it can also pass unfiltered;
 # - **plain 3x3**: eight layers of 3x3 filters at full size, without that addition.
 #
-# Each has a learning rate tuned on *another* photograph, on a grid past both edges.
+# Each has a learning rate tuned on *another* photograph, with a worse one tried on either side. The rest of the recipe was chosen with
+# the hourglass.
 #
 # > **Predict.** Put the five in order of their peak. Which part do you expect the good ones to share?
 
@@ -496,7 +495,7 @@ families["deep decoder"]["options"] = {"width": 151, "layers": 3}
 tuned = rates[rates.image == "astronaut"].groupby(["family", "rate"]).peak.mean()
 for name, change in families.items():
     change["learning_rate"] = tuned[name].idxmax()
-runs |= three_seeds(photo, families, times=1.25)
+runs |= three_seeds(photo, families)
 
 # %% tags=["folded"]
 # Draw the curves of the families
@@ -528,12 +527,12 @@ reveal(figure, found.style, text="07 families", lead=lead, rest=rest)
 # <details><summary><b>Explain</b></summary>
 #
 # The hourglass leads. U-Net, deep decoder and plain 3x3 are equal within the spread of the seeds, although plain 3x3 has *no coarse grid*,
-# and no filter of the decoder sees a neighbour. So neither is necessary; the hourglass has both. On the other photograph (last column) the
-# decoder is well behind.
+# and no filter of the decoder sees a neighbour. Neither is necessary. On the other photograph (last column) the
+# U-Net is level with the hourglass, and the decoder well behind.
 #
-# The ResNet is last on both. An earlier edition of this lesson had no plain 3x3 and blamed the missing coarse grids; the control refutes
-# that. What is left is the ResNet's identity path, or its twice as many layers; we have not decided. And tuning counts: at a rate of 0.01,
-# plain 3x3 is a decibel lower (one seed), and coarse grids would have looked necessary.
+# The ResNet is last on both. Missing coarse grids are not why: plain 3x3 has none. Suspects are
+# left: the ResNet's identity path, twice as many layers, fewer channels, other padding. And tuning counts: at a rate of 0.01, plain 3x3 is a
+# decibel lower (one seed), and coarse grids would have looked necessary.
 #
 # </details>
 
@@ -550,15 +549,16 @@ assert abs(height["plain 3x3"] - height["U-Net"]) < 0.6
 # ## 6 · All of it, and the images themselves
 #
 # Most peaks so far are close to the base's. But two images can be equally wrong
-# in different places. For two recipes $a$ and $b$ we want the squared distance of their *mean* images, without the luck of the
+# in different places. For two recipes $a$ and $b$ we want the squared distance of their *mean* images, $\bar x_a$ and $\bar x_b$, over all
 # seeds. With independent seeds
 #
 # $$\lVert \bar x_a - \bar x_b \rVert^2 = \mathbb E\lVert x_a - x_b\rVert^2 - \tfrac12\,\mathbb E\lVert x_a - x_a'\rVert^2 - \tfrac12\,\mathbb E\lVert x_b - x_b'\rVert^2 ,$$
 #
-# where $x_a$ and $x_a'$ are two seeds' best images. We state it as a share of the base's mean squared error. Two controls: the base from
+# where $x_a$ and $x_a'$ are two seeds' best images. We state it in percent of the base's mean
+# squared error: two images as wrong as the base, whose errors have nothing in common, are 200 % apart. Controls: the base from
 # *other* seeds, and two methods without a network, total variation and NL-Ridge.
 #
-# > **Predict.** Where do you expect changes that leave the PSNR as it was? And total variation?
+# > **Predict.** At how many percent do you expect the changes that leave the PSNR as it was? And total variation?
 
 
 # %%
@@ -643,7 +643,7 @@ reveal(figure, text="07 overview", again=far["base, seeds 3 to 5"], **said)
 #
 # Elsewhere, equal PSNR hides different images: no skips are at about 6 %, nearest upsampling at 9, U-Net at 10, plain 3x3 at 13, the deep
 # decoder at 19,
-# all within 0.3 dB of the base. Total variation is at 28. **How a network is connected is the prior; its width is the clock.**
+# all within 0.3 dB of the base. (A tenfold learning rate alone, row *hourglass*: 3.) Total variation is at 28. **How a network is connected is the prior; its width is the clock.**
 #
 # </details>
 
@@ -700,18 +700,17 @@ reveal(figure, text="07 sweep", peak=alike.peak.sum(), late=alike.octaves.sum())
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Eight for the peak, eighteen for its iteration. What a change does to the *time* is mostly sure; what it
-# does to the peak mostly depends on the image: *nearest upsampling* costs 0.8 dB on the coins, and nothing on the others.
+# Eight for the peak, eighteen for its iteration. What a change does to the *time* is mostly the same everywhere; its
+# effect on the peak mostly depends on the image: *nearest upsampling* costs 0.8 dB on the coins, and nothing on the others.
 #
 # Seven of the eight lower the peak. One is the data term `l1`; with dead pixels it *gains* several decibels (lesson 04b):
 # an ablation on one problem is an answer about one problem. And hollow marks warn: on the motorcycle, one level and the lowest rate were
-# still improving after 400 iterations. With this fixed
-# budget, "worse on all images" is not shown for these two. *One* change raises the peak in all nine fits: input noise of 1/30, as published.
+# still improving after 400 iterations, so that "worse on all images" is not shown for these two.
+# *One* change raises the peak: input noise of 1/30, as published.
 #
 # </details>
 #
-# *Some* change of 24 had to be best. So we test this candidate on two photographs that had no say in
-# the choice.
+# *Some* change of 24 had to be best. So we test this candidate on two fresh photographs.
 
 # %%
 fresh = {}
@@ -746,11 +745,10 @@ for both in fresh.values():
 #
 # ## What to take away
 #
-# 1. The number of weights, more than three levels and skips hardly matter for the peak, at this size. Not even coarse grids are necessary
-#    (they may add half a decibel).
+# 1. The number of weights, levels beyond three and (with three levels) skips hardly matter for the peak, at this size. Not even coarse
+#    grids are necessary (they may add half a decibel).
 # 2. Nearly everything sets the *time* at which image and noise come in. Skips, upsampling and family also change the image, at equal PSNR.
-# 3. With batch norm, the relative step counts, and it falls by itself: a larger learning rate is not a faster one.
-# 4. A difference within the spread of the seeds, or at the edge of a grid, has not been shown.
+# 3. With batch norm, the relative step counts, and it falls by itself: beyond some learning rate, a larger one is not faster.
 #
 # ## Exercises
 #
@@ -772,15 +770,15 @@ my_probability = None
 check.by_chance(my_probability)
 
 # %% [markdown]
-# You try 18 changes that do nothing. How many will look like discoveries? What would you do about it?
+# You try 18 changes that do nothing. How many will lie apart like this? What would you do about it?
 #
 # *Your answer:* ...
 
 # %% [markdown]
 # **2. The mesh grid.** In the sweep, $z$ as a **mesh grid** (two smooth ramps from 0 to 1, each pixel's row and column) has its peak twice
 # as late as noise.
-# Somebody concludes: "A smooth input is slow." The input noise was 0.02 for both. Which second difference
-# is there? Run the control with three seeds (`z="mesh", z_channels=2`), and say what is left of the conclusion.
+# Somebody concludes: "A smooth input is slow." The input noise was 0.02 for both. What else
+# differs? Run the control with three seeds (`z="mesh", z_channels=2`), and say what is left of the conclusion.
 #
 # <details><summary>A first hint</summary>
 #
@@ -805,7 +803,7 @@ check.by_chance(my_probability)
 
 # %% [markdown]
 # **4. An ablation of your own.** Choose a factor that this lesson left out (`help(dip.networks.Hourglass)`: filter sizes, padding,
-# `merge_norm`), a problem, two levels and three seeds each.
+# `merge_norm`), a problem, two settings (*levels*) of the factor and three seeds each.
 # Write down your prediction first. Hand in a dictionary: level → list of runs.
 #
 # <details><summary>A first hint</summary>
@@ -822,11 +820,10 @@ check.one_factor(my_levels)
 # %% [markdown]
 # ## References
 #
-# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision
-#   128 (2020). [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
+# - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, IJCV 128 (2020). [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
 # - S. Arora, Z. Li, K. Lyu, *Theoretical analysis of auto rate-tuning by batch normalization*, ICLR 2019.
 #   [arXiv:1812.03981](https://arxiv.org/abs/1812.03981).
-# - M. Lucic, K. Kurach, M. Michalski, S. Gelly, O. Bousquet, *Are GANs created equal? A large-scale study*,
+# - M. Lucic et al., *Are GANs created equal? A large-scale study*,
 #   NeurIPS 2018. [arXiv:1711.10337](https://arxiv.org/abs/1711.10337).
 # - X. Bouthillier et al., *Accounting for variance in machine learning benchmarks*, MLSys 2021.
 #   [arXiv:2103.03098](https://arxiv.org/abs/2103.03098).

@@ -106,7 +106,7 @@ reveal(sheet, figure, text="08 endless", best=best, left=left)
 # <details><summary><b>Explain</b></summary>
 #
 # The last image is about 5 dB worse than that of iteration 400, and less than a decibel better than the observation. The energy, which is
-# all that the fit sees of itself, falls through the iteration of the best image without a sign.
+# all that the fit sees of itself, falls through the best iteration without a sign.
 #
 # </details>
 
@@ -297,7 +297,7 @@ reveal(figure, text="08 degrees", degrees=degrees, numbers=degrees * N, pixels=N
 #
 # </details>
 #
-# Is the estimate (3) right? In a picture of a cup of coffee, where a quarter of the values are nearly black, it is too low. One suspect is **clipping**: noise that
+# Is the estimate (3) right? In a picture of a coffee cup, where a quarter of the values are nearly black, it is too low. One suspect is **clipping**: noise that
 # is cut off at black has a positive mean. The control: the same noise, not clipped. (In both, the noise's true mean square replaces the
 # first σ² in (3).)
 
@@ -497,13 +497,13 @@ reveal(sheet, table.style, text="08 smooth", worse=worse, estimated=np.mean(leve
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Far too late: hold-out never said stop within the budget of 200 iterations. Blotches
+# Far too late: hold-out never stopped within 200 iterations. Blotches
 # are *easy* for the network, and tell it the noise of the hidden pixel between: the last term of (1) is no longer zero. Compression and cameras make
 # such noise.
 #
-# From the middle of a hidden block, the next visible pixel is two steps away and shares less of the noise: the choice is about half a
-# decibel below the oracle's. Discrepancy is not fooled, but only because we told it σ: the finest detail suggests a fifth of it.
-# To the prior itself a blotch is an image: even the oracle's choice is 5 dB below that of section 2.
+# From the middle of a hidden block, the next visible pixel is two steps away and shares less of the noise: the choices are about half a
+# decibel below the oracle's (0.2 to 0.9 in a rerun). Discrepancy is not fooled, but only because we told it σ: the finest detail suggests a fifth of it.
+# To the prior a blotch is an image: even the oracle's choice is 5 dB below that of section 2.
 #
 # </details>
 
@@ -512,7 +512,8 @@ reveal(sheet, table.style, text="08 smooth", worse=worse, estimated=np.mean(leve
 fair, blocks, pixels = (
     np.array(quality[k]) for k in ("oracle", "hold-out, blocks", "hold-out, pixels")
 )
-assert (fair - pixels > 0.7).all() and (blocks > pixels + 0.3).all() and max(level) < 10
+assert (fair - pixels > 0.7).all() and max(level) < 10
+assert (blocks > pixels).all() and (blocks - pixels).mean() > 0.3
 
 # %% [markdown]
 # ## 7 · Which one, then?
@@ -558,7 +559,8 @@ plain(axis, xlabel="lost, in dB", xscale="log", ylim=(len(tasks) - 0.5, -0.5))
 axis.set_yticks(range(len(tasks)), tasks.values())
 axis.set_xticks([0.01, 0.1, 1, 10], ["≤ 0.01", "0.1", "1", "10"])
 axis.minorticks_off()
-axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 4}
+axis.legend(frameon=False, columnspacing=1, handletextpad=0.2, **above)
 heads = "cases", "gap, mean", "gap, worst", "price, mean", "price, worst", "cost"
 summary = by_rule.set_axis(heads, axis=1).sort_values("price, mean")
 table = summary.style.format("{:.2f}").format("{:.0f}", "cases").format("{:.1%}", "cost")
@@ -574,7 +576,7 @@ reveal(figure, table, text="08 fair", **told)
 # it costs more with strong noise, 0.8 instead of 0.3 · 10⁻⁴; but there the whole error is nine times as large, and decibels count shares of it.
 # At σ = 10/255, hold-out loses 0.33 dB, more than SURE, discrepancy and running variance; by the first measure only SURE was better.
 #
-# Over all its tasks hold-out still loses least, and at worst 1.25 dB; JPEG it refuses. SURE loses least where the noise is Gaussian and σ stated, and decibels
+# Over all its tasks hold-out loses least, and at worst 1.25 dB; JPEG it refuses. SURE loses least where the noise is Gaussian and σ stated, and decibels
 # with photons and dead pixels. Running variance fails where half of the pixels are missing; `plateau` was made for problems without noise.
 #
 # Can the loss be won back? In twelve other fits, taking nine tenths of each hidden pixel from the network that saw it, instead of half, won back

@@ -63,7 +63,7 @@ from diplearn.widgets import scrub
 #
 # $$\text{seconds} \;=\; \text{seconds per iteration} \;\times\; \text{iterations},$$
 #
-# and different means bring them down. Sections 2 to 4 are about the first factor, section 5 about the second.
+# and different means bring them down.
 
 # %%
 clean = dip.images.load("motorcycle", size=128)  # was not used to tune the recipe
@@ -85,10 +85,10 @@ show(contact_sheet({"x₀": problem.observation, "truth": clean}, width=6), text
 # ## 2 · What an iteration computes
 #
 # A convolution from $C$ to $C'$ channels with filters of $k \times k$ weights multiplies $C\,C'\,k^2$ numbers at each pixel of its
-# output. What a layer computes is also written to memory, and read again by the next layer and on the way back. We count both for the published hourglass of lesson 02, with
+# output. What a layer computes is also written to memory, and read again by the next layer and in the backward pass. We count multiplications and numbers written, for the published hourglass of lesson 02, with
 # 128 channels at all five levels, and for the *narrow* one of `lab`, with 16 and 32 channels at the two largest levels and 64 below.
 #
-# > **Predict.** Each level has half the side of the one above. What share of the published network's multiplications happens at the full size?
+# > **Predict.** Each level has half the side of the one above. What share of the published network's multiplications happens at full size?
 
 
 # %%
@@ -127,8 +127,8 @@ reveal(table.style.format("{:.1f}"), text="09 counts", **numbers)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# $1 + \tfrac14 + \tfrac1{16} + \dots = \tfrac43$ would give three quarters. It is 57 %, since
-# the first layer already halves the image (hence six rows, down to 8): only the way up works at full size.
+# If every level did all its work at its own size, the full size would have a share of $1 / (1 + \tfrac14 + \tfrac1{16} + \dots) = \tfrac34$. It has 57 %, since
+# the first layer already halves the image (hence six rows): only the way up works at full size.
 # The two largest sizes take 87 %. There the narrow network has few channels; below, channels are cheap.
 #
 # </details>
@@ -141,8 +141,8 @@ assert 15 < fewer.multiplied < 17 and 4.5 < fewer.written < 5.5
 # %% [markdown]
 # ## 3 · Where the time goes
 #
-# The narrow network multiplies 16 times less, and writes five times less. What an iteration *waits* for, a count cannot say. A **[profiler](https://docs.pytorch.org/docs/stable/profiler.html)** can: it notes when each
-# operation begins and ends. Here is an iteration of the published fit, written out as in lesson 02, on **one core**, with either network.
+# The narrow network makes a sixteenth of the multiplications, and writes a fifth of the numbers. A count cannot say what an iteration *waits* for. A **[profiler](https://docs.pytorch.org/docs/stable/profiler.html)** can: it notes when each
+# operation begins and ends. Here is an iteration of the published fit, on **one core**, with either network.
 #
 # > **Predict.** How many times faster is an iteration with the narrow network? Name one kind of operation
 # > that takes *as long as before*.
@@ -246,7 +246,7 @@ reveal(figure, text="09 profile", **said)
 #
 # The iteration becomes five to six times faster, and not sixteen. Convolutions took two thirds of the published network's time; of the narrow one's they take
 # less than half. **Random numbers** take as long as before: $z$ has 32 channels with either network, so 520,000 numbers are drawn
-# in each iteration. They were 5 % of the time, and are a fifth of it now.
+# in each iteration. They were 4 % of the time, and are a fifth of it now.
 #
 # This is *Amdahl's law*: what a remedy leaves alone becomes the next thing that you wait for. If a share $s$ of the time is made $k$ times faster, the whole
 # becomes $1 / (1 - s + s/k)$ times faster, and never more than $1/(1 - s)$ times.
@@ -316,9 +316,12 @@ shown.columns.names = ["", "channels"]
 show(shown.style.format("{:.0%}"), text="09 limits")
 
 # %% [markdown]
-# The 3x3 convolution multiplies at the core's limit with 128 channels, and at two thirds of it or more with 16: it does not wait for memory. Batch norm and padding do so with 128 channels, where
-# they move most of the bytes that a copy moves; with 16 it is a third of them. Random numbers come near neither limit: each takes a formula of many steps. So the narrow network
-# waits for a little of everything. *"It waits for memory" is a guess until it is measured.*
+# The 3x3 convolution multiplies at the core's limit with 128 channels, and at two thirds of it with 16: it does not wait for memory. Batch norm and padding seem to, with 128 channels:
+# they come nearer to the copy's rate. The rival is the *cache*, a core's small and fast memory: 16 channels fit into it, which makes the *copy* twice as fast, and these two hardly faster
+# ([claims](claims.md)). Memory holds them up in part with 128 channels, and not with 16.
+#
+# Random numbers come near neither limit, because of their order in memory: our $z$ keeps the channels of a pixel side by side, as suits convolutions, and PyTorch then draws number by number, in 11 ms.
+# In the usual order it draws many at once, in 1.3 ms. So the narrow network waits for a little of everything. *"It waits for memory" is a guess until it is measured.*
 
 # %% tags=["folded"]
 # What the text claims, asserted (with a wide margin: other processors have other limits)
@@ -330,14 +333,14 @@ assert limits["of the copy's rate"]["batch norm"].max() > 0.25
 # %% [markdown]
 # ## 4 · A ladder, one rung at a time
 #
-# Five remedies, each of which changes one thing; all are measured on one core, in turns, three times:
+# Five remedies. Each changes one thing, and keeps the changes before it; all are measured on one core, in turns, three times:
 #
 # - **narrow**: the network of section 2;
-# - **noise cut from a canvas**: draw one canvas of random numbers, and cut the input noise out of it at a new place in each iteration;
-# - **zeros for padding**: reflection copies every tensor once more;
+# - **noise cut from a canvas**: draw one canvas of random numbers, and cut each iteration's noise out of it at a new place;
+# - **zeros for padding**: the published reflection at the border copies every tensor once more;
 # - **no norm at the merges**: where a skip joins what comes from below, both are normalised already;
 # - **bfloat16**: numbers with a float32's range, a third of its digits and half its bytes, which some processors multiply several times
-#   faster (elsewhere `"auto"` stays with float32).
+#   faster.
 #
 # > **Predict.** By the profile of the narrow network, how many times faster can an iteration become at most if random
 # > numbers cost nothing? If padding costs nothing? Is *narrow* worth as much if it comes last?
@@ -416,15 +419,16 @@ reveal(figure, facts.style, text="09 ladder", **numbers)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# The narrow network makes an iteration more than five times faster, the other four rungs together another two times. From the profile we had to expect nearly 1.3 times from the noise, and next to nothing
-# from padding. About that was measured (in four runs of this lesson 1.28 to 1.39 and 1.04 to 1.16). A profile says where to look; the rung itself is the measurement.
+# The narrow network makes an iteration more than five times faster, the other four rungs together another two times. The profile let us expect nearly 1.3 times from the noise, and next to nothing
+# from padding. About that was measured. A profile says where to look; the rung itself is the measurement.
+#
+# The canvas has a *cheap rival*: draw Gaussian numbers in the usual order, and copy them. Beside the lesson this made the narrow network 1.2 times faster, the canvas 1.3 times: the order in memory was most of the gain.
 #
 # The order counts: as the last rung *narrow* is worth less, for one because bfloat16 makes the published network, busy with multiplying, about
 # two times faster, and the narrow one about 1.3 times.
 #
-# *Quality* (beside the lesson, 64x64 pixels): cut noise, zeros and bfloat16 change less than the spread of three seeds. Without the norm at the merges the best average was 0.6 dB better
-# after 110 iterations. The rival was the budget: in longer fits both come to 25.3 to 25.4 dB, with the norm after 170 iterations, without it after 128. So this rung
-# shortens both factors, and gains no quality.
+# *Quality* (beside the lesson, 64x64 pixels): cut noise, zeros and bfloat16 change less than the spread of three seeds. Without the norm at the merges a fit peaks as high, but after 128 iterations
+# instead of 170: compared after 110, it had looked 0.6 dB better.
 #
 # </details>
 
@@ -436,8 +440,8 @@ assert 3 < climbed["narrow"] < 9 and climbed["noise cut from a canvas"] > 1.08
 # ## 5 · Fewer iterations
 #
 # Now the other factor. The published fit uses Adam, which divides the step of each weight by the typical size of its gradients (lesson 02).
-# **Muon** writes the running mean of the gradients of a layer's filters as one matrix $G$, with the singular value
-# decomposition $G = U S V^\top$, and steps along $U V^\top$: all singular values become one. Here is one layer before the first step:
+# **Muon** takes the running mean of the gradients of a layer's filters as one matrix. If $G = U S V^\top$ is its singular value
+# decomposition, Muon steps along $U V^\top$: all singular values become one. (Biases, the scales of batch norm and the last layer stay with Adam.) Here is one layer before the first step:
 
 # %% tags=["folded"]
 # The gradient of one layer, and Muon's step
@@ -461,7 +465,7 @@ axis.spines[["top", "right"]].set_visible(False)
 show(figure, text="09 singular")
 
 # %% [markdown]
-# Muon does not decompose: five rounds of small matrix products push all singular values towards one.
+# Muon does not compute the decomposition: five rounds of small matrix products push all singular values towards one.
 #
 # Muon's step differs from a gradient step in *two* ways. Its singular values are level, and its **length** is fixed by the learning rate, however small the gradient.
 # A third racer has the second property without the first: it scales $G$ to the length of Muon's
@@ -527,16 +531,14 @@ reveal(figure, said, text="09 race", times=middle_of["Adam"] / middle_of["Muon"]
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Muon comes to 24 dB after about 80 iterations, Adam after about 240: **three times** as many. The gradient at Muon's length lies between the two. So a step of fixed length
-# explains a part of the lead, and level singular values the larger part. The usual reading, which this lesson does not test: the small singular
-# values belong to fine and faint structure, which comes last otherwise, and with Muon comes together with the rest.
+# Muon comes to 24 dB after about 80 iterations, Adam after about 230: nearly **three times** as many. The gradient at Muon's length takes about 175. Only its singular values differ from Muon's: level
+# ones save more than half of these iterations, the larger part of the lead. The rest is *not* the fixed length, which Adam's step nearly has, too. Adam
+# scales each weight by itself, the third racer a whole layer; this difference was not taken apart.
 #
-# Noise is fine and faint, too: Muon's curve also turns sooner (exercise 2). A faster optimiser makes the question of when to stop more pressing (lesson
-# 08).
+# The usual reading, not tested here: small singular values belong to fine and faint structure, which otherwise comes last. Noise is fine and faint, too: Muon's curve also turns sooner (exercise 2). A
+# faster optimiser makes the question of when to stop more pressing (lesson 08).
 #
-# Is that still the deep image prior? Energy, network and $z$ are the same, and the
-# prior is nowhere but in the structure. What has changed is the path through weight space. That
-# the path matters *at all* is an open question ([10b](10b_open_questions.ipynb)).
+# Is that still the deep image prior? Energy, network and $z$ are the same; only the path through weight space has changed. Why the path matters *at all* is an open question ([10b](10b_open_questions.ipynb)).
 #
 # </details>
 #
@@ -553,7 +555,7 @@ assert 1.5 * middle_of["Muon"] < middle_of["gradient at Muon's length"] < 1.1 * 
 # %% [markdown]
 # ## 6 · Two small networks, or one wide?
 #
-# The lab recipe fits two networks and takes their mean. Where they differ, at least one is wrong; the mean removes a part of that (lesson 04). Two fits are twice the work. Is it
+# The lab recipe fits two networks and takes their mean. Where they differ, at least one is wrong; the mean removes a part of these errors (lesson 04). Two fits are twice the work. Is it
 # spent well? The rival is *one* network with all channels doubled, whose iteration takes a bit more than twice the time.
 #
 # > **Predict.** Which gains more over one small network: the mean of two of them, or one network that is twice as wide?
@@ -595,9 +597,9 @@ reveal(figure, text="09 two", **said)
 # <details><summary><b>Explain</b></summary>
 #
 # The mean of two gains a third of a decibel, the wide network nothing, although the truth chose its iteration. What two fits have in common, more width does not mend; what a
-# fit has alone, a second fit halves. Three decibels, as for independent errors, are out of reach: the errors resemble each other.
+# fit has alone, a second fit halves. Three decibels, as for independent errors, are out of reach: the errors have the correlation $\rho = 0.84$ (below), and lesson 04's $10 \log_{10} \frac{2}{1 + \rho}$ gives 0.36 dB.
 #
-# Two networks also suit two cores: side by side, two published ones take 0.106 s each for an iteration, and one on both cores 0.143 s (`benchmarks/RESULTS.md`).
+# Two networks also suit two cores, one each: that takes a quarter less time than one after the other (`benchmarks/RESULTS.md`).
 #
 # </details>
 
@@ -657,7 +659,7 @@ reveal(told, text="09 certain")
 #
 # Half of the pixels are known, so half of the squared error goes at once: 3 dB. Late in the fit the network has learned the known pixels, and little is left to gain.
 # In the missing pixels the gain is zero: the two fits are identical, and $P$ does not touch these pixels.
-# It is bookkeeping, no faster fit. Ask *where* a
+# The projection is bookkeeping, and no faster fit. Ask *where* a
 # method is better.
 #
 # </details>
@@ -691,34 +693,33 @@ assert ahead > 0.3 and patience > 5 * spent_on
 show(contact_sheet(sheet, columns=2, captions=told, width=8), bill, text="09 result", ahead=ahead)
 
 # %% [markdown]
-# BM3D is well ahead, in seconds: `lab` is fast *for a deep image prior*.
+# BM3D is well ahead, and takes seconds: `lab` is fast *for a deep image prior*.
 #
-# A ratio of times means nothing without the quality at both ends. The published fit was run on six images of 256x256 pixels, once each, on two cores with bfloat16
-# (`benchmarks/RESULTS.md`; its seconds are its iterations times the pace of float32 on both cores). On the first image the lab recipe was tuned.
+# A ratio of times means nothing without the quality at both ends. The published fit was run once on each of six images, on two cores with bfloat16
+# (`benchmarks/RESULTS.md`; its seconds are those of float32). The truth chose each best average.
 #
-# | image | published: best average | after | lab: best average | after |
+# | 256x256 pixels | published: best average (dB) | after (s) | lab: best average (dB) | after (s) |
 # |---|---|---|---|---|
-# | F16 | 30.93 dB | 1,558 s | 31.0 to 31.2 dB (three seeds) | 25 to 27 s |
-# | baboon | 25.85 dB, still rising | 1,644 s | 25.92 dB | 51 s |
-# | astronaut | 29.21 dB, still rising | 2,063 s | 29.14 dB | 49 s |
-# | camera | 29.66 dB, still rising | 1,484 s | 29.41 dB | 22 s |
-# | kodim03 | 32.59 dB | 1,218 s | 32.10 dB | 19 s |
-# | page, 176x176 | 27.63 dB | 680 s | 27.03 dB | 16 s |
+# | F16 | 30.93 | 1558 | 31.0 to 31.2, three seeds | 25 to 27 |
+# | baboon | 25.85, rising | 1644 | 25.92, rising | 51 |
+# | astronaut | 29.21, rising | 2063 | 29.14, rising | 49 |
+# | camera | 29.66, rising | 1484 | 29.41 | 22 |
+# | kodim03 | 32.59 | 1218 | 32.10 | 19 |
+# | page, 176x176 | 27.63 | 680 | 27.03 | 16 |
 #
-# The speed holds; **the quality does not everywhere**: from a little better to 0.6 dB worse. The image of the tuning had hidden that.
+# The lab recipe is at its best 32 to 67 times sooner; **the quality does not hold everywhere**: from 0.3 dB better, on the image that the recipe was tuned on, to 0.6 dB worse.
 #
-# **On a GPU** less is known. On one NVIDIA H200, at 512x512 pixels, an iteration of the published recipe takes 16 ms in a plain loop, and took 23 ms in this package in float32 and 27 ms
-# in bfloat16: half a minute to 50 seconds for 1,800. *Not measured* on any GPU: the lab recipe, the time to a quality, the rungs of section 4.
+# **On a GPU** less is known. On one NVIDIA H200, at 512x512 pixels, the published recipe's iteration takes 16 ms in a plain loop, and took 23 ms in this package: 30 to 40 seconds for 1,800.
+# *Not measured* there: the lab recipe, and the time to a quality.
 #
-# **What did not help** (few images; not run again here): more channels at the top (up to 0.2 dB, twice the time); nearest-neighbour
-# upsampling (0.3 dB lower); a learning rate that decays; fewer channels of $z$. `torch.compile` saves 10 % of an iteration of the published network at 128x128, after 45 seconds of compiling.
+# **What did not help** (few images; not run again): more channels at the top, nearest-neighbour upsampling, a decaying learning rate, fewer channels of $z$, `torch.compile`.
 #
 # ## What to take away
 #
 # 1. Time is seconds per iteration times iterations. Change one thing at a time.
-# 2. What an operation waits for is **measured**, not counted: a narrow network waits for a little of everything.
+# 2. What an operation waits for is **measured**, not counted.
 # 3. Amdahl: what a remedy leaves alone becomes the next thing that you wait for.
-# 4. **Muon** reaches the same quality sooner than Adam, and the noise, too; level singular values explain most of it, the length of the step the rest.
+# 4. **Muon** reaches the same quality sooner than Adam, and the noise, too; level singular values explain most of its lead.
 # 5. Two small networks end higher than a wide one.
 # 6. "Faster" is a statement about **two** curves, at a stated quality, on a stated machine.
 #
@@ -784,7 +785,5 @@ check.cheaper(my_run, reference)
 #   128 (2020). [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
 # - K. Jordan et al., [*Muon*](https://kellerjordan.github.io/posts/muon/) (2024); the size of a step: J. Liu et al. (2025),
 #   [arXiv:2502.16982](https://arxiv.org/abs/2502.16982).
-# - D. Kingma, J. Ba, *Adam: a method for stochastic optimization*, ICLR 2015.
-#   [arXiv:1412.6980](https://arxiv.org/abs/1412.6980).
 # - S. Williams et al., *Roofline*, Communications of the ACM 52 (2009), for the two limits of section 3.
 #   [doi:10.1145/1498765.1498785](https://doi.org/10.1145/1498765.1498785).

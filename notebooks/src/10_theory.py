@@ -21,11 +21,11 @@
 # - compute a network's Jacobian, read its modes, and predict from them how a fit will go;
 # - prove in which sense early stopping is a filter, and compute when to stop;
 # - count the degrees of freedom that a fit has spent;
-# - say where predictions fail.
+# - say where the predictions fail.
 #
 # **Computing:** about one minute on two cores. **Study:** about 70 minutes, exercises included.
 #
-# **Needs:** lessons 01 and 03, and the eigenvectors of a symmetric matrix. No GPU, no download.
+# **Needs:** lessons 01, 03 and (section 6) 08, and the eigenvectors of a symmetric matrix. No GPU, no download.
 #
 # **Words and symbols:** [glossary](glossary.md).
 
@@ -63,7 +63,7 @@ from diplearn.networks import DeepDecoder, Hourglass, Pixels, parameter_count
 #
 # At 32x32 grey pixels everything can be computed: an image is a vector of $N = 1024$ numbers. We compare four ways to make
 # one: the hourglass and the deep decoder of lesson 03, both with coarse grids; a network of 1x1 filters at full size, in which no pixel
-# sees another; and the pixels themselves. (This deep decoder is far wider than its authors propose.)
+# sees another (but through batch norm); and the pixels themselves. (This deep decoder is far wider than its authors propose.)
 
 
 # %%
@@ -119,8 +119,8 @@ def fresh(kind, seed=0):
 #
 # $$(1 - \eta\lambda_i)^k \approx \exp(-\lambda_i t), \qquad t = \eta k, \tag{2}$$
 #
-# where $t$ is the **time**. A mode with a large $\lambda_i$ is fitted at once, one with a small $\lambda_i$ hardly ever: $1/\lambda_i$ is
-# impedance, mode by mode. With two pixels it can be drawn:
+# for small $\eta\lambda_i$; $t$ is the **time**. A mode with a large $\lambda_i$ is fitted at once, one with a small $\lambda_i$ hardly ever: $1/\lambda_i$ is
+# impedance, mode by mode. With two pixels the path can be drawn:
 
 # %% tags=["folded"]
 # Gradient descent in a world of two pixels
@@ -155,7 +155,7 @@ axis.set(xlabel="pixel 1", ylabel="pixel 2", aspect="equal", xlim=(-0.3, 3.7), y
 show(figure, text="10 plane")
 
 # %% [markdown]
-# So everything depends on the modes. Here they are, for each of our networks, before any fit:
+# So everything depends on the modes. We compute them, before any fit:
 
 
 # %%
@@ -204,9 +204,9 @@ reveal(sheet, figure, text="10 modes")
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Nothing has been trained: the architecture alone orders the images. In the deep decoder the first modes are smooth blobs; in the
-# hourglass they are rough patches with grain in them. Mode 300 is grain in both, and the eigenvalue of mode 500 is hundreds or thousands of times smaller than the first. The network of 1x1 filters has a steep spectrum, too, so it *also* prefers some images to others. But
-# except for $v_1$, mostly a constant, its modes are random images. It prefers something, and nothing that a photograph is made of.
+# Nothing has been trained: the architecture alone orders the images. A weight on a coarse grid moves many neighbouring pixels together: in the deep decoder the first modes are smooth blobs, in the
+# hourglass rough patches with grain in them. Mode 300 is grain in both. The network of 1x1 filters has a steep spectrum, too (λ₁ / λ₅₀₀ above), so it *also* prefers some images to others. But
+# except for $v_1$, mostly a constant, its modes are random images, since it sees at each pixel only the random numbers of $z$ there. It prefers something, and nothing that a photograph is made of.
 #
 # </details>
 
@@ -224,7 +224,7 @@ assert 0.9 < frequency["1x1 filters"][1:21].mean() / 0.383 < 1.1  # 0.383: white
 #
 # Split an image, without its mean, along the modes: $c_i = \langle v_i, x\rangle$. The modes are orthonormal, so $\sum_i c_i^2 = \lVert
 # x\rVert^2$, and $c_i^2$ is the image's energy in mode $i$. We add up the shares from the first mode on, for eight
-# photographs of things, for three of surfaces (brick, grass, gravel) and one of a printed text, for the shuffled pixels of a photograph, and for white noise.
+# photographs of things, three of surfaces (brick, grass, gravel), one of a printed text, the shuffled pixels of a photograph, and white noise.
 
 
 # %%
@@ -253,7 +253,7 @@ slow_waves = theory.Spectrum(torch.tensor(1 / (1.0 + length[order])), vectors, c
 
 # %% [markdown]
 # > **Predict.** What share of a photograph's energy lies in the first 20 modes of the deep decoder, 2 % of all? Of white noise? Which of the
-# > pictures will look like noise to the network? And is there a rival: would plain cosine waves, the slow ones first, hold more or less of
+# > pictures will look like noise to the network? And would plain cosine waves, the slow ones first, hold more or less of
 # > the photographs than the network's modes?
 
 # %%
@@ -296,10 +296,10 @@ reveal(figure, shown, text="10 shares", **said)
 #
 # **Photographs of things lie along the modes with large λ; white noise lies along all modes alike**. Of the camera
 # man, two thirds lie in the first 20 of the deep decoder's 1024 modes, and nine tenths in the first 100; of noise, 3 % and 10 %. The hourglass
-# gathers less, and the 1x1 filters gather nothing. Not every picture has this property: to both networks brick and gravel look much like noise.
+# gathers less, and the 1x1 filters gather nothing. Not every picture has this property: to both networks brick looks like noise, and grass and gravel nearly so.
 #
-# The rival wins: slow waves hold *more* of most photographs than as many modes of either network. At its start, a network is no better
-# than "slow waves first". Lesson 03 saw that edges come sooner than this; section 4 shows that something happens *during* the fit.
+# The waves win: the slow ones hold *more* of most photographs than as many modes of either network. At their start, these networks are no better
+# than "slow waves first". But *during* a fit, edges came sooner than their spectrum says (lesson 03).
 #
 # </details>
 
@@ -325,7 +325,7 @@ assert all(abs(curve[99] - 0.1) < 0.06 for curve in shares["1x1 filters"].values
 # $$E(t) = \tfrac1N \sum_i c_i^2 \exp(-2 \lambda_i t). \tag{3}$$
 #
 # We draw (3) for the four targets of lesson 03. Then we make the fits, with plain gradient descent. An untrained network already
-# outputs some image. So that all targets begin alike, we ask each network to *change* this image by $x_0$ less its mean.
+# outputs some image. So that all targets begin alike, we ask each network to *change* this image by $x_0$ less its mean, whose coefficients are the $c_i$.
 
 
 # %%
@@ -421,10 +421,10 @@ reveal(figure, table.style.format("{:.2f}"), text="10 prediction")
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# At first all curves are where (3) says, and most of them stay there to the end. No fit was needed to draw them. That is an explanation of impedance: photographs lie along the modes with large λ, noise along all of them. For 1x1 filters and for pixels the four curves are one: no preference *for images*, no
+# At first all curves are close to (3), and most of them stay so to the end. That is an explanation of impedance: photographs lie along the modes with large λ, noise along all of them. For 1x1 filters and for pixels the four curves are one: no preference *for images*, no
 # prior.
 #
-# One kind of curve leaves: on *images*, the hourglass ends with only about two thirds of the predicted energy. While the weights move, $K$ itself changes, and comes to suit the picture that is fitted. The tangent is blind to that (lesson 10b). Shuffled pixels and noise gain nothing, nor does a picture of grass ([claims](claims.md)).
+# Only the hourglass leaves its curves, on *images*, clean or noisy: it ends with about two thirds of the predicted energy. While the weights move, $K$ itself changes, and comes to suit the picture that is fitted. The tangent is blind to that (lesson 10b). Shuffled pixels and noise gain nothing, nor does a picture of grass ([claims](claims.md)).
 #
 # </details>
 
@@ -520,7 +520,7 @@ reveal(figure, shown, text="10 stopping", hourglass=gain["hourglass"], decoder=g
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# When to stop comes out right within a factor of about two, and the PSNR to within a decibel. In all three seeds the hourglass does better than its tangent: it is sooner at a better image (less so on other pictures: [claims](claims.md)). The deep decoder agrees within about 0.3 dB; it stops later than predicted, but its valley is flat (from step 300 to 500 the PSNR changes by at most a quarter of a decibel).
+# When to stop comes out right within a factor of about two, and the PSNR to within a decibel. In all three seeds the hourglass does better than its tangent: it is sooner at a better image (less so on other pictures, and not on grass: [claims](claims.md)). The deep decoder agrees within about 0.3 dB (compared with its tangent in this draw of the noise, it gains up to 0.5 dB); it is best later than predicted, but its valley is flat (from step 300 to 500 the PSNR changes by at most a quarter of a decibel).
 #
 # </details>
 
@@ -535,20 +535,20 @@ assert max(error[300:].max() / error.min() for *_, error in stopped["deep decode
 # %% [markdown]
 # ## 6 · What a fit has spent: degrees of freedom
 #
-# How much of $x_0$ does the result follow? A projection on a plane of $k$ dimensions follows $k$ of the $N$ numbers that it is given, and $k$ is its trace. For any linear
+# How much of $x_0$ does the result follow? A projection onto a $d$-dimensional subspace keeps $d$ of the $N$ coordinates, and $d$ is its trace. For any linear
 # filter the trace of $H$ is called the **effective degrees of freedom**:
 #
 # $$\operatorname{df}(t) = \operatorname{tr} H = \sum_i g_i . \tag{5}$$
 #
-# It is also the **divergence** $\sum_i \partial \hat x_i / \partial x_{0,i}$, which lesson 08 measures to stop without the truth; there it is counted per pixel, $\operatorname{df}/N$. With
-# modes, lesson 08's estimate has a proof of one line. The energy that the noisy image expects is $\mathbb E\, E = \frac1N \sum_i (1 - g_i)^2 (c_i^2 + \sigma^2)$, and
+# It is also the **divergence** $\sum_i \partial \hat x_i / \partial x_{0,i}$, which lesson 08 measures to stop without the truth. With
+# modes, lesson 08's estimate has a proof of one line. The expected energy is $\mathbb E\, E = \frac1N \sum_i (1 - g_i)^2 (c_i^2 + \sigma^2)$, and
 # $(1 - g_i)^2 + 2 g_i - 1 = g_i^2$. So
 #
 # $$\mathbb E \Big[ E + \frac{2\sigma^2}{N} \operatorname{df} - \sigma^2 \Big] = \tfrac1N \sum_i (1 - g_i)^2 c_i^2 + \tfrac{\sigma^2}{N} \sum_i g_i^2 ,$$
 #
-# which is the error (4). The left side needs no truth. It is **SURE**, Stein's unbiased risk estimate, mode by mode.
+# which is the error (4). The bracket on the left needs no truth. It is **SURE**, mode by mode.
 #
-# A real fit has no $H$. But we can ask it in the same way as lesson 08 does: add a small disturbance $b$ to $x_0$, fit again, and see how much of $b$ comes back.
+# A real fit is not linear, so it has no $H$. But we can measure its divergence as lesson 08 does: add a small disturbance $b$ to $x_0$, fit again, and see how much of $b$ comes back.
 
 
 # %%
@@ -597,10 +597,10 @@ reveal(figure, text="10 degrees", **said, lost=max(sure.values()))
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# The fit spends degrees of freedom quickly at first, since there are modes with large λ, and then ever more slowly. At its best step the hourglass has about 300 of the 1024, the deep decoder about half as many (its valley is flat; the last step drawn stands for the best). The number of weights does not matter: a filter on $N$
-# numbers cannot have more than $N$. The better network spends *less*: its modes suit the picture better. Equation (5) is right for the hourglass to about a tenth; the deep decoder spends about a fifth less, and we do not know why.
+# The fit spends degrees of freedom quickly at first, since there are modes with large λ, and then ever more slowly. At its best step the hourglass has about 300 of the 1024, the deep decoder fewer than half as many (at step 249, the last one drawn; its best, in a flat valley, is step 312). The number of weights is no guide: a filter on $N$
+# numbers cannot have more than $N$. The better network spends *less*: its modes suit the picture better. From step 75 on, equation (5) is right for the hourglass to a twentieth. Before, the fit spends up to a fifth less, and the deep decoder does so to the end; we do not know why.
 #
-# With (5) in the place of a measured divergence, SURE stops both fits close to their best step.
+# With (5) in the place of a measured divergence, SURE stops both fits within 0.2 dB of their best.
 #
 # </details>
 
@@ -616,8 +616,8 @@ assert max(sure.values()) < 0.4
 # ## 7 · Older filters
 #
 # A filter that damps the modes with small λ is older than networks. **Landweber**'s iteration (1951) *is* gradient descent on a linear problem, $g_i = 1 - (1 - \eta\lambda_i)^k$.
-# **Tikhonov**'s regularisation, which statisticians call ridge regression, has $g_i = \lambda_i / (\lambda_i + \alpha)$ with a weight $\alpha$. How much does the choice of the filter matter, and how much that of the modes?
-# We give the truth to both: each family at its best, and for comparison the best factor for *every mode separately*. Setting the derivative of (4) to zero yields $g_i = c_i^2 / (c_i^2 + \sigma^2)$.
+# **Tikhonov**'s regularisation, which statisticians call ridge regression, has $g_i = \lambda_i / (\lambda_i + \alpha)$ with a weight $\alpha$.
+# The truth chooses each family's best, and for comparison the best factor for *every mode separately*. Setting the derivative of (4) to zero yields $g_i = c_i^2 / (c_i^2 + \sigma^2)$, Wiener's filter.
 
 
 # %%
@@ -678,7 +678,7 @@ reveal(figure, table.style, text="10 filters")
 # The modes. The three families are within 0.3 dB of each other on every set of modes; Tikhonov is slightly ahead on those of the networks, whose modes with small λ hold some of the picture, too. From the hourglass to the deep decoder there are three decibels, and from the 1x1 filters six: with random modes
 # it is best hardly to filter. Even the best factor for *every mode* leaves the hourglass behind the deep decoder with a plain early stop.
 #
-# And the slow waves are ahead of every *untrained* network. On this small picture, the linear theory alone makes no case for a network over a blur. What a fit gains beyond that it gains while $K$ moves.
+# And the slow waves are ahead of every *untrained* network, and of the fits of section 5. On this small picture, the linear theory alone makes no case for a network over a blur. What a fit gains beyond its tangent, it gains while $K$ moves.
 #
 # </details>
 
@@ -695,12 +695,12 @@ assert scores["every mode"]["hourglass"] < scores["gradient flow"]["deep decoder
 # %% [markdown]
 # ## What to take away
 #
-# 1. The spectrum of $K = J J^\top$, computed before any fit, predicts the order of fits and, for a while, their curves.
+# 1. The modes of $K = J J^\top$, computed before any fit, predict the order of fits and, for a while, their curves.
 # 2. Photographs of things lie along the first modes of networks with coarse grids; noise lies along all modes alike. Slow waves do the same, and more so.
 # 3. Early stopping is a filter $g_i = 1 - \exp(-\lambda_i t)$; bias and variance say when to stop.
-# 4. The trace of the filter counts the degrees of freedom that a fit has spent. It is known before the fit, and has nothing to do with the number of weights.
+# 4. The trace of the filter counts the degrees of freedom that a fit has spent. It can be predicted, to about a fifth, before the fit; the number of weights does not tell it.
 # 5. The modes matter more than the shape of the filter.
-# 6. The prediction ends where $K$ moves. In the hourglass it moves to the fit's advantage.
+# 6. The prediction ends where $K$ moves. In the hourglass it mostly moves to the fit's advantage.
 #
 # What happens where $K$ moves: [lesson 10b](10b_open_questions.ipynb).
 #
@@ -780,9 +780,7 @@ check.follows(my_curves)
 #   [arXiv:1806.07572](https://arxiv.org/abs/1806.07572).
 # - L. Landweber, *An iteration formula for Fredholm integral equations of the first kind*, American Journal of Mathematics 73 (1951).
 #   [doi:10.2307/2372313](https://doi.org/10.2307/2372313).
-# - B. Efron, *The estimation of prediction error: covariance penalties and cross-validation*, Journal of the American Statistical Association 99 (2004), on degrees of freedom.
+# - B. Efron, *The estimation of prediction error: covariance penalties and cross-validation*, Journal of the American Statistical Association 99 (2004).
 #   [doi:10.1198/016214504000000692](https://doi.org/10.1198/016214504000000692).
-# - P. Chakrabarty, S. Maji, *The spectral bias of the deep image prior* (2019): early stopping of an hourglass, seen as a low-pass filter.
+# - P. Chakrabarty, S. Maji, *The spectral bias of the deep image prior* (2019): early stopping as a low-pass filter.
 #   [arXiv:1912.08905](https://arxiv.org/abs/1912.08905).
-# - R. Heckel, P. Hand, *Deep decoder: concise image representations from untrained non-convolutional networks*, ICLR 2019.
-#   [arXiv:1810.03982](https://arxiv.org/abs/1810.03982).

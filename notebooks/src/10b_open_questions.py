@@ -57,7 +57,7 @@ from diplearn.figures import BLUE, COLOURS, GREEN, ORANGE, Figure, contact_sheet
 from diplearn.networks import DeepDecoder, Hourglass, parameter_count
 
 # %% [markdown]
-# From lesson 10 we take the camera man of 32x32 grey pixels, with noise of σ = 50/255; the small hourglass and the wide deep decoder; the modes of an untrained network; and a loop that fits and hands out every output.
+# From lesson 10 we take the camera man of 32x32 grey pixels, with noise of σ = 50/255; the hourglass and the deep decoder; their modes; and the loop.
 
 # %% tags=["folded"]
 # From lesson 10: picture, networks, modes, and the fit step by step
@@ -111,7 +111,7 @@ def descend(network, z, goal, optimisers, steps):
 # A deep decoder with few channels is no subspace, but a curved surface of at most $p$ dimensions. Heckel & Hand (2019) prove a bound of that kind for a decoder with one hidden layer: the share
 # of white noise that it can fit is at most of the order of $p/N$, up to a logarithm and a constant. Ours have four layers. We fit them to pure noise.
 #
-# > **Predict.** A decoder has one weight for each five pixels. What share of white noise has it fitted after 300 steps of Adam, and after 2,000? Will it stay below $p/N$, as a subspace does?
+# > **Predict.** A decoder has one weight for each seven pixels. What share of white noise has it fitted after 300 steps of Adam, and after 2,000? Will it stay below $p/N$, the share of a subspace?
 
 
 # %%
@@ -148,8 +148,7 @@ reveal(figure, text="10b narrow", early=over_line[0], late=over_line[1])
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# After 300 steps all decoders are below the line $p/N$ of a subspace, and after 2,000 they have come close to it. How long one fits does matter, since a curved surface must be searched, and single fits can pass the line slightly: the theorem has a
-# constant and a logarithm.
+# After 300 steps all decoders are below the line $p/N$ of a subspace, and after 2,000 they have come close to it. So time does matter here: a curved surface must be searched. (That the steps get smaller explains little: [claims](claims.md).) Single fits can pass the line slightly, as the theorem allows.
 #
 # </details>
 
@@ -226,12 +225,11 @@ assert 1 < ratio.mean() < 2
 #
 # In lesson 01 a prior was a probability $p(x)$. A random network *is* one: draw weights, look at the output. How is this random image distributed?
 #
-# A pixel of the output is a sum over the channels of the last layer, $f_i = \sum_c w_c\, a_{c,i}$, each term with a random weight of its own. A sum of many independent terms of similar size is nearly Gaussian: the central limit theorem. This holds for one
-# pixel, and for any number of pixels together. A random image whose pixels are *jointly* Gaussian is called a **Gaussian process**. Its mean (zero here) and its covariance $C_{ij} = \mathbb E\, f_i f_j$, how alike are two pixels, say everything about it. To draw such an
+# A pixel of the output is a sum over the channels of the last layer, $f_i = \sum_c w_c\, a_{c,i}$, each term with a random weight of its own. A sum of many independent terms of similar size is nearly Gaussian: the central limit theorem. This holds for any
+# number of pixels together. A random image whose pixels are *jointly* Gaussian is called a **Gaussian process**. Its mean (zero here) and its covariance $C_{ij} = \mathbb E\, f_i f_j$ (how alike two pixels are) say everything about it. To draw such an
 # image, give each eigenvector of $C$ a Gaussian coefficient of variance $\lambda_i$, and add up.
 #
-# Cheng et al. (2019) prove more. Let all networks share one input $z$ of white noise, and let the number of channels go to infinity. Then the covariance is also **stationary**: it depends only on the *step* from one pixel to the other, not on where the two lie. (Batch norm is not
-# in their list of layers; here we try it.) How far is a covariance from that? For each step, take all pairs of pixels that are this step apart, and compare their covariances with the mean over the pairs. Pixels within four of the border stay out, since zeros are added there.
+# Cheng et al. (2019) prove more. Let all networks share one input $z$ of white noise, and let the number of channels go to infinity. Then the covariance is also **stationary**: it depends only on the *step* from one pixel to the other, not on where the two lie. (Their theorem has no batch norm; our networks do.) How far is a covariance from that? For each step, take all pairs of pixels that are this step apart, and compare their covariances with the mean over the pairs. We do so with all pixels, and only *inside*: without those within four of the border, where zeros are added.
 
 
 # %%
@@ -248,7 +246,7 @@ def covariance(width, z, networks):
 
 
 # %% [markdown]
-# > **Predict.** When the number of channels is multiplied by four, by what factor does the distance from stationarity fall? (Think of the mean of independent things.) And does it go to zero?
+# > **Predict.** When the number of channels, of $z$ and of all layers, is multiplied by four, by what factor does the distance from stationarity fall? (Think of the mean of independent things.) And does it go to zero?
 
 # %%
 rows, kernels = {}, {}
@@ -273,9 +271,9 @@ reveal(table.rename_axis("channels").style, text="10b stationary", **said)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# It halves: the covariance is a mean over the channels, and the deviation of a mean of $M$ independent things falls as $1/\sqrt M$. (We multiply the deviations of two independent sets of networks: one would also measure how few we drew.)
+# Inside, it halves: the covariance depends on a mean over the channels of $z$, and the deviation of a mean of $M$ independent things falls as $1/\sqrt M$. More channels in the layers alone change nothing ([claims](claims.md)).
 #
-# With the border the fall comes to an end: zeros are added there, and pixels vary less. A stationary process has no border. The outputs become more Gaussian, too: a pixel's excess kurtosis, zero for a Gaussian, falls from about 1.6 to 0.7 and 0.2 for 4, 16 and 64 channels ([claims](claims.md)).
+# With the border the fall comes to an end: zeros are added there, pixels vary less, and a stationary process has no border. The outputs become more Gaussian, too (their excess kurtosis: [claims](claims.md)).
 #
 # </details>
 
@@ -285,7 +283,7 @@ assert falls["inside"].between(1.4, 2.8).all() and average["inside"][256] < 0.06
 assert falls["with the border"][64] < 1.4 and average["with the border"][256] > 0.06
 
 # %% [markdown]
-# Samples of networks, and of the Gaussian process with the covariance of the widest ones:
+# Samples of networks, and of the Gaussian process with the stationary covariance nearest to that of the widest networks:
 
 # %% tags=["folded"]
 # The process: it has the stationary covariance nearest to that of 256 channels
@@ -315,11 +313,11 @@ show(contact_sheet(sheet, columns=4, width=7), text="10b samples")
 # ### The best guess
 #
 # With a Gaussian prior everything is linear algebra. Along mode $i$ of the prior's covariance, the image has variance $\lambda_i$ and the noise $\sigma^2$. The best guess after $x_0$ was seen, the **posterior mean**, multiplies the coefficient of $x_0$ by
-# $\lambda_i / (\lambda_i + \sigma^2)$: Tikhonov's filter of lesson 10, with $\alpha = \sigma^2$. Since the prior is stationary, this is one fixed blur, the same at every place. We compare it below.
+# $\lambda_i / (\lambda_i + \sigma^2)$: Tikhonov's filter of lesson 10, with $\alpha = \sigma^2$. Since the prior is stationary, this is one fixed blur, the same at every place.
 #
 # ## 3 · Sampling: noise on the weights
 #
-# The other Bayesian way keeps the network, and asks which *weights* are probable after $x_0$ was seen: $p(\theta \mid x_0) \propto \exp(-\lVert f_\theta(z) - x_0\rVert^2 / 2\sigma^2)\, p(\theta)$. One takes the mean of the outputs over this **posterior**, instead of one output. To average, one needs samples.
+# The other Bayesian approach keeps the network, and asks which *weights* are probable after $x_0$ was seen: $p(\theta \mid x_0) \propto \exp(-\lVert f_\theta(z) - x_0\rVert^2 / 2\sigma^2)\, p(\theta)$. One takes the mean of the outputs over this **posterior**. For that, one needs samples.
 #
 # **Langevin sampling** makes them. Write the density as $\exp(-V(\theta)/T)$, with a *temperature* $T$. Gradient descent on $V$ rolls downhill and stays. Add noise to each step,
 #
@@ -369,7 +367,7 @@ reveal(figure, text="10b valley", low=deep[0.5], high=deep[2.0], stuck=deep[0.1]
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Without noise both valleys get about half: each walker ends in the valley where it began. With noise the beginning is forgotten, and the histogram follows $\exp(-V/T)$: the lower the temperature, the more walkers are in the deeper valley. But climbing takes time: at $T = 0.1$ 3,000 steps are not enough.
+# Without noise both valleys get about half: each walker ends in the valley where it began. At $T = 2$ and $0.5$ the beginning is forgotten, and the histogram follows $\exp(-V/T)$: the lower the temperature, the more walkers are in the deeper valley. But climbing takes time: at $T = 0.1$, 3,000 steps are not enough.
 #
 # </details>
 
@@ -379,7 +377,7 @@ assert max(distances[0.5], distances[2.0]) < 0.06 and deep[0.1] < due[0.1] - 20
 assert 45 < deep[2.0] < deep[0.5] - 5 and deep[0.0] > 45
 
 # %% [markdown]
-# Welling & Teh (2011) show which shrinking steps lead to the posterior, even with noisy gradients. We do what the published code of Cheng et al. does: Adam, and after each step noise of a fixed strength on the filters (without the rest of their recipe). This is Langevin sampling in spirit, with an unknown temperature. After a **burn-in** of 300 steps, the way from the start to where the weights wander, we take the mean of all outputs.
+# Welling & Teh (2011) show which shrinking steps lead to the posterior, even with noisy gradients. We do what the published code of Cheng et al. does: Adam, and after each step noise of a fixed strength on the filters. This is Langevin sampling in spirit, with an unknown temperature. After a **burn-in** of 300 steps, the way from the start to where the weights wander, we take the mean of all outputs.
 
 
 # %%
@@ -407,7 +405,7 @@ def wander(seed, noise, steps=800, burn_in=300):
 
 
 # %% [markdown]
-# > **Predict.** Plain Adam ends at the noisy image. Where does the mean of the wandering networks end? And as a control: where does the mean over the *same* steps of plain Adam end, without any noise on the weights?
+# > **Predict.** Plain Adam ends at the noisy image. Where does the mean of the wandering networks end? And as a control: where does the mean over late steps of plain Adam end, without any noise on the weights?
 
 # %%
 calm = [wander(seed, 0.0, steps=400) for seed in range(3)]
@@ -454,10 +452,10 @@ reveal(figure, table.style.format("{:.1f}"), text="10b wander", **said)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Within 800 steps the mean of the wandering networks does not overfit, and it is as good as plain Adam at its best moment, which only an oracle finds. Averaging alone does not explain this: the mean of plain Adam overfits. With noise on the weights, single outputs are *poor*, and their errors differ
+# Within 800 steps the mean of the wandering networks does not overfit, and it is as good as plain Adam at its best moment, which only an oracle finds. (The truth has chosen the noise's strength; at σ = 25/255 the same strength is a decibel behind: [claims](claims.md).) Averaging alone does not prevent overfitting: the late mean of plain Adam has 14.6 dB (over the best steps, chosen with the truth, 20.5). With noise on the weights, single outputs are *poor*, and their errors differ
 # (lesson 04: a mean removes what is not shared). The question *when to stop* has become *how much noise* (exercise 2).
 #
-# The process's best guess, one blur for every place, is far behind: it cannot know where the man ends and the sky begins.
+# The process's best guess is far behind. That it is *one blur for every place* is not the reason: with the same rule for the contrast, the slow waves of lesson 10, such a blur, have 20.0 dB ([claims](claims.md)). It is the wrong blur. The process's images are mostly grain, so its best guess keeps grain.
 #
 # </details>
 
@@ -479,10 +477,10 @@ assert scores["best guess of the process"][0] > dip.psnr(noisy, clean) + 2
 # What has become of $K$ after a fit? Tachella, Tang & Davies (2021) read $K$ as a **filter**: in each step a pixel takes a weighted sum of the residuals of others, and the weights are its row of $K$. With noise as input, $K$ at the start
 # knows nothing of the image. They find that this predicts networks trained by plain gradient descent, and not those trained by *Adam*.
 #
-# Adam has no fixed kernel at all. It multiplies the gradient of each weight by a factor, so the image moves along $J D J^\top r$ with a diagonal $D$; but $D$ is made of gradients, and so depends on the residual itself. **Muon**, the optimiser of most lessons, writes a layer's
+# Adam has no fixed kernel at all. It multiplies the gradient of each weight by a factor, so the image moves along $J D J^\top r$ with a diagonal $D$; but $D$ is made of gradients, and so depends on the residual itself. **Muon** writes a layer's
 # gradient as $U S V^\top$ and steps along $U V^\top$ (lesson 09): all singular values become one, and no matrix that is independent of $r$ does that.
 #
-# But we can stop any of them, *freeze* $K$ where the weights then are, and use it as a filter, $g_i = 1 - \exp(-\lambda_i t)$ at the best time $t$. We give it three pictures in noise that no fit has seen: the camera man, to whom the network was fitted; the same picture *flipped*, which has the same grey
+# But we can stop any of them at its best step (as the truth says), *freeze* $K$ there, and use it as a filter, $g_i = 1 - \exp(-\lambda_i t)$ at the best time $t$. We give it three pictures in noise that no fit has seen: the camera man, to whom the network was fitted; the same picture *flipped*, which has the same grey
 # values, edges and statistics, elsewhere; and another photograph. The kernel of the untrained network is the control.
 
 
@@ -563,7 +561,7 @@ reveal(figure, table.loc[list(STEPS)].style.format("{:.1f}"), text="10b frozen",
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# The kernel has learned *this picture*. After Adam it filters the camera man in unseen noise more than four decibels better than at the start. When he is flipped, less than half of this gain is left (a large light area above a dark one is still there), and on another photograph less than a decibel. Had it learned *how to denoise*, it would gain alike on all three. Nor is it enough that Adam ran: fitted to shuffled pixels, it gains nothing ([claims](claims.md)). Gradient descent moves $K$ in the same direction, less far; Muon, at the one rate that we tried, nearly as far as Adam.
+# The kernel has learned *this picture*. After Adam it filters the camera man in unseen noise more than four decibels better than at the start. When he is flipped, less than half of this gain is left, and on another photograph less than a decibel. Had it learned *how to denoise*, it would gain alike on all three. Nor is it enough that Adam ran: fitted to shuffled pixels, it gains nothing ([claims](claims.md)). Gradient descent moves $K$ in the same direction, less far; Muon, at the one rate that we tried, gains three quarters of what Adam gains.
 #
 # </details>
 
@@ -576,7 +574,7 @@ assert (gain["another"] < 1.5).all() and gain.loc["Adam", "another"] < gain.loc[
 assert gain.loc["gradient descent", "fitted"] < gain.loc["Adam", "fitted"] - 1
 
 # %% [markdown]
-# One can see it. The first modes, before and after:
+# The first modes, before and after:
 
 # %% tags=["folded"]
 # Draw the first modes of three kernels of seed 0
@@ -597,7 +595,7 @@ show(figure, text="10b learned")
 # %% [markdown]
 # ### Does a network have to learn its kernel?
 #
-# Does the method live on such gains? The deep decoder, fitted to the same noisy picture:
+# We fit the deep decoder to the same noisy picture:
 
 # %%
 decoder = {
@@ -627,21 +625,21 @@ assert first["deep decoder"]["Adam"] < first["deep decoder"]["at the start"] + 1
 assert abs(first["deep decoder"]["at the start"] - first["hourglass"]["Adam"]) < 1.2
 
 # %% [markdown]
-# The deep decoder's *first* kernel, a linear filter that no fit has touched, is as good as the hourglass's fit with Adam, and Adam adds little to it. **A poor starting kernel gains from moving; a good one need not.**
+# The deep decoder's *first* kernel, a linear filter that no fit has touched, is as good as the hourglass's fit with Adam, and Adam adds little to it. **A poor starting kernel gains from moving; a good one need not.** (Two networks, one picture; the plain blur of lesson 10 is ahead of both, with 21.2 dB.)
 #
 # ## 5 · What none of this explains
 #
 # - **Which images?** That photographs lie along the first modes is an observation (lesson 10). We know of no theorem.
 # - **How the kernel moves.** The theorems hold $K$ fixed, by infinite width, or treat two layers. How $K$ comes to suit the image is largely open.
-# - **Holes and skips.** $K$ says what a fit does at pixels that were seen. Which kernel fills a hole well, and why do skips harm there and help in denoising (lesson 06)? Heckel & Soltanolkotabi (ICML 2020) have an answer for random measurements, which a hole is not.
+# - **Holes and skips.** $K$ says what a fit does at pixels that were seen. Which kernel fills a hole well, and why does the use of skips and depth depend on the hole (lesson 06)?
 # - **Input noise.** Fresh noise on $z$ in every step helps the recipe `lab`. That is gradient flow on no fixed kernel.
 # - **When to stop, without the truth.** Jahn & Jin (2024) prove that the discrepancy principle works for two-layer networks. For the hourglass, lesson 08 has measurements and no theorem.
 #
 # ## What to take away
 #
 # 1. Few weights, or few slow waves to wait for: noise of the order $(p/N)\,\sigma^2$ is let in.
-# 2. A wide random network is nearly a stationary Gaussian process. As a prior, that is one blur for every place.
-# 3. Noise on the weights makes a fit a sampler. The mean of its outputs need not be stopped, if the noise has the right strength.
+# 2. A wide random network whose $z$ has many channels is nearly a stationary Gaussian process. As a prior, that is one blur for every place, and here a poor one.
+# 3. Noise on the weights turns a fit into a rough sampler, whose mean, at the right strength, did not overfit in 800 steps.
 # 4. The kernel moves in a fit, and learns the picture that is fitted, not how to denoise. Adam moves it further than gradient descent.
 # 5. A poor starting kernel gains decibels by moving; a good one need not.
 #
@@ -709,8 +707,6 @@ check.noise_ceiling(my_ceiling)
 #   [arXiv:1810.03982](https://arxiv.org/abs/1810.03982).
 # - R. Heckel, M. Soltanolkotabi, *Denoising and regularization via exploiting the structural bias of convolutional generators*, ICLR 2020.
 #   [arXiv:1910.14634](https://arxiv.org/abs/1910.14634).
-# - R. Heckel, M. Soltanolkotabi, *Compressive sensing with un-trained neural networks: gradient descent finds a smooth approximation*, ICML 2020.
-#   [arXiv:2005.03991](https://arxiv.org/abs/2005.03991).
 # - Z. Cheng, M. Gadelha, S. Maji, D. Sheldon, *A Bayesian perspective on the deep image prior*, CVPR 2019.
 #   [arXiv:1904.07457](https://arxiv.org/abs/1904.07457).
 # - M. Welling, Y. W. Teh, *Bayesian learning via stochastic gradient Langevin dynamics*, ICML 2011, 681–688.

@@ -152,4 +152,4 @@ late
 
 # %% [markdown]
 # *A sample answer.* With 1x1 filters on the way up, the peak comes twice as late, for all seeds, and the number of weights is not the reason: 3x3 filters with as few weights
-# are hardly later than the base. For the height of the peak nothing is shown: the means differ by 0.2 dB, and the single seeds overlap.
+# come only a sixth later than the base. For the height of the peak nothing is shown: the means differ by 0.2 dB, and the single seeds overlap.

@@ -63,8 +63,8 @@ for seed, run in dip.fits(long).items():
 #
 # *A sample answer.* Four things differ besides the method, and I would take them away one by one.
 #
-# 1. *The machine* (cheapest: nothing new is to be fitted). Run the deep image prior's code on the same GPU, or theirs on the CPU. In this lesson, an iteration of one and the same recipe takes 0.9 s on
-#    two cores (256x256 pixels) and 16 ms on a large GPU (at 512x512): the machine alone may be more than the fifty.
+# 1. *The machine* (cheapest: nothing new is to be fitted). Run the deep image prior's code on the same GPU, or theirs on the CPU. In `benchmarks/RESULTS.md`, an iteration of the published recipe takes 0.9 s on
+#    two cores at 256x256 pixels, and 16 ms on a large GPU at 512x512, four times the pixels: the machine alone may be more than the fifty.
 # 2. *The quality.* Note when the deep image prior's average is 0.4 dB below its best: on F16 that is hundreds of iterations before the end. Compare the times to *that* quality.
 # 3. *The iterations.* 3,000 is the number in the public code, and no property of the method: stop by a rule.
 # 4. *The image.* It was used to choose the method's settings. Run both on several images that were not, with several seeds, and give the spread.
@@ -75,7 +75,7 @@ for seed, run in dip.fits(long).items():
 #
 # Attack the iterations: input noise is what makes the fit slow *and* what keeps it from turning early.
 # With half of the noise and twice the learning rate, 120 iterations come within a few tenths of a decibel of what
-# the lab recipe reaches later, and they need no rule to end them. (One network instead of two saves nothing where
+# the lab recipe reaches later. The truth of this one image chose the 120: another image needs a rule again. (One network instead of two saves nothing where
 # there are two cores: they run side by side.)
 
 # %%

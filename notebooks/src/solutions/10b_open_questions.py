@@ -126,7 +126,7 @@ assert scores[0][1] > scores[8][1] + 1
 
 # %% [markdown]
 # *A sample answer.* If the kernel knows the place of each edge, its gain over the untrained kernel must shrink when the edges move; if it knows the kind of picture, the shift must not matter. It shrinks with every step: a shift by one pixel costs nearly a decibel, and after four pixels less than half of the gain is left. So the kernel
-# knows places, to within a pixel or two. What is left at eight pixels is about what is left when the picture is flipped: large areas of light and dark still overlap.
+# knows places, to within a pixel or two. At eight pixels a third of it is left, somewhat less than when the picture is flipped: large areas of light and dark still overlap.
 #
 # ## 4 · An open question of your own
 #
