@@ -143,12 +143,12 @@ reveal(sheet, table, text="06 three", nearby=nearby, hole=np.mean(inside["a hole
 # <details><summary><b>Explain</b></summary>
 #
 # The hole is by far the hardest, the text the easiest. What makes a gap hard is not how *much* is missing but how *far* the next known pixel is:
-# within a letter's stroke or among dead pixels it is never far; in the middle of the hole it is. Where it is near, a prior has little to decide, and biharmonic filling comes within a decibel of the network. The place is not the reason: scattered pixels *in the very same square* are restored
+# within a letter's stroke or among dead pixels it is never far; in the middle of the hole it is. Where it is near, biharmonic filling comes within a decibel of the network. The place is not the reason: scattered pixels *in the very same square* are restored
 # many decibels better.
 #
-# Mind the two columns of the deep fit. Known pixels are copied, and over the whole image they count as errors of zero. That is a gift of
+# Over the whole image, the copied known pixels count as errors of zero: a gift of
 # $-10 \log_{10}(\text{share missing})$: 3 dB for half of the pixels, 12 dB for a hole of 6 %. It says
-# nothing about the filling, so in this lesson decibels are counted **inside**.
+# nothing about the filling, so this lesson counts decibels **inside**.
 #
 # </details>
 
@@ -162,14 +162,14 @@ for name, mask in masks.items():  # the identity: known pixels are right
 # %% [markdown]
 # ## 2 · Who is the judge?
 #
-# Between scattered pixels there is little to invent, and PSNR is a fair judge. In a large hole *many* fillings are plausible, and the truth
-# is one of them. Which filling does PSNR prefer? We cut a hole of 24x24 pixels into a brick wall, at twelve random places, and
+# Between scattered pixels there is little to invent, and PSNR is a fair judge. In a large hole *many* fillings are plausible.
+# Which does PSNR prefer? We cut a hole of 24x24 pixels into a brick wall, at twelve random places, and
 # put four things into it, without any fit: **a flat grey**, the mean of the known wall; **the truth, two pixels to the right**; **another piece of the
 # wall**; and **noise with waves as strong** as the wall's (its *twin*, lesson 03).
 #
-# Two more judges beside PSNR. **SSIM** compares local means, variances and correlations with the truth, at the same place. Our **texture distance** asks only whether
+# Two more judges: **SSIM** compares local means, variances and correlations with the truth, at the same place. Our **texture distance** asks only whether
 # the filling *varies* like the truth, wherever each brick may lie. For a step $h$, let $V_h(x)$ be the mean of $(x_p - x_{p+h})^2$ over
-# all pairs of pixels in the hole (as a function of $h$, the
+# all pairs of pixels in the hole (a
 # [variogram](https://en.wikipedia.org/wiki/Variogram)). The distance of a filling $\hat x$ is the root mean square of $10 \log_{10} V_h(\hat x) / V_h(x)$ over
 # twelve steps of 1, 2 and 4 pixels: 0 dB if both vary alike. (For a flat patch, $V_h = 0$; so we add $1/255^2$ to both.)
 
@@ -278,14 +278,14 @@ reveal(sheet, table.style, text="06 judges", loss=loss)
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# **PSNR prefers the flat grey.** Let a pixel of the truth have the mean $\mu$ and the variance $s^2$, as far as anyone can tell from around the hole. The
+# **PSNR prefers the flat grey.** Let a pixel of the truth have the mean $\mu$ and the variance $s^2$, as far as the surroundings tell. The
 # flat filling $\mu$ has the expected squared error $s^2$. Another filling $\tilde x$, *exactly as plausible as the truth*, has the same mean
 # and variance, and is independent of the truth. With $\mathbb E$ for the expected value,
 #
 # $$\mathbb E(\tilde x - x)^2 = \mathbb E(\tilde x - \mu)^2 + \mathbb E(x - \mu)^2 = 2 s^2,$$
 #
-# twice as much: $10 \log_{10} 2 = 3$ dB below the grey. Even the true bricks end 3 dB below it when they are moved by two pixels. The filling with the smallest expected error is the mean
-# of all plausible ones, a blur (flat only if the surroundings tell nothing more, as in a texture). **In a large hole, PSNR rewards whoever dares least.**
+# twice as much: $10 \log_{10} 2 = 3$ dB below the grey. Even the true bricks, moved by two pixels, end about as low. The filling with the smallest expected error is the mean
+# of all plausible ones, a blur (a flat one only if the surroundings tell nothing more). **In a large hole, PSNR rewards whoever dares least.**
 #
 # SSIM is no remedy: it, too, wants everything in its place, and ranks the grey above the other piece.
 # The texture distance tells wall from grey, but takes noise for a wall. *Each judge can be
@@ -305,7 +305,7 @@ assert textures["a flat grey"] > 3 * max(textures["another piece"], textures["no
 #
 # Lesson 01 ended with an overfitted cat. Here the observation is *right* wherever it says anything.
 #
-# > **Predict.** Half of the pixels are missing. We make 200 iterations, with no noise added to $z$ and draw PSNR inside for each
+# > **Predict.** Half of the pixels are missing. We make 200 iterations, with no noise added to $z$, and draw PSNR inside for each
 # > iterate. Does the curve come down again? And if the known pixels are noisy, with σ = 25/255?
 
 # %%
@@ -345,8 +345,8 @@ reveal(figure, text="06 stop", **lost)
 # <details><summary><b>Explain</b></summary>
 #
 # With exact pixels, every image in the minimum of $E$ is right where we can check, and the fit settles at one of
-# them (lesson 02). Here a stopping rule saves time, and little else: one fit of 1,000 iterations ended half a decibel below its best. (Large holes were not tried.) With noisy pixels the network fills
-# *and* denoises, and everything from lesson 01 is back: the fit passes its best image, and goes on to the noise. The package then stops
+# them (lesson 02). Here a stopping rule saves little but time: one fit of 1,000 iterations ended half a decibel below its best. (Large holes were not tried.) With noisy pixels the network fills
+# *and* denoises. As in lesson 01, the fit passes its best image and goes on to the noise. The package then stops
 # by itself, with SURE or with hidden pixels (lesson 08).
 #
 # </details>
@@ -359,7 +359,7 @@ assert np.median(over["known pixels noisy"].argmax(1)) < 100
 # %% [markdown]
 # ## 4 · Skips and depth
 #
-# A **skip** hands fine detail from $z$ straight to the output, past the coarse levels (lesson 02). Four networks, five levels deep or two, with skips or without, are fitted to the text and to two large holes.
+# A **skip** hands fine detail from $z$ straight to the output, past the coarse levels (lesson 02). We fit four networks (five levels or two, with skips or without) to the text and two large holes.
 #
 # > **Predict.** For which of the three would you rather have skips? For which is depth worth its time? And where will a flat
 # > grey be hard to beat?
@@ -436,16 +436,16 @@ reveal(dots, contact_sheet(crops, columns=3, captions=below, width=6), text="06 
 # <details><summary><b>Explain</b></summary>
 #
 # For *text*, skips help the deep network by several decibels: without them, fine detail has to travel through the coarse levels and back. With two levels
-# the path is short, and skips are not missed. The paper, too, takes a network *with* skips for text (wide ones; ours have four channels).
+# the path is short, and skips are not missed. The paper, too, takes *skips* for text (wide; ours have four channels).
 #
-# In the hole beside the *cameraman*, the deep network without skips continues sky and ground, with a dark cloud between them; nothing of the camera. The others fill in
-# a pattern. So far, this agrees with the paper's figure 8, with 6, 4 and 2 levels: the deeper, the better; a U-Net's
-# wide skips spoil it. (With skips, though, depth gains nothing here: 15.0 against 16.0 dB, and the seeds overlap.) Is it a law?
+# In the hole beside the *cameraman*, the deep network without skips continues sky and ground, with a dark cloud between them and nothing of the camera. The others fill in
+# a pattern. The paper's figure 8 agrees: the deeper, the better; a U-Net's
+# wide skips spoil the filling. (With skips, depth gains nothing here: 15.0 against 16.0 dB, and the seeds overlap.) Is it a law?
 #
 # In the *brick* wall depth hurts. The deep networks smear a light joint at the rim far into the hole and end below a flat grey;
-# the shallow ones stay close to it. Three seeds agree, and at two other places of the wall depth costs 2.0 and 3.6 dB, too. Other textures differ:
+# the shallow ones stay close to it. Three seeds agree, and at two other places of the wall depth costs 2.0 and 3.6 dB. Other textures differ:
 # on grass and gravel depth changes less than a decibel, up or down. In the middle of four photographs it gains 0.7 to 5.4 dB
-# (three seeds each, [claims](claims.md)). "Skips hurt holes" and "the deeper, the better" are no laws: they hold for
+# (no skips, three seeds each, [claims](claims.md)). "Skips hurt holes" and "the deeper, the better" are no laws: they hold for
 # some holes in some images.
 #
 # </details>
@@ -465,7 +465,7 @@ assert agree.square().mean().sqrt() < 0.6 * 10 ** (-level[wall, "5 levels, no sk
 # %% [markdown]
 # ## 5 · The brick wall: rivals that copy and rivals that smooth
 #
-# Two more classics see the one image only. **Least total variation** takes the image of least total variation (lesson 02) among those with these known pixels.
+# Two more classics see one image only. **Least total variation** takes the image of least total variation (lesson 02) among those with these known pixels.
 # **Copied patches** (after Criminisi, Pérez & Toyama 2004): of the squares of 9x9 pixels around missing pixels take the one of which most is known; find the known
 # square that agrees with it best; copy what is missing; repeat.
 
@@ -510,7 +510,7 @@ def copied(problem, side=9):
 
 # %% [markdown]
 # > **Predict.** Deep network, flat grey, biharmonic, least total variation, copied patches: which has the highest PSNR in the wall, which the
-# > lowest texture distance? And which of these fills the hole beside the cameraman best?
+# > lowest texture distance? And which fills the hole beside the cameraman best?
 
 # %%
 classics = {"least total variation": least_variation, "copied patches": copied}
@@ -549,8 +549,7 @@ reveal(*walls, text="06 wall")
 # %% [markdown]
 # <details><summary><b>Explain</b></summary>
 #
-# Only **copied patches** lay bricks: they have by far the lowest texture distance, and one has to look for the hole. In PSNR they are level with the flat grey and with total variation's filling, nearly as flat. (They are not 3 dB below: pieces chosen to agree with the rim are not independent of the truth.) For a texture that repeats, copying is the right prior, and no network here
-# comes near its texture.
+# Only **copied patches** lay bricks: they have by far the lowest texture distance, and one has to look for the hole. In PSNR they are level with the flat grey and with total variation. (They are not 3 dB below: pieces that agree with the rim are not independent of the truth.) For a texture that repeats, copying is the right prior.
 #
 # Beside the cameraman there is nothing to repeat, and copying pastes in odd pieces. By PSNR, by SSIM and to our eyes the deep network without skips is ahead; only the texture distance, which knows nothing of sky and ground, prefers the pieces. (It is the best of four, chosen with the truth; but at random places of six photographs, too, it is 0.9 to 3.8 dB ahead of copying.) *Which prior is best depends on what is missing.*
 #
@@ -613,7 +612,7 @@ show(figure, text="06 fields", one=reach[1], two=reach[2], three=reach[3], five=
 # sees hardly anything beyond the rim. With five, coarse values span hole and rim together, and a step that corrects the rim changes the middle, too.
 #
 # > **Predict.** Does the deep network fill the hole from its rim inwards, like a puddle that dries? Sketch how many iterations a pixel takes
-# > half way to its final value, over its distance from the rim. And if missing pixels are replaced by the mean of their four
+# > to get half way to its final value, over its distance from the rim. And if missing pixels are replaced by the mean of their four
 # > neighbours, again and again?
 
 
@@ -658,13 +657,12 @@ reveal(figure, text="06 puddle", **times)
 # <details><summary><b>Explain</b></summary>
 #
 # Not like a puddle. The mean of neighbours passes knowledge on by one pixel at a time, and the middle waits many times as long as the rim. In the network,
-# a coarse version of everything is there at about the same time, hole included, since the coarsest levels know no rim. (Later the middle may drift on,
-# for no known pixel holds it. The band's upper edge is one seed, in which pixels a few steps inside are last, and the very middle first.) As in lesson 03, the network first reaches an image that costs it
-# little effort, and the hole gets what that image has there.
+# a coarse version of everything is there at about the same time, since the coarsest levels know no rim. (Later the middle may drift on,
+# for no known pixel holds it. The band's upper edge is one seed, in which pixels a few steps inside are last, and the middle first.)
 #
 # </details>
 #
-# Move through the iterations and watch the hole. (The decibels shown are of the whole image.)
+# Move through the iterations. (The decibels are of the whole image.)
 
 # %%
 scrub(fitted["hole in camera", "5 levels, no skips", 0], frames=20)
@@ -697,13 +695,13 @@ show(sheet, text="06 face", low=min(deep_three), high=max(deep_three), flat=blin
 assert max(deep_three) < blind["flat colour"] + 2
 
 # %% [markdown]
-# The fit continues hair, suit and background as far as they go and lets them meet. No filling here can know that a face was there:
+# The fit continues hair, suit and background until they meet. No filling here can know that a face was there:
 # all have seen one image, and in this image there is none.
 #
-# A **trained inpainter** has seen very many other images. *Context encoders* (Pathak et al. 2016) learn on photographs with
+# A **trained inpainter** has seen many other images. *Context encoders* (Pathak et al. 2016) learn on photographs with
 # a piece cut out. *LaMa* (Suvorov et al. 2022) is trained on large holes, with layers that see the whole image at once.
 # *RePaint* (Lugmayr et al. 2022) takes a diffusion model trained without any hole, and steers its samples towards the known pixels. (None was run here.) A network trained on faces
-# would paint a face, and it would be somebody else's. Which answer is better depends on what you want to do with the image.
+# would paint a face, and it would be somebody else's. Which is better depends on your purpose.
 #
 # ## What to take away
 #
@@ -720,7 +718,7 @@ assert max(deep_three) < blind["flat colour"] + 2
 # Put your answer in the place of `None`, or of the dots (a double click opens the cell). Worked answers:
 # [solutions/06_inpainting.ipynb](solutions/06_inpainting.ipynb).
 #
-# **1. Your own hole.** Cut two rectangles out of `coffee`, each at least 2 % of it: one where you expect success, one where you expect failure. Fit both; hand in the failure. (With the mouse, and on a photograph of your own: [lesson 11](11_your_image.ipynb).)
+# **1. Your own hole.** Cut two rectangles out of `coffee`, each at least 2 % of it: one where you expect success, one where you expect failure. Fit both; hand in the failure. (With the mouse, on your own photograph: [lesson 11](11_your_image.ipynb).)
 #
 # <details><summary>A first hint</summary>
 #
@@ -789,7 +787,7 @@ check.four_fillings(my_decibels)
 # ## References
 #
 # - D. Ulyanov, A. Vedaldi, V. Lempitsky, *Deep Image Prior*, International Journal of Computer Vision
-#   128 (2020), section on inpainting, figure 8.
+#   128 (2020), figure 8.
 #   [doi:10.1007/s11263-020-01303-4](https://doi.org/10.1007/s11263-020-01303-4).
 # - A. Criminisi, P. Pérez, K. Toyama, *Region filling and object removal by exemplar-based image inpainting*, IEEE
 #   Transactions on Image Processing 13 (2004). [doi:10.1109/TIP.2004.833105](https://doi.org/10.1109/TIP.2004.833105).

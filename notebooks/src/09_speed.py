@@ -318,7 +318,7 @@ show(shown.style.format("{:.0%}"), text="09 limits")
 # %% [markdown]
 # The 3x3 convolution multiplies at the core's limit with 128 channels, and at two thirds of it with 16: it does not wait for memory. Batch norm and padding seem to, with 128 channels:
 # they come nearer to the copy's rate. The rival is the *cache*, a core's small and fast memory: 16 channels fit into it, which makes the *copy* twice as fast, and these two hardly faster
-# ([claims](claims.md)). Memory holds them up in part with 128 channels, and not with 16.
+# ([claims](claims.md)). Memory holds these two up in part with 128 channels, and not with 16.
 #
 # Random numbers come near neither limit, because of their order in memory: our $z$ keeps the channels of a pixel side by side, as suits convolutions, and PyTorch then draws number by number, in 11 ms.
 # In the usual order it draws many at once, in 1.3 ms. So the narrow network waits for a little of everything. *"It waits for memory" is a guess until it is measured.*
@@ -532,10 +532,10 @@ reveal(figure, said, text="09 race", times=middle_of["Adam"] / middle_of["Muon"]
 # <details><summary><b>Explain</b></summary>
 #
 # Muon comes to 24 dB after about 80 iterations, Adam after about 230: nearly **three times** as many. The gradient at Muon's length takes about 175. Only its singular values differ from Muon's: level
-# ones save more than half of these iterations, the larger part of the lead. The rest is *not* the fixed length, which Adam's step nearly has, too. Adam
-# scales each weight by itself, the third racer a whole layer; this difference was not taken apart.
+# ones save more than half of these iterations, the larger part of the lead. The rest is *not* the fixed length: Adam's step does not depend on the gradient's size either. Adam
+# scales each weight by itself, the third racer a whole layer; this was not taken apart.
 #
-# The usual reading, not tested here: small singular values belong to fine and faint structure, which otherwise comes last. Noise is fine and faint, too: Muon's curve also turns sooner (exercise 2). A
+# The usual reading, not tested here: small singular values belong to fine and faint structure, which otherwise comes last. Noise is fine and faint, too: Muon's curve turns sooner (exercise 2). A
 # faster optimiser makes the question of when to stop more pressing (lesson 08).
 #
 # Is that still the deep image prior? Energy, network and $z$ are the same; only the path through weight space has changed. Why the path matters *at all* is an open question ([10b](10b_open_questions.ipynb)).

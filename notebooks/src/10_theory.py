@@ -700,7 +700,7 @@ assert scores["every mode"]["hourglass"] < scores["gradient flow"]["deep decoder
 # 3. Early stopping is a filter $g_i = 1 - \exp(-\lambda_i t)$; bias and variance say when to stop.
 # 4. The trace of the filter counts the degrees of freedom that a fit has spent. It can be predicted, to about a fifth, before the fit; the number of weights does not tell it.
 # 5. The modes matter more than the shape of the filter.
-# 6. The prediction ends where $K$ moves. In the hourglass it mostly moves to the fit's advantage.
+# 6. The prediction ends where $K$ moves. In the hourglass $K$ mostly moves to the fit's advantage.
 #
 # What happens where $K$ moves: [lesson 10b](10b_open_questions.ipynb).
 #

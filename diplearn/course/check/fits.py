@@ -204,8 +204,8 @@ def without_mask(run):
     if there > 0.1:
         return no("the letters are not back yet; make more iterations")
     return yes(
-        f"the letters are back, {there:.2f} on average; E asked for black, and letters have "
-        "sharp, repeated shapes that a network likes as much as the image's own"
+        f"the letters are back, {there:.2f} on average; E asked for black, and nothing "
+        "told the network that the letters do not count"
     )
 
 
