@@ -81,9 +81,10 @@ class Server:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory):
-    """A folder to work in, with copies of the lessons."""
+    """A folder to work in, with copies of the lessons and the figures that they show."""
     folder = tmp_path_factory.mktemp("desk")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    for name in ("notebooks", "figures"):
+        shutil.copytree(ROOT / name, folder / name)
     return folder
 
 
