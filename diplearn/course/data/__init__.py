@@ -114,8 +114,8 @@ def full_size_scores(task):
     >>> scores.xs("256x256", level="size").unstack().shape  # pictures, methods
     (7, 6)
     """
-    rows = pd.read_csv(path("full_size/scores.csv"))
-    rows = rows[rows.task == lookup({name: name for name in SHOWN}, task, "task")]
+    lookup(SHOWN, task, "task")
+    rows = pd.read_csv(path("full_size/scores.csv")).query("task == @task")
     groups = rows.groupby(["picture", "size", "method"], sort=False)
     return groups.agg(
         psnr=("psnr", "mean"),
