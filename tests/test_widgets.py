@@ -15,6 +15,7 @@ from PIL import Image
 
 import diplearn as dip
 from diplearn import images, operators, recipes, widgets
+from diplearn.figures import RULE_COLOURS
 from diplearn.fitting import fit
 from diplearn.widgets import chart, controls, live, page, play
 from diplearn.widgets import upload as upload_module
@@ -54,6 +55,13 @@ def test_scrub_holds_frames_captions_and_marks(run):
     chosen = decoded(restored["frames"][data["start"]]).astype(int)
     assert np.abs(chosen - images.to_uint8(run.output)).mean() < 5
     assert f"{run.psnr:.2f} dB" in restored["captions"][data["start"]]
+
+
+def test_a_mark_of_ones_own_has_no_colour_of_a_rule_that_is_shown(run):
+    marks = page._marks(run, run.stopped_at, {"mine": 5, "es-wmv": 3, "yours": 6})
+    colours = {name: colour for name, _, colour in marks}
+    assert len(set(colours.values())) == len(colours) == 5
+    assert all(colours[name] == RULE_COLOURS[name] for name in ("es-wmv", "oracle"))
 
 
 def test_frames_are_the_runs_own_snapshots(run):

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html
 import io
+import itertools
 import json
 import math
 
@@ -21,7 +22,7 @@ from ..fitting import fit
 from ..images import to_uint8
 from ..metrics import psnr
 from ..run import Run
-from .chart import COLOURS, GREEN, ORANGE, charts, dot
+from .chart import COLOURS, charts, dot
 from .markup import asset, element, filled
 
 
@@ -157,10 +158,9 @@ def _marks(run, last, wanted):
         if run.problem.truth is not None:
             marks["oracle"] = run.oracle_at
     marks |= {str(name): k for name, k in wanted.items()}
-    others = (ORANGE, GREEN, *COLOURS[3:] * 4)
-    return [
-        (name, k, RULE_COLOURS.get(name, other)) for (name, k), other in zip(marks.items(), others)
-    ]
+    rules = {RULE_COLOURS[name] for name in marks if name in RULE_COLOURS}
+    others = itertools.cycle([each for each in COLOURS[1:] if each not in rules] or COLOURS)
+    return [(name, k, RULE_COLOURS.get(name) or next(others)) for name, k in marks.items()]
 
 
 def _chosen(run):
